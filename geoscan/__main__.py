@@ -1,0 +1,5 @@
+"""`python -m geoscan`."""
+
+from geoscan.cli import main
+
+main()

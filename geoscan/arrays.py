@@ -1,0 +1,24 @@
+"""Names for the arrays that travel through geoscan. Rasters are planar (bands, rows, cols) until the model."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Native: TypeAlias = NDArray[np.generic]
+"""(3, rows, cols), red, green, blue, in the scene's own dtype and units."""
+
+Visual: TypeAlias = NDArray[np.uint8]
+"""(3, rows, cols), red, green, blue, 0..255: the look that the models were trained on."""
+
+Reflectance: TypeAlias = NDArray[np.float32]
+"""(bands, rows, cols), 0..1: `Visual` / 255, what dehazing computes with."""
+
+Mask: TypeAlias = NDArray[np.bool_]
+"""(rows, cols), True where the pixel is real, False on nodata."""
+
+Chips: TypeAlias = NDArray[np.uint8]
+"""(n, rows, cols, 3), red, green, blue, 0..255: prepared chips as the model takes them."""
+
+Scores: TypeAlias = NDArray[np.float32]
+"""(n, labels), 0..1, one column a label in the order of the card."""

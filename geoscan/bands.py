@@ -1,0 +1,131 @@
+"""Which bands of a raster are red, green and blue, and which one masks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rasterio.enums import ColorInterp
+
+from geoscan.errors import SceneError
+from geoscan.gdal import samples
+
+Bands = tuple[int, int, int]
+"""Band numbers of red, green, blue; the first band of a file is 1."""
+
+PLANET: Bands = (3, 2, 1)
+"""Planet's analytic products come as blue, green, red, near infrared."""
+
+_NAMED: tuple[tuple[str, str, str], ...] = (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2"))
+"""Band descriptions that say red, green, blue; the last two are Sentinel-2's."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandTable:
+    """What a file says about its bands, first band first."""
+
+    dtypes: tuple[str, ...]
+    colors: tuple[ColorInterp, ...]
+    descriptions: tuple[str, ...]
+    """Empty where a band has none."""
+
+    masking_alpha: int = 0
+    """Number of the band that is tagged alpha and looks like one; 0 when there is none."""
+
+    @property
+    def false_alpha(self) -> bool:
+        """A band is tagged alpha though it is none."""
+        return ColorInterp.alpha in self.colors and not self.masking_alpha
+
+    @property
+    def color_bands(self) -> tuple[int, ...]:
+        """Numbers of all bands that are not a mask."""
+        return tuple(n for n in range(1, len(self.dtypes) + 1) if n != self.masking_alpha)
+
+    @property
+    def planet_like(self) -> bool:
+        """Four 16-bit bands, none of which is a mask: the make of Planet's analytic products."""
+        return self.dtypes == ("uint16",) * 4 and not self.masking_alpha
+
+
+def table_of(source: Any) -> BandTable:
+    """Read what an open dataset says about its bands."""
+    colors = tuple(source.colorinterp)
+    tagged = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else 0
+    alpha = tagged if tagged and _masks(source, tagged) else 0
+    return BandTable(tuple(source.dtypes), colors, tuple(text or "" for text in source.descriptions), alpha)
+
+
+def _masks(source: Any, band: int) -> bool:
+    """Whether a band tagged alpha is one: opaque in one value, where near infrared has hundreds."""
+    values = np.concatenate([part.ravel() for part in samples(source, [band])])
+    opaque, counts = np.unique(values[values != 0], return_counts=True)
+    return opaque.size == 0 or bool(counts.max() > counts.sum() / 2)
+
+
+def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> Bands:
+    """Bands of red, green and blue in `table`; `asked` overrides, numbered from 1.
+
+    name: the scene as the message is to call it.
+    Raises SceneError when `asked` does not fit, when there are fewer than three colour bands, or when the file does
+    not say which bands to take.
+    """
+    count = len(table.dtypes)
+    if len(table.color_bands) < 3:
+        have = f"{len(table.color_bands)} colour band{'s' * (len(table.color_bands) != 1)}"
+        raise SceneError(f"{name} has {have}; geoscan needs red, green and blue: give a scene with all three")
+    if asked is not None:
+        return _checked(asked, count, name)
+    return _tagged(table) or _described(table) or _by_make(table) or _ask(table, name)
+
+
+def _checked(asked: Sequence[int], count: int, name: str) -> Bands:
+    numbers = tuple(asked)
+    if len(numbers) != 3 or not all(1 <= n <= count for n in numbers):
+        given = ",".join(map(str, numbers))
+        raise SceneError(f"bands {given} do not fit {name}; pass three numbers from 1 to {count} as --bands R,G,B")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _tagged(table: BandTable) -> Bands | None:
+    # Kaggle's Planet TIFFs are blue, green, red, near infrared though tagged red, green, blue, alpha, as GDAL tags any
+    # four bands written as RGB. An "alpha" that varies like an image gives the lie away, and with it all four tags.
+    if table.planet_like and table.false_alpha:
+        return None
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if not set(wanted) <= set(table.colors):
+        return None
+    red, green, blue = (table.colors.index(color) + 1 for color in wanted)
+    return red, green, blue
+
+
+def _described(table: BandTable) -> Bands | None:
+    # GDAL's own Sentinel-2 driver writes "B4, central wavelength 665 nm".
+    words = [text.replace(",", " ").split()[0].lower() if text.strip(", ") else "" for text in table.descriptions]
+    for names in _NAMED:
+        # B4 is near infrared on Landsat 5, which has no B8; in a file of three no near infrared is left to be meant.
+        landsat = names[0] == "b4" and len(words) > 4 and "b8" not in words
+        if set(names) <= set(words) and not landsat:
+            red, green, blue = (words.index(word) + 1 for word in names)
+            return red, green, blue
+    return None
+
+
+def _by_make(table: BandTable) -> Bands | None:
+    if table.planet_like:
+        return PLANET
+    if len(table.color_bands) == 3:
+        first, second, third = table.color_bands
+        return first, second, third
+    return None
+
+
+def _ask(table: BandTable, name: str) -> Bands:
+    count = len(table.dtypes)
+    if count >= 12:
+        example = "--bands 4,3,2 when it is Sentinel-2 in the order B01, B02, B03, B04"
+    else:
+        example = "--bands 3,2,1 when it is blue, green, red first, or --bands 1,2,3 when it is red, green, blue"
+    raise SceneError(f"{name} has {count} bands and does not say which are red, green, blue; pass {example}")

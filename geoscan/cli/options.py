@@ -1,0 +1,90 @@
+"""What several commands share: how much is said, and whether progress is shown."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+_LOGGER = logging.getLogger("geoscan")
+
+
+class _Handler(logging.Handler):
+    """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        tqdm.write(text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}", file=sys.stderr)
+
+
+def silent() -> bool:
+    """Tell whether progress bars stay away: when asked to be quiet, or when stderr is no terminal."""
+    return _LOGGER.level >= logging.WARNING or not sys.stderr.isatty()
+
+
+def advance(bar: tqdm[Any]) -> Callable[[int], None]:
+    """Give what moves a progress bar on by so many."""
+
+    def by(n: int) -> None:
+        bar.update(n)
+
+    return by
+
+
+def verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Add -q and -v, which set how much is said on stderr: errors and warnings, information, all."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> None:
+        if quiet and verbose:
+            raise click.UsageError("-q and -v contradict each other; pass one of them")
+        _LOGGER.handlers = [_Handler()]
+        _LOGGER.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+        command(*args, **kwargs)
+
+    return wrapped
+
+
+class _Bands(click.ParamType[Any]):
+    """Three band numbers, as in 3,2,1."""
+
+    name = "R,G,B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int] | None:
+        if value is None or isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"{value!r} does not name three bands; give red, green, blue, such as 3,2,1", param, ctx)
+        red, green, blue = map(int, parts)
+        return red, green, blue
+
+
+def pixels(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --bands and --stretch: which bands are read, and how their values become the visual look."""
+    bands = click.option("--bands", type=_Bands(), help="Numbers of the red, green and blue bands, from 1.")
+    stretch = click.option(
+        "--stretch",
+        default="auto",
+        show_default=True,
+        help="auto, visual, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
+    )
+    return bands(stretch(command))
+
+
+def jobs(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --jobs."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(0),
+        help="Threads that read and dehaze; all cores unless given, 0 works without any.",
+    )(command)

@@ -1,0 +1,160 @@
+"""`geoscan scan`: scenes in, a vector layer of mines out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from geoscan.cli import near_command, options
+from geoscan.errors import InputError
+
+if TYPE_CHECKING:
+    from geoscan.model.package import Package
+    from geoscan.polygons import Thresholds
+    from geoscan.scene import Scene
+
+log = logging.getLogger(__name__)
+
+
+@click.command(
+    epilog="Examples:  geoscan scene.tif --out mines.geojson   |   geoscan scenes/ --out mines.gpkg --stride 128"
+)
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Layer to write: .geojson, .gpkg, .fgb or .parquet. Without it --json must be given.",
+)
+@click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
+@click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
+@options.pixels
+@click.option("--seed", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach.")
+@click.option("--join", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection.")
+@click.option("--lone", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
+@options.jobs
+@click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Chips that are scored at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures of the scan as one JSON object.")
+@options.verbosity
+def scan(
+    scenes: tuple[str, ...],
+    out: Path | None,
+    model: str,
+    stride: int | None,
+    bands: tuple[int, int, int] | None,
+    stretch: str,
+    seed: float | None,
+    join: float | None,
+    lone: float | None,
+    jobs: int | None,
+    scheduler: str | None,
+    batch: int,
+    as_json: bool,
+) -> None:
+    """Scan scenes, or the rasters in a directory, for artisanal gold mines.
+
+    SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are the model's own. The exit
+    status is 1 when a part of a scene could not be read: the rest is written all the same.
+    """
+    if out is None and not as_json:
+        raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
+    from geoscan import layers
+    from geoscan.scan import cores, open_scenes, workers
+    from geoscan.scan import scan as scan_scene
+
+    if out is not None:
+        layers.check_target(out)
+    opened, left_out = open_scenes(_addresses(scenes), bands)
+    plans = [_plan(scene, model, stride, stretch) for scene in opened]
+    chosen = [_thresholds(package, seed, join, lone) for _, package in plans]
+    found, provenance, summaries = [], [], []
+    with ExitStack() as stack:
+        client = stack.enter_context(workers(cores() if jobs is None else jobs, scheduler))
+        bar = stack.enter_context(
+            tqdm(total=sum(len(plan.grid) for plan, _ in plans), unit="chip", disable=options.silent(), leave=False)
+        )
+        for (plan, package), thresholds in zip(plans, chosen, strict=True):
+            bar.set_description(plan.scene.name)
+            scores = scan_scene(plan, package, client, batch=batch, progress=options.advance(bar))
+            for cause in list(scores.failed.values())[:3]:
+                log.warning("%s", cause)
+            here = scores.detections(thresholds)
+            found += here
+            provenance.append(scores.provenance(thresholds))
+            summaries.append(scores.summary(thresholds, here))
+            log.info("%s", _sentence(summaries[-1]))
+    if out is not None:
+        layers.write(out, found, provenance)
+    if as_json:
+        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else _total(summaries)))
+    if left_out or any(summary["failed"] for summary in summaries):
+        click.get_current_context().exit(1)
+
+
+def _addresses(scenes: tuple[str, ...]) -> list[tuple[str, bool]]:
+    from geoscan.scene import find_scenes
+
+    if len(scenes) == 1 and not Path(scenes[0]).exists() and "." not in scenes[0] and (near := near_command(scenes[0])):
+        raise InputError(f"{scenes[0]!r} is neither a scene nor a command; did you mean {near}?")
+    return [(address, address in scenes) for address in find_scenes(scenes)]
+
+
+def _plan(scene: Scene, model: str, stride: int | None, stretch: str) -> tuple[Any, Package]:
+    from geoscan.model.package import choose, find, shipped
+    from geoscan.scan import Plan
+
+    package = choose(scene.gsd) if model == "auto" else find(model)
+    fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in shipped())
+    hint = f"shipped models: {fits}; choose one with --model, or give a scene of its resolution"
+    return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint), package
+
+
+def _thresholds(package: Package, seed: float | None, join: float | None, lone: float | None) -> Thresholds:
+    """Take the model's thresholds where none are given; one that is given moves those it would contradict."""
+    from geoscan.polygons import Thresholds
+
+    own = package.card.detection
+    chosen = own.seed if seed is None else seed
+    return Thresholds(
+        seed=chosen,
+        join=min(own.join, chosen) if join is None else join,
+        lone=max(own.lone, chosen) if lone is None else lone,
+    )
+
+
+def _sentence(figures: dict[str, Any]) -> str:
+    parts = [
+        f"{figures['detections']} detections ({figures['flagged']} of {figures['chips']} chips, "
+        f"{figures['area_ha']:.0f} ha) by {figures['model']}",
+        f"{figures['observed_fraction']:.0%} of the scene observed",
+        f"{figures['skipped']} chips without data" if figures["skipped"] else "",
+        f"{figures['failed']} chips could not be read" if figures["failed"] else "",
+        f"{figures['seconds']:.1f} s, {figures['chips_per_second']:.1f} chips/s",
+    ]
+    return f"{figures['scene']}: " + "; ".join(part for part in parts if part)
+
+
+def _total(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of several scenes together, and of each under `scenes`."""
+    total: dict[str, Any] = {"scene": [one["scene"] for one in summaries]}
+    for key in ("model", "digest"):
+        values = list(dict.fromkeys(one[key] for one in summaries))
+        total[key] = values[0] if len(values) == 1 else values
+    for key in ("chips", "skipped", "failed", "flagged", "detections", "area_ha", "seconds"):
+        total[key] = round(sum(one[key] for one in summaries), 4)
+    weights = [one["chips"] / total["chips"] for one in summaries]
+    for key in ("observed_fraction",):
+        total[key] = round(sum(one[key] * w for one, w in zip(summaries, weights, strict=True)), 6)
+    scored = total["chips"] - total["skipped"] - total["failed"]
+    total["chips_per_second"] = round(scored / total["seconds"], 3) if total["seconds"] else 0.0
+    stages = summaries[0]["stage_seconds"]
+    total["stage_seconds"] = {key: round(sum(one["stage_seconds"][key] for one in summaries), 3) for key in stages}
+    total["peak_rss_mb"] = summaries[-1]["peak_rss_mb"]
+    total["scenes"] = summaries
+    return total

@@ -1,0 +1,56 @@
+"""The error tree.
+
+GeoscanError            exit status 1: something failed
+├── InputError          exit status 2: what was given cannot be used; nothing was written
+│   ├── SceneError      a raster that cannot be scanned
+│   ├── GridError       a chip size or stride that does not fit
+│   ├── RadiometryError bands or a stretch that do not fit the scene
+│   ├── PackageError    a model package that is damaged, or does not fit
+│   └── DatasetError    training data that cannot be used
+├── ReadError           pixels that could not be read (scan: the tile is marked failed)
+└── OutputError         a file that could not be written
+
+Every message is one line: what came, what fits, what to do. The command line catches the root, once.
+"""
+
+from typing import ClassVar
+
+
+class GeoscanError(Exception):
+    """Root of everything that geoscan raises on purpose."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class InputError(GeoscanError, ValueError):
+    """What was given cannot be used."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class SceneError(InputError):
+    """A raster that cannot be scanned."""
+
+
+class GridError(InputError):
+    """A chip size or stride that does not fit."""
+
+
+class RadiometryError(InputError):
+    """Bands or a stretch that do not fit the scene."""
+
+
+class PackageError(InputError):
+    """A model package that is damaged, or does not fit the scene."""
+
+
+class DatasetError(InputError):
+    """Training data that cannot be used."""
+
+
+class ReadError(GeoscanError, OSError):
+    """Pixels that could not be read."""
+
+
+class OutputError(GeoscanError, OSError):
+    """A file that could not be written."""

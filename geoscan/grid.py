@@ -1,0 +1,90 @@
+"""Cut a raster into tiles: a sequence, whose cores partition the raster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from geoscan.errors import GridError
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of pixels, in (row, col) order like the arrays it cuts."""
+
+    row: int
+    col: int
+    rows: int
+    cols: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The window as an index into a (rows, cols) array."""
+        return slice(self.row, self.row + self.rows), slice(self.col, self.col + self.cols)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One step of a scan."""
+
+    index: int
+    """Position in the grid's row-major order."""
+
+    core: Window
+    """Pixels that this tile alone answers for; the cores of a grid partition the raster."""
+
+    read: Window
+    """Pixels that the model sees: a full chip, shifted inward at the border, smaller only when the raster is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid(Sequence[Tile]):
+    """Tiles over a raster of `rows` x `cols` pixels, row by row from the upper left.
+
+    chip: side of what the model sees, in pixels.
+    stride: side of a core, at most `chip`; a smaller one lets chips overlap. The last row and column of cores are
+    short where `stride` does not divide the raster; they are never dropped.
+    """
+
+    rows: int
+    cols: int
+    chip: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise GridError(f"a raster of {self.rows} x {self.cols} px has no pixels; give one with at least 1 x 1")
+        if not 1 <= self.stride <= self.chip:
+            raise GridError(f"stride {self.stride} px does not fit {self.chip} px chips; pass --stride 1..{self.chip}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return -(-self.rows // self.stride), -(-self.cols // self.stride)
+
+    def __len__(self) -> int:
+        down, across = self.shape
+        return down * across
+
+    @overload
+    def __getitem__(self, index: int) -> Tile: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tile]: ...
+    def __getitem__(self, index: int | slice) -> Tile | list[Tile]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"tile {index} of {len(self)}")
+        index %= len(self)
+        down, across = divmod(index, self.shape[1])
+        row, rows, read_row, read_rows = self._axis(down, self.rows)
+        col, cols, read_col, read_cols = self._axis(across, self.cols)
+        return Tile(index, Window(row, col, rows, cols), Window(read_row, read_col, read_rows, read_cols))
+
+    def _axis(self, step: int, size: int) -> tuple[int, int, int, int]:
+        """Start and length of the core, then of the read window, along one axis of `size` pixels."""
+        start = step * self.stride
+        # The core is the centre of its chip; at the border the chip moves inward, so that it holds real pixels only.
+        read = min(max(start - (self.chip - self.stride) // 2, 0), max(size - self.chip, 0))
+        return start, min(self.stride, size - start), read, min(self.chip, size)

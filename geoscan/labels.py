@@ -1,0 +1,33 @@
+"""The 17 labels of Kaggle's "Planet: Understanding the Amazon from Space", in Kaggle's spelling."""
+
+WEATHER = ("clear", "partly_cloudy", "haze", "cloudy")
+"""Exactly one of these holds for a chip."""
+
+LAND = (
+    "primary",
+    "agriculture",
+    "road",
+    "water",
+    "cultivation",
+    "habitation",
+    "bare_ground",
+    "selective_logging",
+    "artisinal_mine",
+    "blooming",
+    "slash_burn",
+    "conventional_mine",
+    "blow_down",
+)
+"""Any number of these holds for a chip."""
+
+LABELS = WEATHER + LAND
+
+MINE = "artisinal_mine"
+"""Kaggle's spelling; on disk and in code it stays so, people read `readable(MINE)`."""
+
+_READABLE = {MINE: "artisanal mine"}
+
+
+def readable(label: str) -> str:
+    """The label as people write it: `artisinal_mine` is "artisanal mine"."""
+    return _READABLE.get(label, label.replace("_", " "))

@@ -1,0 +1,1 @@
+"""The model: its architecture as data, its network, its package on disk, and what runs it."""

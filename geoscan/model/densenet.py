@@ -1,0 +1,89 @@
+"""Build the Keras network that a `DenseNetSpec` describes."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from geoscan.model.spec import DenseNetSpec
+
+FEATURES = "features"
+"""Name of the last feature map, (n, rows, cols, channels): global pooling and the heads follow it."""
+
+
+def build(spec: DenseNetSpec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
+    """Return the untrained network.
+
+    Input: (n, chip, chip, 3) chips, red, green, blue, 0..255, any number type. Output: a dict of one (n, labels)
+    float32 array a head, each in 0..1. dtype: `mixed_float16` computes in half precision on a GPU and keeps the
+    heads in float32, where sums of many small numbers would overflow.
+    """
+    chips = keras.Input((spec.chip, spec.chip, 3), name="chips")
+    x = layers.Rescaling(
+        [1 / s for s in spec.std], [-m / s for m, s in zip(spec.mean, spec.std, strict=True)], dtype=dtype, name="scale"
+    )(chips)
+    if spec.shrink > 1:
+        x = layers.AveragePooling2D(spec.shrink, dtype=dtype, name="shrink")(x)
+    x = _stem(x, spec, dtype)
+    channels = spec.stem
+    for i, depth in enumerate(spec.blocks, start=1):
+        for j in range(1, depth + 1):
+            x = _dense_layer(x, spec.growth, f"block{i}_{j}", dtype)
+        channels += depth * spec.growth
+        if i < len(spec.blocks):
+            channels = int(channels * spec.compression)
+            x = _transition(x, channels, f"transition{i}", dtype)
+    x = _norm_relu(x, "last", dtype)
+    x = layers.Activation("linear", dtype="float32", name=FEATURES)(x)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
+    x = layers.Dropout(spec.dropout, dtype="float32", name="dropout")(x)
+    heads = {
+        head.name: layers.Dense(len(head.labels), activation=head.activation, dtype="float32", name=head.name)(x)
+        for head in spec.heads
+    }
+    return keras.Model(chips, heads, name="densenet")
+
+
+def _stem(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
+    if spec.stem_stride == 4:
+        x = _conv(x, spec.stem, 7, "stem", dtype, strides=2)
+        x = _norm_relu(x, "stem", dtype)
+        return layers.MaxPooling2D(3, strides=2, padding="same", dtype=dtype, name="stem_pool")(x)
+    x = _conv(x, spec.stem, 3, "stem", dtype, strides=spec.stem_stride)
+    return _norm_relu(x, "stem", dtype)
+
+
+def _dense_layer(x: keras.KerasTensor, growth: int, name: str, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
+    """Concatenate `growth` new channels; the 1 x 1 bottleneck of 4 x growth is the B in DenseNet-BC."""
+    y = _norm_relu(x, f"{name}_in", dtype)
+    y = _conv(y, 4 * growth, 1, f"{name}_1x1", dtype)
+    y = _norm_relu(y, f"{name}_mid", dtype)
+    y = _conv(y, growth, 3, f"{name}_3x3", dtype)
+    return layers.Concatenate(dtype=dtype, name=f"{name}_concat")([x, y])
+
+
+def _transition(x: keras.KerasTensor, channels: int, name: str, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
+    x = _norm_relu(x, name, dtype)
+    x = _conv(x, channels, 1, f"{name}_1x1", dtype)
+    return layers.AveragePooling2D(2, dtype=dtype, name=f"{name}_pool")(x)
+
+
+def _norm_relu(x: keras.KerasTensor, name: str, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
+    # Momentum 0.9, not Keras' 0.99: a small data set has too few steps for the slower average to arrive.
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1.001e-5, dtype=dtype, name=f"{name}_norm")(x)
+    return layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
+
+
+def _conv(
+    x: keras.KerasTensor, channels: int, kernel: int, name: str, dtype: str | keras.DTypePolicy, strides: int = 1
+) -> keras.KerasTensor:
+    return layers.Conv2D(
+        channels,
+        kernel,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        dtype=dtype,
+        name=f"{name}_conv",
+    )(x)

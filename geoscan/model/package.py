@@ -1,0 +1,185 @@
+"""A model on disk: a directory that holds `weights.keras` and `card.json`, whose digest ties the two together."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from geoscan.errors import OutputError, PackageError
+from geoscan.labels import MINE
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import DenseNetSpec
+from geoscan.polygons import Thresholds
+
+if TYPE_CHECKING:
+    import keras
+
+WEIGHTS = "weights.keras"
+CARD = "card.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """All that a scan must know of a model, and what people should.
+
+    thresholds: of each label, in 0..1, tuned for F2; the label holds where its score is not below.
+    detection: thresholds on the score of artisanal mine, from which polygons are made.
+    metrics: measured on chips that training did not see.
+    data: what it was trained on: sources, counts, fingerprint, licence.
+    training: how: geoscan's version, seed, epochs, options.
+    digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
+    """
+
+    name: str
+    spec: DenseNetSpec
+    preprocess: Preprocess
+    thresholds: Mapping[str, float]
+    detection: Thresholds
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        labels = self.spec.labels
+        if set(self.thresholds) != set(labels):
+            raise PackageError(f"thresholds for {sorted(self.thresholds)} do not fit the labels {sorted(labels)}")
+        if MINE not in labels:
+            raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
+        if self.preprocess.chip != self.spec.chip:
+            raise PackageError(f"the card prepares {self.preprocess.chip} px chips, the network takes {self.spec.chip}")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in the order of the scores' columns."""
+        return self.spec.labels
+
+    def to_json(self) -> str:
+        """As the text of `card.json`."""
+        return _CARD.dump_json(self, indent=2).decode() + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Card:
+        """Undo `to_json`. Raises PackageError for what is no card."""
+        try:
+            return _CARD.validate_json(text)
+        except ValidationError as err:
+            first = err.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise PackageError(f"{where}: {first['msg']}") from err
+
+
+_CARD = TypeAdapter(Card)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A model package that was opened and whose digest fits; pickles to its path and its card."""
+
+    path: Path
+    card: Card
+
+    def network(self) -> keras.Model:
+        """Load the network. Raises PackageError when its heads do not fit the card."""
+        import keras  # TensorFlow takes seconds to import: only where a model runs
+
+        network = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
+        heads = {head.name: len(head.labels) for head in self.card.spec.heads}
+        found = {name: shape[-1] for name, shape in network.output_shape.items()}
+        if found != heads:
+            raise PackageError(f"{self.path}: the network answers {found}, its card says {heads}; train it anew")
+        return network
+
+
+def save(path: Path, network: keras.Model, card: Card) -> Package:
+    """Write a package, replacing one that is there only once the new one is whole.
+
+    Raises OutputError when it cannot be written.
+    """
+    weights, text = path / f".{WEIGHTS}", path / f".{CARD}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        part = path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
+        network.save(part)
+        _make_reproducible(part, weights)
+        part.unlink()
+        card = replace(card, digest=_digest(weights, card))
+        text.write_text(card.to_json(), encoding="utf-8")
+        weights.replace(path / WEIGHTS)
+        text.replace(path / CARD)
+    except OSError as err:
+        raise OutputError(f"the model package {path} cannot be written: {err.strerror or err}") from err
+    return Package(path, card)
+
+
+def load(path: Path) -> Package:
+    """Open a package. Raises PackageError when it is missing, damaged, or its digest does not fit."""
+    try:
+        text = (path / CARD).read_bytes()
+        if not (path / WEIGHTS).is_file():
+            raise FileNotFoundError(WEIGHTS)
+    except OSError as err:
+        raise PackageError(f"{path} is no model package: it must hold {CARD} and {WEIGHTS}") from err
+    try:
+        card = Card.from_json(text)
+    except PackageError as err:
+        raise PackageError(f"{path / CARD}: {err}; train the model anew or restore the file") from err
+    if card.digest != (found := _digest(path / WEIGHTS, card)):
+        raise PackageError(
+            f"{path}: card and weights do not fit together (the card says {card.digest[:12]}, found {found[:12]}); "
+            "restore both files, or train the model anew"
+        )
+    return Package(path, card)
+
+
+def shipped() -> list[Package]:
+    """Open the packages that came with geoscan, in the order of their names."""
+    root = Path(str(importlib.resources.files("geoscan_models")))
+    return [load(card.parent) for card in sorted(root.glob(f"*/{CARD}"))]
+
+
+def find(name: str) -> Package:
+    """Open a package by its path, or a shipped one by its name. Raises PackageError when there is neither."""
+    if (Path(name) / CARD).exists() or "/" in name:
+        return load(Path(name))
+    packages = {package.card.name: package for package in shipped()}
+    if name not in packages:
+        names = ", ".join(packages) or "none is installed"
+        raise PackageError(f"no model is called {name!r}; shipped: {names}; or give the directory of a package")
+    return packages[name]
+
+
+def choose(gsd: tuple[float, float]) -> Package:
+    """Return the shipped package whose ground sample distance is nearest, as a factor, to a scene's (x, y) metres."""
+    packages = shipped()
+    if not packages:
+        raise PackageError("no model is shipped with this installation; train one and pass it with --model DIR")
+    middle = (gsd[0] * gsd[1]) ** 0.5
+    return min(packages, key=lambda p: max(p.card.preprocess.gsd / middle, middle / p.card.preprocess.gsd))
+
+
+def _digest(weights: Path, card: Card) -> str:
+    facts = json.loads(replace(card, digest="").to_json())
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(weights.read_bytes())
+    return digest.hexdigest()
+
+
+def _make_reproducible(source: Path, target: Path) -> None:
+    """Copy a .keras archive without the date of its making, so that equal networks give equal files."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in sorted(old.namelist()):
+            content = old.read(name)
+            if name == "metadata.json":
+                facts = json.loads(content)
+                facts.pop("date_saved", None)
+                content = json.dumps(facts, sort_keys=True).encode()
+            new.writestr(zipfile.ZipInfo(name), content)

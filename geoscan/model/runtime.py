@@ -1,0 +1,102 @@
+"""What runs a model: chips in, scores out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from geoscan.arrays import Chips, Scores
+from geoscan.model.package import Package, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+
+log = logging.getLogger(__name__)
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # otherwise it greets on stderr, in the middle of the progress bar
+
+
+class Detector(Protocol):
+    """What a scan needs of a model."""
+
+    batch: int
+    """Chips that it likes to get at once."""
+
+    def __call__(self, chips: Chips) -> Scores:
+        """(n, chip, chip, 3) -> (n, labels) in 0..1. A chip's scores do not depend on the others in the call."""
+
+
+class TensorFlowDetector:
+    """Runs a package with TensorFlow, compiled by XLA for one fixed batch shape.
+
+    One call at a time computes, in whatever thread: TensorFlow uses all cores, or the GPU, for it. On a GPU the
+    network computes in half precision, the heads in single.
+    """
+
+    def __init__(self, package: Package, batch: int = 16, *, compiled: bool = True) -> None:
+        import tensorflow as tf
+
+        self.batch = batch
+        self._chip = package.card.spec.chip
+        self._heads = [head.name for head in package.card.spec.heads]
+        self._lock = threading.Lock()
+        gpus = tf.config.list_physical_devices("GPU")
+        _share_gpu_memory(gpus)
+        self._network = _half_precision(package) if gpus else package.network()
+        self._device = "/GPU:0" if gpus else "/CPU:0"
+        with tf.device(self._device):
+            self._run = tf.function(
+                lambda chips: self._network(chips, training=False),
+                input_signature=[tf.TensorSpec((batch, self._chip, self._chip, 3), tf.uint8)],
+                jit_compile=compiled,
+                autograph=False,
+            )
+
+    def __call__(self, chips: Chips) -> Scores:
+        """(n, chip, chip, 3) -> (n, labels); the last batch is filled up, so that one compiled shape serves all."""
+        parts = [self._score(chips[start : start + self.batch]) for start in range(0, len(chips), self.batch)]
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+    def _score(self, chips: Chips) -> Scores:
+        import tensorflow as tf
+
+        missing = self.batch - len(chips)
+        full = np.concatenate([chips, np.zeros((missing, *chips.shape[1:]), np.uint8)]) if missing else chips
+        with self._lock, tf.device(self._device):
+            answers = self._run(tf.constant(full))
+        scores: Scores = np.concatenate([answers[name].numpy() for name in self._heads], axis=1)
+        return scores[: len(chips)]
+
+
+@lru_cache(maxsize=2)
+def detector(path: Path, digest: str, batch: int) -> Detector:
+    """Return this process' detector for a package, loaded once. `digest` keeps a replaced package from being reused."""
+    del digest
+    return TensorFlowDetector(load(path), batch)
+
+
+def _share_gpu_memory(gpus: list[object]) -> None:
+    """Let TensorFlow take GPU memory as it grows, so that several processes fit on one card."""
+    import tensorflow as tf
+
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            log.debug("%s is in use already, its memory setting stays", gpu)
+
+
+def _half_precision(package: Package) -> keras.Model:
+    from geoscan.model.densenet import build
+
+    network = build(package.card.spec, dtype="mixed_float16")
+    network.set_weights(package.network().get_weights())
+    return network

@@ -1,0 +1,346 @@
+"""Flagged tiles into detections: scored polygons in WGS84. Arrays and shapes only, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyproj
+import scipy.ndimage
+import shapely
+import shapely.affinity
+from affine import Affine
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from geoscan.arrays import Scores
+from geoscan.errors import InputError, SceneError
+from geoscan.grid import TileGrid, Window
+from geoscan.labels import MINE, WEATHER
+
+Points: TypeAlias = NDArray[np.float64]
+"""(n, 2): x, y, or longitude, latitude."""
+
+Outline: TypeAlias = Polygon | MultiPolygon
+"""WGS84 longitude, latitude; exterior rings counter-clockwise; cut at the antimeridian."""
+
+_SAG_M = 1e-3
+"""How far a straight line in the scene's CRS may lie from one in longitude and latitude."""
+
+_DECIMALS = 9
+"""Of a degree: 0.1 mm. The usual 7 (1 cm) would move the area of a single chip by more than 1 in a million."""
+
+_METRES_PER_DEGREE = 111_320.0
+_GEOD = pyproj.Geod(ellps="WGS84")
+_NEIGHBOURS = np.ones((3, 3), int)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Scores, 0..1, at which tiles are flagged; `join` <= `seed` <= `lone`.
+
+    Raises InputError when they are out of range or out of order.
+    """
+
+    seed: float
+    """At least one tile of a detection scores this or more."""
+
+    join: float
+    """Every tile of a detection scores this or more."""
+
+    lone: float
+    """A tile without a neighbour at `join` scores this or more."""
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "join", "lone"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"--{name} {value} is not a score; pass one from 0 to 1")
+            object.__setattr__(self, name, float(value))
+        if self.join > self.seed:
+            raise InputError(f"--join {self.join} is above --seed {self.seed}; pass --join 0..{self.seed}")
+        if self.lone < self.seed:
+            raise InputError(f"--lone {self.lone} is below --seed {self.seed}; pass --lone {self.seed}..1")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the detections of one scene come from; it goes into every output."""
+
+    scene: str
+    """File name of the scene."""
+
+    model: str
+    """Name of the model package."""
+
+    digest: str
+    """Digest of the model package."""
+
+    thresholds: Thresholds
+
+    geoscan: str
+    """Version of geoscan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One polygon: neighbouring flagged tiles."""
+
+    geometry: Outline
+    """WGS84 longitude, latitude."""
+
+    score_max: float
+    """Highest mine score of its tiles, 0..1."""
+
+    score_mean: float
+    """Mean mine score, 0..1; like every mean here each tile counts by the area of its core."""
+
+    n_chips: int
+    """How many tiles it joins."""
+
+    area_ha: float
+    """Geodesic area on the WGS84 ellipsoid, hectares."""
+
+    co_labels: Mapping[str, float]
+    """Other land labels whose mean score reaches their own threshold, and that score."""
+
+    weather: str
+    """The weather label with the highest mean score; empty when the model has none."""
+
+    haze: float
+    """Mean score of `haze`, 0..1; NaN when the model has no such label."""
+
+    provenance: Provenance
+
+
+def flag(scores: NDArray[np.floating[Any]], thresholds: Thresholds) -> NDArray[np.int32]:
+    """Number the groups of neighbouring tiles that are detections.
+
+    scores: (down, across), 0..1; NaN where a tile was not scored.
+    Returns (down, across): 0 is not flagged, 1..n the group, in row-major order of its first tile. Tiles that touch
+    at a side or a corner are neighbours.
+    """
+    label, n = scipy.ndimage.label(scores >= thresholds.join, structure=_NEIGHBOURS)
+    size = np.bincount(label.ravel(), minlength=n + 1)
+    peak = np.zeros(n + 1, scores.dtype)
+    np.fmax.at(peak, label.ravel(), scores.ravel())
+    keep = np.where(size == 1, peak >= thresholds.lone, peak >= thresholds.seed)
+    keep[0] = False
+    number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    flagged: NDArray[np.int32] = number[label]
+    return flagged
+
+
+def detections(
+    grid: TileGrid,
+    scores: Scores,
+    labels: Sequence[str],
+    provenance: Provenance,
+    transform: Affine,
+    crs: Any,
+    *,
+    mine: str = MINE,
+    co_thresholds: Mapping[str, float] | None = None,
+) -> list[Detection]:
+    """Join flagged tiles into detections, sorted by their bounds (west, south, east, north).
+
+    scores: (len(grid), len(labels)), 0..1; a row of NaN where a tile was not scored.
+    transform: (col, row) of the grid's raster to the coordinates of `crs`.
+    co_thresholds: for each label the mean score from which a detection carries it; labels left out are not carried.
+    Raises SceneError when a detection has no place in longitude and latitude.
+    """
+    if scores.shape != (len(grid), len(labels)):
+        raise ValueError(f"scores {scores.shape} do not fit {len(grid)} tiles and {len(labels)} labels")
+    groups = flag(scores[:, list(labels).index(mine)].reshape(grid.shape), provenance.thresholds).ravel()
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.searchsorted(groups[order], np.arange(1, groups.max() + 1)))[1:]
+    found = []
+    for tiles in members:
+        cores = [grid[int(i)].core for i in tiles]
+        area = np.array([core.rows * core.cols for core in cores], float)
+        means = dict(zip(labels, (area @ scores[tiles].astype(float) / area.sum()).tolist(), strict=True))
+        weather = {label: means[label] for label in WEATHER if label in means}
+        geometry = outline(cores, transform, crs)
+        passed = {
+            label: means[label]
+            for label in labels
+            if label not in (mine, *WEATHER) and means[label] >= (co_thresholds or {}).get(label, np.inf)
+        }
+        found.append(
+            Detection(
+                geometry=geometry,
+                score_max=float(scores[tiles, list(labels).index(mine)].max()),
+                score_mean=means[mine],
+                n_chips=len(tiles),
+                area_ha=area_ha(geometry),
+                co_labels=passed,
+                weather=max(weather, key=weather.__getitem__, default=""),
+                haze=means.get("haze", float("nan")),
+                provenance=provenance,
+            )
+        )
+    return sorted(found, key=lambda one: (one.geometry.bounds, one.geometry.wkb))
+
+
+def outline(cores: Sequence[Window], transform: Affine, crs: Any) -> Outline:
+    """The union of cores, in WGS84 longitude and latitude, RFC 7946: valid, wound, cut at the antimeridian.
+
+    Edges get as many vertices as keep them within 1 mm of the straight edges in `crs`, so that the area is the cores'.
+    A union around a pole includes the pole. Raises SceneError when it has no place in longitude and latitude.
+    """
+    corners = np.array([(c.col, c.row, c.col + c.cols, c.row + c.rows) for c in cores], float)
+    union = shapely.union_all(shapely.box(*corners.T))
+    to_lonlat = _projector(crs)
+    polygons = []
+    for part in _polygons(union):
+        rings = [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)]
+        polygons += _on_globe([_place(_turns(ring), transform, to_lonlat) for ring in rings])
+    rounded = shapely.transform(MultiPolygon(polygons), _round)
+    valid = rounded if rounded.is_valid else shapely.make_valid(rounded)
+    wound = [_wind(polygon) for polygon in _polygons(shapely.normalize(valid))]
+    return wound[0] if len(wound) == 1 else MultiPolygon(wound)
+
+
+def area_ha(geometry: Outline) -> float:
+    """Geodesic area on the WGS84 ellipsoid, hectares."""
+    # Long edges are cut first: what is straight in longitude and latitude is not a geodesic.
+    area, _ = _GEOD.geometry_area_perimeter(shapely.segmentize(geometry, 0.01))
+    return abs(float(area)) / 1e4
+
+
+def properties(detection: Detection) -> dict[str, str | int | float | None]:
+    """The flat attributes of a detection, in the order of the columns; the same in every format.
+
+    Scores have 4 decimals and hectares 4, so that the last bits of a float do not change a file.
+    """
+    source = detection.provenance
+    return {
+        "scene": source.scene,
+        "score_max": round(detection.score_max, 4),
+        "score_mean": round(detection.score_mean, 4),
+        "n_chips": detection.n_chips,
+        "area_ha": round(detection.area_ha, 4),
+        "co_labels": ",".join(detection.co_labels),
+        "co_scores": ",".join(f"{score:.4f}" for score in detection.co_labels.values()),
+        "weather": detection.weather,
+        "haze": None if np.isnan(detection.haze) else round(detection.haze, 4),
+        **described(source),
+    }
+
+
+def described(source: Provenance) -> dict[str, str | float]:
+    """What was scanned, with what and how, as flat attributes."""
+    return {
+        "model": source.model,
+        "digest": source.digest,
+        "seed": source.thresholds.seed,
+        "join": source.thresholds.join,
+        "lone": source.thresholds.lone,
+        "geoscan": source.geoscan,
+    }
+
+
+def _projector(crs: Any) -> Callable[[Points], Points]:
+    """From `crs` to longitude, latitude."""
+    transformer = pyproj.Transformer.from_crs(pyproj.CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
+
+    def project(points: Points) -> Points:
+        lonlat = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+        if not np.isfinite(lonlat).all():
+            x, y = points[~np.isfinite(lonlat).all(axis=1)][0]
+            raise SceneError(
+                f"({x:.6g}, {y:.6g}) in {crs} has no longitude and latitude; check the scene's georeference"
+            )
+        return lonlat
+
+    return project
+
+
+def _turns(ring: Points) -> Points:
+    """The closed ring without the vertices at which it runs straight on; exact for whole-numbered coordinates."""
+    points = ring[:-1]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    kept = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+    return np.vstack([kept, kept[:1]])
+
+
+def _place(ring: Points, transform: Affine, to_lonlat: Callable[[Points], Points]) -> Points:
+    """A closed ring of (col, row) as closed longitude, latitude, with vertices added where its edges are curved."""
+    linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
+    points = ring @ linear.T + (transform.c, transform.f)
+    lonlat = to_lonlat(points)
+    for _ in range(5):  # the sagitta falls with the square of the pieces, so one round is enough but near a pole
+        pieces = np.ceil(np.sqrt(_sagitta(points, lonlat, to_lonlat) / _SAG_M)).clip(1, 1000).astype(int)
+        if (pieces == 1).all():
+            break
+        edge = np.repeat(np.arange(len(pieces)), pieces)
+        step = np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        share = (step / pieces[edge])[:, None]
+        points = np.vstack([points[edge] * (1 - share) + points[edge + 1] * share, points[-1:]])
+        lonlat = to_lonlat(points)
+    return lonlat
+
+
+def _sagitta(points: Points, lonlat: Points, to_lonlat: Callable[[Points], Points]) -> NDArray[np.float64]:
+    """(edges,): metres between each edge, straight in its CRS, and the straight line in longitude, latitude."""
+    worst = np.zeros(len(points) - 1)
+    along = _unwrapped(lonlat)
+    for share in (0.25, 0.5, 0.75):
+        true = to_lonlat(points[:-1] * (1 - share) + points[1:] * share)
+        off = true - (along[:-1] * (1 - share) + along[1:] * share)
+        off[:, 0] = (off[:, 0] + 180) % 360 - 180
+        off[:, 0] *= np.cos(np.radians(true[:, 1]))
+        worst = np.maximum(worst, np.hypot(off[:, 0], off[:, 1]) * _METRES_PER_DEGREE)
+    return worst
+
+
+def _unwrapped(lonlat: Points) -> Points:
+    """Points whose longitude runs on past 180 instead of jumping to -180."""
+    laps = np.cumsum(np.rint(np.diff(lonlat[:, 0], prepend=lonlat[0, 0]) / 360))
+    return np.column_stack([lonlat[:, 0] - 360 * laps, lonlat[:, 1]])
+
+
+def _on_globe(rings: Sequence[Points]) -> list[Polygon]:
+    """One polygon of closed longitude, latitude rings, the exterior first, cut at the antimeridian.
+
+    Not left to the `antimeridian` package (0.4.9): it fails on a hole across the antimeridian, and answers with a
+    part without area where an edge lies on it.
+    """
+    around = [_unwrapped(ring) for ring in rings]
+    if all(np.abs(ring[:, 0]).max() <= 180 and ring[0, 0] == ring[-1, 0] for ring in around):
+        return [Polygon(around[0], around[1:])]
+    exterior, *holes = (shapely.union_all(_cut(ring)) for ring in around)
+    return _polygons(exterior.difference(shapely.union_all(holes)))
+
+
+def _cut(ring: Points) -> list[Polygon]:
+    """The inside of an unwrapped ring, in parts from -180 to 180."""
+    if ring[0, 0] != ring[-1, 0]:  # once around the globe: close it over the pole
+        pole = np.copysign(90, ring[:, 1].mean())
+        ring = np.vstack([ring, [(ring[-1, 0], pole), (ring[0, 0], pole), ring[0]]])
+    inside, west, east = Polygon(ring), ring[:, 0].min(), ring[:, 0].max()
+    parts = []
+    for lap in range(int((west + 180) // 360), int((east + 180) // 360) + 1):
+        part = inside.intersection(shapely.box(360 * lap - 180, -90, 360 * lap + 180, 90))
+        parts += [shapely.affinity.translate(polygon, -360 * lap) for polygon in _polygons(part)]
+    return parts
+
+
+def _polygons(geometry: BaseGeometry) -> list[Polygon]:
+    """The polygons in a geometry, without the points and lines that an intersection leaves."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))  # twice: a collection may hold a multipolygon
+    return [part for part in parts if isinstance(part, Polygon) and part.area > 0]
+
+
+def _round(points: Points) -> Points:
+    return np.round(points, _DECIMALS) + 0.0  # no -0.0 in a file
+
+
+def _wind(polygon: Polygon) -> Polygon:
+    """Exterior ring counter-clockwise, holes clockwise (RFC 7946, section 3.1.6)."""
+    rings = [(polygon.exterior, True), *((hole, False) for hole in polygon.interiors)]
+    wound = [ring.coords[:] if ring.is_ccw == ccw else ring.coords[::-1] for ring, ccw in rings]
+    return Polygon(wound[0], wound[1:])

@@ -1,0 +1,389 @@
+"""The scan: tiles of a scene to scores, many at a time. The only module that knows dask."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan import __version__
+from geoscan.arrays import Chips, Scores
+from geoscan.errors import GeoscanError, InputError, ReadError
+from geoscan.grid import TileGrid
+from geoscan.labels import MINE
+from geoscan.model.package import Package
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.runtime import Detector, detector
+from geoscan.polygons import Detection, Provenance, Thresholds, detections, flag
+from geoscan.radiometry import Radiometry, resolve
+from geoscan.restore import scene_airlight
+from geoscan.scene import Scene
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
+
+BATCH = 16
+"""Chips that one task prepares and one call of the model scores."""
+
+_ATTEMPTS = 2
+_GPU = "GPU"
+_INFER = "infer"
+
+T = TypeVar("T")
+Run = Callable[[Callable[[Sequence[int]], "Prepared"], Callable[["Prepared"], "Scored"], list[list[int]]], "Results"]
+Results = Iterator["Scored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One scene and everything that decides its scores; plain values, so that it travels to other processes."""
+
+    scene: Scene
+    grid: TileGrid
+    radiometry: Radiometry
+    preprocess: Preprocess
+    airlight: tuple[float, float, float] | None
+    """The scene's, where the model's dehazing asks for it."""
+
+    @classmethod
+    def of(
+        cls,
+        scene: Scene,
+        package: Package,
+        *,
+        stride: int | None = None,
+        stretch: str = "auto",
+        hint: str = "",
+    ) -> Plan:
+        """Bring a scene to a model's resolution, and take its statistics.
+
+        stride: side of a tile's core, in pixels; the whole chip if None. stretch: see `radiometry.resolve`.
+        Raises SceneError, GridError or RadiometryError for what does not fit, ReadError when it cannot be read.
+        """
+        preprocess = package.card.preprocess
+        scene = scene.at_gsd(preprocess.gsd, hint=hint)
+        grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride or preprocess.chip)
+        radiometry = resolve(stretch, scene)
+        airlight = None
+        if preprocess.dehaze is not None and preprocess.dehaze.airlight == "scene":
+            red, green, blue = scene_airlight(scene, radiometry, preprocess.dehaze).tolist()
+            airlight = (red, green, blue)
+        return cls(scene, grid, radiometry, preprocess, airlight)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch of tiles, ready for the model."""
+
+    tiles: list[int]
+    """Indexes of the tiles that `chips` holds."""
+
+    chips: Chips
+    observed: dict[int, int]
+    """Pixels of each tile's core that are no nodata, 0 for a skipped tile."""
+
+    failed: dict[int, str]
+    """Tiles that could not be read, and why."""
+
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A batch of tiles and their scores; see `Prepared`."""
+
+    tiles: list[int]
+    scores: Scores
+    observed: dict[int, int]
+    failed: dict[int, str]
+    seconds: dict[str, float]
+
+
+@dataclass
+class SceneScores:
+    """What a scan knows of a scene, tile by tile."""
+
+    plan: Plan
+    package: Package
+    scores: Scores
+    """(len(grid), labels); NaN where a tile was not scored."""
+
+    observed: NDArray[np.int64]
+    """(len(grid),): pixels of each core that are no nodata."""
+
+    failed: dict[int, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "dehaze": 0.0, "infer": 0.0})
+
+    @property
+    def observed_fraction(self) -> float:
+        """Share of the scene that was seen, 0..1: neither nodata, nor failed, nor under cloud as the model tells."""
+        labels = self.package.card.labels
+        seen = ~np.isnan(self.scores[:, 0])
+        for head in self.package.card.spec.heads:
+            if head.activation == "softmax" and "cloudy" in head.labels:
+                weather = self.scores[:, [labels.index(label) for label in head.labels]]
+                seen &= weather.argmax(axis=1) != head.labels.index("cloudy")
+        return float(self.observed[seen].sum() / (self.plan.grid.rows * self.plan.grid.cols))
+
+    def flagged(self, thresholds: Thresholds) -> NDArray[np.bool_]:
+        """(len(grid),): True for tiles that are part of a detection."""
+        mine = self.scores[:, self.package.card.labels.index(MINE)]
+        return flag(mine.reshape(self.plan.grid.shape), thresholds).ravel() > 0
+
+    def detections(self, thresholds: Thresholds) -> list[Detection]:
+        """Merge the flagged tiles into polygons."""
+        scene, card = self.plan.scene, self.package.card
+        return detections(
+            self.plan.grid,
+            self.scores,
+            card.labels,
+            self.provenance(thresholds),
+            scene.transform,
+            scene.crs,
+            co_thresholds=card.thresholds,
+        )
+
+    def provenance(self, thresholds: Thresholds) -> Provenance:
+        """Where the detections come from."""
+        card = self.package.card
+        return Provenance(self.plan.scene.name, card.name, card.digest, thresholds, __version__)
+
+    def summary(self, thresholds: Thresholds, found: Sequence[Detection]) -> dict[str, Any]:
+        """Return the figures of the scan, as `--json` prints them."""
+        scored = int((~np.isnan(self.scores[:, 0])).sum())
+        return {
+            "scene": self.plan.scene.name,
+            "model": self.package.card.name,
+            "digest": self.package.card.digest,
+            "chips": len(self.plan.grid),
+            "skipped": len(self.plan.grid) - scored - len(self.failed),
+            "failed": len(self.failed),
+            "flagged": int(self.flagged(thresholds).sum()),
+            "detections": len(found),
+            "observed_fraction": round(self.observed_fraction, 6),
+            "area_ha": round(sum(one.area_ha for one in found), 4),
+            "seconds": round(self.seconds, 3),
+            "chips_per_second": round(scored / self.seconds, 3) if self.seconds else 0.0,
+            "stage_seconds": {stage: round(seconds, 3) for stage, seconds in self.stage_seconds.items()},
+            "peak_rss_mb": peak_rss_mb(),
+        }
+
+
+def scan(
+    plan: Plan,
+    package: Package,
+    client: Client | None = None,
+    *,
+    batch: int = BATCH,
+    detect: Callable[[], Detector] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> SceneScores:
+    """Score every tile of a scene that is not all nodata.
+
+    client: dask's, from `workers`; None works in this thread alone, with the same result.
+    batch: tiles a task. detect: makes what scores chips, in whatever process; the package's own network if None.
+    progress: called with the number of tiles done, again and again.
+    A tile that cannot be read is tried once more, then noted in `failed`; anything unexpected is raised.
+    """
+    started = time.perf_counter()
+    grid = plan.grid
+    result = SceneScores(
+        plan,
+        package,
+        np.full((len(grid), len(package.card.labels)), np.nan, np.float32),
+        np.zeros(len(grid), np.int64),
+    )
+    make = detect or partial(detector, package.path.absolute(), package.card.digest, batch)
+    batches = [list(range(start, min(start + batch, len(grid)))) for start in range(0, len(grid), batch)]
+    for scored in _run(client, partial(prepare, plan), partial(infer, make), batches):
+        result.scores[scored.tiles] = scored.scores
+        for tile, pixels in scored.observed.items():
+            result.observed[tile] = pixels
+        result.failed |= scored.failed
+        for stage, seconds in scored.seconds.items():
+            result.stage_seconds[stage] += seconds
+        progress(len(scored.observed) + len(scored.failed))
+    result.seconds = time.perf_counter() - started
+    result.failed = dict(sorted(result.failed.items()))
+    return result
+
+
+def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
+    """Read tiles and bring them to the model's look."""
+    seconds = {"read": 0.0, "dehaze": 0.0}
+    ready, chips = [], []
+    observed: dict[int, int] = {}
+    failed: dict[int, str] = {}
+    airlight = None if plan.airlight is None else np.array(plan.airlight, np.float32)
+    for index in tiles:
+        tile = plan.grid[index]
+        start = time.perf_counter()
+        try:
+            native, valid = _patiently(partial(plan.scene.read, tile.read))
+        except ReadError as err:
+            failed[index] = str(err)
+            continue
+        finally:
+            seconds["read"] += time.perf_counter() - start
+        down, across = tile.core.row - tile.read.row, tile.core.col - tile.read.col
+        observed[index] = int(valid[down : down + tile.core.rows, across : across + tile.core.cols].sum())
+        if observed[index]:
+            start = time.perf_counter()
+            chips.append(plan.preprocess(plan.radiometry.apply(native, valid), valid, airlight))
+            ready.append(index)
+            seconds["dehaze"] += time.perf_counter() - start
+    side = plan.preprocess.chip
+    stacked = np.stack(chips) if chips else np.empty((0, side, side, 3), np.uint8)
+    return Prepared(ready, stacked, observed, failed, seconds)
+
+
+def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
+    """Score prepared tiles; a batch of nodata alone never wakes the model."""
+    start = time.perf_counter()
+    scores = make()(batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
+    seconds = {**batch.seconds, "infer": time.perf_counter() - start}
+    return Scored(batch.tiles, scores, batch.observed, batch.failed, seconds)
+
+
+def predict(package: Package, chips: Sequence[NDArray[np.uint8]], batch: int = BATCH) -> Scores:
+    """Score single chips, (3, rows, cols) visual pixels each, as a scan would; (n, labels) in the order of the card."""
+    prepared = np.stack([package.card.preprocess(chip) for chip in chips])
+    return detector(package.path.absolute(), package.card.digest, batch)(prepared)
+
+
+@contextmanager
+def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
+    """Give dask's client: in this process with `jobs` threads that prepare tiles, or of a cluster's scheduler.
+
+    jobs 0 gives None: no dask at all. Raises InputError when the scheduler does not answer.
+    """
+    if scheduler is None and jobs == 0:
+        yield None
+        return
+    import dask
+    from distributed import Client
+
+    with ExitStack() as stack:
+        if scheduler is not None:
+            stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
+            try:
+                client = stack.enter_context(Client(scheduler, set_as_default=False))
+            except (OSError, ValueError, TimeoutError) as err:
+                reason = " ".join(str(err).split())
+                raise InputError(f"no dask scheduler answers at {scheduler} ({reason}); give tcp://HOST:8786") from err
+        else:
+            # One thread more than jobs: it waits in the model while the others read and dehaze.
+            client = stack.enter_context(
+                Client(
+                    processes=False,
+                    n_workers=1,
+                    threads_per_worker=jobs + 1,
+                    resources={_INFER: 1},
+                    memory_limit=0,
+                    dashboard_address=None,
+                    set_as_default=False,
+                    silence_logs=logging.ERROR,
+                )
+            )
+        yield client
+
+
+def _run(
+    client: Client | None,
+    prepare: Callable[[Sequence[int]], Prepared],
+    infer: Callable[[Prepared], Scored],
+    batches: list[list[int]],
+) -> Iterator[Scored]:
+    """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
+
+    Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
+    """
+    if client is None:
+        for tiles in batches:
+            yield infer(prepare(tiles))
+        return
+    from distributed import as_completed
+
+    resources = _inference_resources(client)
+    threads = sum(client.nthreads().values())
+
+    def submit(tiles: list[int]) -> Any:
+        ready = client.submit(prepare, tiles, pure=False)
+        return client.submit(infer, ready, pure=False, resources=resources)
+
+    waiting = iter(batches)
+    done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, 2 * threads)])
+    try:
+        for future in done:
+            yield future.result()
+            future.release()
+            for tiles in itertools.islice(waiting, 1):
+                done.add(submit(tiles))
+    finally:
+        client.cancel(list(done.futures))
+
+
+def _inference_resources(client: Client) -> dict[str, float] | None:
+    """Ask for the resource that a worker offers for inference, so that one runs at a time on a GPU, or in a process."""
+    offered = {name for worker in client.scheduler_info()["workers"].values() for name in worker.get("resources", {})}
+    return next(({name: 1.0} for name in (_GPU, _INFER) if name in offered), None)
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """Try a read once more when it fails: a network does so for a moment, and a lost handle is opened anew."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return read()
+        except ReadError:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def cores() -> int:
+    """Count the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_rss_mb() -> float | None:
+    """Most memory that this process has held at a time, in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def open_scenes(paths: Sequence[tuple[str, bool]], bands: Sequence[int] | None) -> tuple[list[Scene], int]:
+    """Open scenes; return them and how many were left out.
+
+    paths: addresses, and whether each was named outright: those that were not, being what a directory happens to
+    hold, are left out with a warning when they cannot be scanned.
+    Raises SceneError for one that was named, or when none is left.
+    """
+    scenes, left_out = [], 0
+    for path, named in paths:
+        try:
+            scenes.append(Scene.open(path, bands=bands))
+        except GeoscanError as err:
+            if named:
+                raise
+            left_out += 1
+            log.warning("left out: %s", err)
+    if not scenes:
+        raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
+    return scenes, left_out

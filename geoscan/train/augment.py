@@ -1,0 +1,55 @@
+"""What a chip may look like and still be the same place; for training, never for validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_LEVELS = np.arange(256, dtype=np.float32)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far augmentation goes; each amount is the largest that is drawn.
+
+    symmetries: draw one of the 8 of the square.
+    zoom: resolution jitter, as a factor: 1.25 draws between 0.8 and 1.25.
+    gain: brightness jitter, as a factor for all bands together; a band alone gets a third of it.
+    haze: share of light that synthetic haze takes, 0..1, by the scattering model I = J t + A (1 - t) that dehazing
+        inverts (He, Sun, Tang 2009, eq. 1), with one transmission t for the chip.
+    """
+
+    symmetries: bool = True
+    zoom: float = 1.25
+    gain: float = 1.3
+    haze: float = 0.35
+
+    def __call__(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """(rows, cols, 3) uint8 -> another chip of the same shape."""
+        chip = self._moved(chip, rng)
+        gains = self.gain ** rng.uniform(-1, 1) * self.gain ** (rng.uniform(-1, 1, 3) / 3)
+        veil = self.haze * rng.uniform(0, 1) if rng.random() < 0.5 else 0.0
+        airlight = rng.uniform(170, 235) + rng.uniform(-12, 12, 3)
+        curve = np.clip(_LEVELS * gains * (1 - veil) + airlight * veil, 0, 255)
+        lit: NDArray[np.uint8] = cv2.LUT(chip, np.rint(curve).astype(np.uint8)[:, None, :])  # type: ignore[assignment]
+        return lit
+
+    def _moved(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        if self.zoom > 1:
+            scale = self.zoom ** rng.uniform(-1, 1)
+            rows, cols = chip.shape[:2]
+            slack = np.array([cols, rows]) * (1 / scale - 1) / 2
+            shift = rng.uniform(-1, 1, 2) * np.abs(slack)  # a zoomed chip shows any part of what there is
+            matrix = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
+            matrix[:, 2] = np.array([cols, rows]) * (1 - scale) / 2 + shift * scale
+            chip = cv2.warpAffine(chip, matrix, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)  # type: ignore[assignment]
+        return symmetry(chip, int(rng.integers(8))) if self.symmetries else chip
+
+
+def symmetry(chip: NDArray[np.uint8], which: int) -> NDArray[np.uint8]:
+    """Return one of the 8 symmetries of the square: 0 the chip itself, 1 to 3 its turns, 4 to 7 their mirror images."""
+    turned = np.rot90(chip, which % 4)
+    return np.ascontiguousarray(turned[:, ::-1] if which >= 4 else turned)

@@ -1,0 +1,136 @@
+"""Batches for training: shuffled, augmented, the same for the same seed, epoch and place."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.arrays import Chips, Visual
+from geoscan.labels import LABELS, MINE
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import Head
+from geoscan.train.augment import Augmentation
+from geoscan.train.kaggle import Targets
+from geoscan.train.partial import PartialSet
+
+Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
+"""Chips, (n, chip, chip, 3), and their targets by head, (n, labels), NaN for unknown."""
+
+_MINE = LABELS.index(MINE)
+_SIDE = 2
+"""Small chips along one side of a mosaic: 2 x 48 px at 10 m cover what a chip of 256 px at 3.7 m covers."""
+
+
+@dataclass(frozen=True)
+class Mosaics:
+    """Chips made of 2 x 2 small ones of a coarser sensor, brought to the ground and the colours of the model's own.
+
+    Half of them hold one or two mines, the others none; nothing else is known of them.
+    look: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
+    """
+
+    source: PartialSet
+    preprocess: Preprocess
+    look: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+    def __post_init__(self) -> None:
+        sample = np.random.default_rng(0).permutation(len(self.source))[:300]
+        pixels = np.concatenate([self.source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
+        object.__setattr__(self, "_mean", pixels.mean(axis=1))
+        object.__setattr__(self, "_std", pixels.std(axis=1))
+        target = self.source.targets[:, _MINE]
+        object.__setattr__(self, "_mines", np.flatnonzero(target == 1))
+        object.__setattr__(self, "_others", np.flatnonzero(target == 0))
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return a prepared chip, (chip, chip, 3), and its targets, (17,), NaN where unknown."""
+        cells = _SIDE * _SIDE
+        mines = int(rng.integers(1, 3)) if rng.random() < 0.5 else 0
+        chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])  # type: ignore[attr-defined]
+        rng.shuffle(chosen)
+        parts = [self.source.read(int(i)) for i in chosen]
+        rows = [np.concatenate(parts[r * _SIDE : (r + 1) * _SIDE], axis=2) for r in range(_SIDE)]
+        targets = np.full(len(LABELS), np.nan, np.float32)
+        targets[_MINE] = mines > 0
+        return self.preprocess(self._matched(np.concatenate(rows, axis=1))), targets
+
+    def _matched(self, pixels: Visual) -> Visual:
+        """Bring pixels to the model's look and to the size of a chip."""
+        mean, std = np.array(self.look)
+        scale = (std / self._std)[:, None, None]  # type: ignore[attr-defined]
+        matched = (pixels - self._mean[:, None, None]) * scale + mean[:, None, None]  # type: ignore[attr-defined]
+        side = self.preprocess.chip
+        large = cv2.resize(matched.transpose(1, 2, 0).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+        planar: Visual = np.rint(np.clip(large, 0, 255)).astype(np.uint8).transpose(2, 0, 1)
+        return planar
+
+
+class Batches:
+    """(chips, targets by head) of one epoch after another.
+
+    chips: (n, chip, chip, 3), read where they are needed. targets: (n, 17), 0..1, NaN for unknown.
+    mosaics: drawn for `share` of each batch, if given.
+    """
+
+    def __init__(
+        self,
+        chips: Chips,
+        indexes: NDArray[np.integer],
+        targets: Targets,
+        heads: tuple[Head, ...],
+        *,
+        batch: int,
+        seed: int,
+        augmentation: Augmentation,
+        mosaics: Mosaics | None = None,
+        share: float = 0.25,
+        workers: int = 2,
+    ) -> None:
+        self._workers = workers
+        self._chips, self._indexes, self._targets, self._heads = chips, indexes, targets, heads
+        self._seed, self._augmentation, self._mosaics = seed, augmentation, mosaics
+        self._drawn = round(batch * share) if mosaics else 0
+        self._own = min(batch - self._drawn, len(indexes))
+
+    def __len__(self) -> int:
+        # The last few chips wait for another epoch's order, so that every batch has one shape and is compiled once.
+        return len(self._indexes) // self._own
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, made ahead of time by a few threads."""
+        order = np.random.default_rng((self._seed, number)).permutation(self._indexes)
+        steps = iter(range(len(self)))
+        with ThreadPoolExecutor(self._workers) as pool:
+            ahead = deque(pool.submit(self._make, order, number, step) for step in islice(steps, 2 * self._workers))
+            try:
+                while ahead:
+                    yield ahead.popleft().result()
+                    ahead.extend(pool.submit(self._make, order, number, step) for step in islice(steps, 1))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _make(self, order: NDArray[np.integer], epoch: int, step: int) -> Batch:
+        rng = np.random.default_rng((self._seed, epoch, step))
+        chips, targets = [], []
+        for i in order[step * self._own : (step + 1) * self._own]:
+            chips.append(self._augmentation(np.asarray(self._chips[i]), rng))
+            targets.append(self._targets[i])
+        for _ in range(self._drawn if self._mosaics else 0):
+            chip, target = self._mosaics.draw(rng)  # type: ignore[union-attr]
+            chips.append(self._augmentation(chip, rng))
+            targets.append(target)
+        return np.stack(chips), by_head(np.stack(targets), self._heads)
+
+
+def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.float32]]:
+    """Split (n, 17) targets into what each head answers."""
+    columns: Mapping[str, list[int]] = {head.name: [LABELS.index(label) for label in head.labels] for head in heads}
+    return {name: targets[:, chosen].astype(np.float32) for name, chosen in columns.items()}

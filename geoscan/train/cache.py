@@ -1,0 +1,86 @@
+"""Decoded and prepared chips on disk, so that each epoch need not do it again. Safe to delete at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan import __version__
+from geoscan.arrays import Chips
+from geoscan.errors import OutputError, ReadError
+from geoscan.model.preprocess import Preprocess
+from geoscan.train.kaggle import KaggleSet, read_chip
+
+
+def default_directory() -> Path:
+    """Where caches go unless told otherwise: XDG_CACHE_HOME, else ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoscan"
+
+
+def prepared(
+    chips: KaggleSet,
+    preprocess: Preprocess,
+    directory: Path,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> tuple[Chips, NDArray[np.bool_], list[str]]:
+    """Return all chips as the model takes them, mapped from a file in `directory` that is made if it is not there.
+
+    Returns (n, chip, chip, 3); (n,) True where the chip could be read; a line for each that could not. The file is
+    named after what made it: geoscan's version, the preprocessing, and each source's path, size and time of change.
+    Raises OutputError when the cache cannot be written.
+    """
+    stem = directory / _key(chips.paths, preprocess)
+    pixels, notes = stem.with_suffix(".npy"), stem.with_suffix(".json")
+    if not notes.exists():
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            _fill(chips, preprocess, pixels, notes, progress)
+        except OSError as err:
+            cause = err.strerror or err
+            raise OutputError(f"the cache {pixels} cannot be written: {cause}; pass another --cache") from err
+    bad: dict[str, str] = json.loads(notes.read_text())
+    readable = np.array([name not in bad for name in chips.names], bool)
+    return np.load(pixels, mmap_mode="r"), readable, list(bad.values())
+
+
+def _fill(
+    chips: KaggleSet,
+    preprocess: Preprocess,
+    pixels: Path,
+    notes: Path,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+) -> None:
+    part = pixels.with_suffix(f".part{os.getpid()}")
+    shape = (len(chips), preprocess.chip, preprocess.chip, 3)
+    bad: dict[str, str] = {}
+    try:
+        target = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        # A mapped page that finds the disk full kills the process; taking the space first gives an error instead.
+        with part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        for i in progress(range(len(chips))):
+            try:
+                target[i] = preprocess(read_chip(chips.paths[i]))
+            except ReadError as err:
+                bad[chips.names[i]] = str(err)
+        target.flush()
+        part.replace(pixels)
+    finally:
+        part.unlink(missing_ok=True)
+    # Written last: the notes say that the pixels beside them are whole.
+    notes.write_text(json.dumps(bad))
+
+
+def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
+    digest = hashlib.sha256(json.dumps([__version__, asdict(preprocess)], sort_keys=True).encode())
+    for path in paths:
+        facts = path.stat()
+        digest.update(f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,196 @@
+"""The training loop: epochs, moving average of the weights, validation, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.errors import DatasetError, OutputError
+from geoscan.train.batches import Batches
+from geoscan.train.losses import Loss
+
+log = logging.getLogger(__name__)
+
+Judge = Callable[[keras.Model], dict[str, float]]
+"""Figures of a network on the validation chips; `f2` decides which epoch is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast the network learns.
+
+    epochs: the most; patience: epochs without a better F2 after which it stops.
+    rate: learning rate at its peak, reached after `warmup` epochs, then falling to 0 along a cosine.
+    decay: weight decay of AdamW. average: momentum per step of the weights' moving average, which is what is judged
+    and kept.
+    """
+
+    epochs: int = 60
+    patience: int = 20
+    rate: float = 2e-3
+    warmup: float = 3
+    decay: float = 0.02
+    average: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to; the network holds the weights of the best epoch."""
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    seconds: float
+    interrupted: bool
+
+
+def fit(
+    network: keras.Model,
+    losses: dict[str, Loss],
+    batches: Batches,
+    judge: Judge,
+    schedule: Schedule,
+    checkpoint: Path,
+    *,
+    resume: bool = False,
+    tick: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Train, and leave the best epoch's averaged weights in the network.
+
+    A checkpoint is written after each epoch; `resume` goes on from it as if nothing had happened. Ctrl-C ends the run
+    with the best epoch so far. tick is called with the number of chips after each step.
+    Raises DatasetError when there is nothing to resume from, OutputError when the checkpoint cannot be written.
+    """
+    steps = len(batches)
+    if steps < 1:
+        raise DatasetError("there are fewer chips than one batch holds; pass a smaller --batch, or more chips")
+    warmup = round(steps * schedule.warmup)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps * schedule.epochs - warmup), warmup_target=schedule.rate, warmup_steps=warmup
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=schedule.decay, use_ema=True, ema_momentum=schedule.average, clipnorm=5.0
+    )
+    # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
+    accelerated = keras.backend.backend() != "tensorflow" or _has_gpu()
+    network.compile(optimizer, loss=losses, jit_compile="auto" if accelerated else False)
+    optimizer.build(network.trainable_variables)
+    keeper = _Keeper(network, judge, checkpoint)
+    if resume:
+        keeper.restore()
+    interrupted = False
+    try:
+        while keeper.epoch < schedule.epochs and keeper.epoch - keeper.best_epoch < schedule.patience:
+            loss = _epoch(network, batches, keeper.epoch, tick)
+            keeper.end_epoch(loss)
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in keeper.history[-1].items())
+            log.info("epoch %d of %d: %s (best: %d)", keeper.epoch, schedule.epochs, shown, keeper.best_epoch)
+    except KeyboardInterrupt:
+        if not keeper.best:
+            raise
+        interrupted = True
+        log.warning("interrupted; the best epoch so far, %d, is kept", keeper.best_epoch)
+    network.set_weights(keeper.best)
+    return Outcome(keeper.history, keeper.best_epoch, keeper.seconds, interrupted)
+
+
+def _epoch(network: keras.Model, batches: Batches, epoch: int, tick: Callable[[int], None]) -> float:
+    """Run all steps of an epoch and return the mean loss.
+
+    Step by step, not `network.fit`: TensorFlow's generator data sets make the allocator give memory back to the system
+    after each batch, which costs as much as the training itself on a CPU.
+    """
+    losses = []
+    for chips, targets in batches.epoch(epoch):
+        figures = network.train_on_batch(chips, targets, return_dict=True)
+        losses.append(float(figures["loss"]))
+        tick(len(chips))
+    return float(np.mean(losses))
+
+
+class _Keeper:
+    """After each epoch: judge the averaged weights, remember the best, write a checkpoint."""
+
+    def __init__(self, network: keras.Model, judge: Judge, checkpoint: Path) -> None:
+        self._network, self._judge, self._checkpoint = network, judge, checkpoint
+        self._started = time.monotonic()
+        self._earlier = 0.0
+        self.history: list[dict[str, float]] = []
+        self.best: list[NDArray[np.generic]] = []
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """Counted from 1; 0 before the first."""
+        return 1 + int(np.argmax([figures["f2"] for figures in self.history])) if self.history else 0
+
+    @property
+    def seconds(self) -> float:
+        """Time that the run took so far, before a resumption too."""
+        return self._earlier + time.monotonic() - self._started
+
+    def end_epoch(self, loss: float) -> None:
+        """Judge, remember, write."""
+        raw = self._network.get_weights()
+        self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
+        self.history.append({"loss": loss, **self._judge(self._network)})
+        if self.best_epoch == self.epoch:
+            self.best = self._network.get_weights()
+        self._network.set_weights(raw)
+        self._write()
+
+    def restore(self) -> None:
+        """Go back to where the checkpoint was written."""
+        try:
+            with np.load(self._checkpoint) as stored:
+                notes: dict[str, Any] = json.loads(str(stored["notes"]))
+                for i, variable in enumerate(self._variables()):
+                    variable.assign(stored[f"variable{i}"])
+                self.best = [stored[f"best{i}"] for i in range(notes["best"])]
+        except FileNotFoundError as err:
+            raise DatasetError(f"{self._checkpoint} is not there, nothing to resume; leave --resume out") from err
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
+            raise DatasetError(
+                f"{self._checkpoint} does not fit this run ({err}); resume with the options it was started with"
+            ) from err
+        self.history, self._earlier = notes["history"], notes["seconds"]
+        log.info("resumed after epoch %d", self.epoch)
+
+    def _variables(self) -> list[keras.Variable]:
+        return [*self._network.variables, *self._network.optimizer.variables]
+
+    def _write(self) -> None:
+        part = self._checkpoint.with_suffix(".part")
+        notes = {"history": self.history, "seconds": self.seconds, "best": len(self.best)}
+        arrays = {f"variable{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
+        arrays |= {f"best{i}": weights for i, weights in enumerate(self.best)}
+        try:
+            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez(file, notes=np.array(json.dumps(notes)), **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._checkpoint)
+        except OSError as err:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"the checkpoint {self._checkpoint} cannot be written: {err.strerror or err}") from err
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,244 @@
+"""How good scores are: Kaggle's sample-averaged F2, figures per label, figures for mines against the rest."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.labels import LABELS
+
+Interval: TypeAlias = tuple[float, float]
+"""Low and high end of a 95 % percentile bootstrap over chips, widened where needed to hold the estimate itself."""
+
+_Weights: TypeAlias = NDArray[np.float64]
+_RESAMPLES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMetrics:
+    """One label on the chips where it is known. NaN stands for a figure that does not exist, such as recall of none."""
+
+    n: int
+    """Chips where the label holds."""
+    n_known: int
+    precision: float
+    recall: float
+    f2: float
+    ap: float
+    threshold: float
+    f2_interval: Interval
+    ap_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class MineMetrics:
+    """Mines against the rest."""
+
+    n: int
+    n_other: int
+    auc: float
+    ap: float
+    sensitivity_at_specificity: dict[str, float]
+    auc_interval: Interval
+    ap_interval: Interval
+    sensitivity_interval: dict[str, Interval]
+
+
+def f2_samples(targets: NDArray[np.floating], predicted: NDArray[np.bool_]) -> float:
+    """Kaggle's score: F2 of each chip's labels, averaged over chips.
+
+    targets: (n, labels) 1, 0 or NaN; predicted: the same shape. Unknown labels count neither for nor against; chips
+    without a known label are left out. A chip with no true and no predicted label counts 0, as in scikit-learn
+    (on Kaggle it does not occur: every chip has its weather). NaN without any chip.
+    """
+    each = f2_each(targets, predicted)
+    return float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+
+
+def f2_each(targets: NDArray[np.floating], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """F2 of each chip, (n,); NaN where no label is known."""
+    known = ~np.isnan(targets)
+    true = targets == 1
+    predicted = predicted & known
+    hits = (true & predicted).sum(1)
+    size = 4 * true.sum(1) + predicted.sum(1)
+    return np.where(known.any(1), 5 * hits / np.maximum(size, 1), np.nan)
+
+
+def f2_interval(
+    targets: NDArray[np.floating], predicted: NDArray[np.bool_], resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of `f2_samples`."""
+    each = f2_each(targets, predicted)
+    each = each[np.isfinite(each)]
+    return bootstrap(lambda weights: weights @ each / weights.sum(1), len(each), resamples, seed)
+
+
+def label_metrics(
+    targets: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    thresholds: dict[str, float],
+    labels: Sequence[str] = LABELS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, LabelMetrics]:
+    """Precision, recall, F2 and average precision of every label, in the order of the columns.
+
+    targets, scores: (n, labels); a label is predicted where its score is at least its threshold.
+    """
+    return {
+        label: _label_metrics(targets[:, column], scores[:, column], thresholds[label], resamples, seed)
+        for column, label in enumerate(labels)
+    }
+
+
+def mine_metrics(
+    targets: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    specificities: Sequence[float] = (0.99, 0.994),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> MineMetrics:
+    """Figures for one column, targets and scores (n,): 1 = mine, 0 = other, NaN left out."""
+    known = ~np.isnan(targets)
+    true, ranked = targets[known] == 1, scores[known]
+    curve = _Curve(true, ranked)
+    figures: dict[str, Callable[[_Weights], _Weights]] = {"auc": curve.auc, "ap": curve.ap}
+    for specificity in specificities:
+        figures[f"{specificity:g}"] = lambda w, s=specificity: curve.sensitivity(w, s)  # type: ignore[misc]
+    whole = np.ones((1, len(true)))
+    estimate = {name: float(figure(whole)[0]) for name, figure in figures.items()}
+    interval = {name: bootstrap(figure, len(true), resamples, seed) for name, figure in figures.items()}
+    keys = [f"{specificity:g}" for specificity in specificities]
+    return MineMetrics(
+        n=int(true.sum()),
+        n_other=int((~true).sum()),
+        auc=estimate["auc"],
+        ap=estimate["ap"],
+        sensitivity_at_specificity={key: estimate[key] for key in keys},
+        auc_interval=interval["auc"],
+        ap_interval=interval["ap"],
+        sensitivity_interval={key: interval[key] for key in keys},
+    )
+
+
+def auc(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
+    """Chance that a random positive scores above a random negative, ties counting half; NaN without both kinds."""
+    return _whole(targets, scores, _Curve.auc)
+
+
+def average_precision(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
+    """Sum precision times gained recall over thresholds, as scikit-learn does; NaN without positives."""
+    return _whole(targets, scores, _Curve.ap)
+
+
+def sensitivity_at_specificity(
+    targets: NDArray[np.floating], scores: NDArray[np.floating], specificity: float
+) -> float:
+    """Largest recall of any threshold at which at least this fraction of the negatives is rejected."""
+    return _whole(targets, scores, lambda curve, weights: curve.sensitivity(weights, specificity))
+
+
+def bootstrap(figure: Callable[[_Weights], _Weights], n: int, resamples: int, seed: int) -> Interval:
+    """95 % percentile interval of a figure over n chips drawn with replacement.
+
+    figure: takes weights (b, n), how often each chip was drawn, and gives (b,) values, NaN where undefined.
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    values = np.concatenate([figure(weights) for weights in _draws(n, resamples, seed)])
+    if not np.isfinite(values).any():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    estimate = float(figure(np.ones((1, n)))[0])
+    return float(np.fmin(low, estimate)), float(np.fmax(high, estimate))
+
+
+def _draws(n: int, resamples: int, seed: int) -> Iterator[_Weights]:
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, resamples - start)
+        drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
+
+
+def _label_metrics(
+    targets: NDArray[np.floating], scores: NDArray[np.floating], threshold: float, resamples: int, seed: int
+) -> LabelMetrics:
+    known = ~np.isnan(targets)
+    true, score = targets[known] == 1, scores[known]
+    predicted = score >= threshold
+    hits = (true & predicted).astype(float)
+
+    def f2(weights: _Weights) -> _Weights:
+        return _ratio(5 * weights @ hits, 4 * weights @ true + weights @ predicted)
+
+    curve = _Curve(true, score)
+    whole = np.ones((1, len(true)))
+    return LabelMetrics(
+        n=int(true.sum()),
+        n_known=len(true),
+        precision=float(_ratio(hits.sum(), predicted.sum())),
+        recall=float(_ratio(hits.sum(), true.sum())),
+        f2=float(f2(whole)[0]),
+        ap=float(curve.ap(whole)[0]),
+        threshold=threshold,
+        f2_interval=bootstrap(f2, len(true), resamples, seed),
+        ap_interval=bootstrap(curve.ap, len(true), resamples, seed),
+    )
+
+
+class _Curve:
+    """Weighted true and false positives at every distinct threshold, from the highest score down."""
+
+    def __init__(self, true: NDArray[np.bool_], scores: NDArray[np.floating]) -> None:
+        self._order = np.argsort(-scores, kind="stable")
+        self._true = true[self._order].astype(float)
+        ranked = scores[self._order]
+        self._ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # ties are one threshold
+
+    def _counts(self, weights: _Weights) -> tuple[_Weights, _Weights]:
+        ordered = weights[:, self._order]
+        positives = np.cumsum(ordered * self._true, axis=1)[:, self._ends]
+        return positives, np.cumsum(ordered, axis=1)[:, self._ends] - positives
+
+    def ap(self, weights: _Weights) -> _Weights:
+        """Average precision of each row of weights."""
+        if not len(self._true):
+            return np.full(len(weights), np.nan)
+        hits, false = self._counts(weights)
+        gained = np.diff(hits, axis=1, prepend=0)
+        return _ratio((gained * hits / np.maximum(hits + false, 1)).sum(1), hits[:, -1])
+
+    def auc(self, weights: _Weights) -> _Weights:
+        """Area under the ROC curve of each row of weights."""
+        if not len(self._true):
+            return np.full(len(weights), np.nan)
+        hits, false = self._counts(weights)
+        below = hits - np.diff(hits, axis=1, prepend=0) / 2
+        return _ratio((np.diff(false, axis=1, prepend=0) * below).sum(1), hits[:, -1] * false[:, -1])
+
+    def sensitivity(self, weights: _Weights, specificity: float) -> _Weights:
+        """Sensitivity of each row of weights at this specificity or above."""
+        if not len(self._true):
+            return np.full(len(weights), np.nan)
+        hits, false = self._counts(weights)
+        allowed = false <= (1 - specificity) * false[:, -1:] + 1e-9
+        return _ratio(np.where(allowed, hits, 0).max(1), np.where(false[:, -1] > 0, hits[:, -1], 0))
+
+
+def _whole(
+    targets: NDArray[np.floating], scores: NDArray[np.floating], figure: Callable[[_Curve, _Weights], _Weights]
+) -> float:
+    known = ~np.isnan(targets)
+    return float(figure(_Curve(targets[known] == 1, scores[known]), np.ones((1, int(known.sum()))))[0])
+
+
+def _ratio(above: object, below: object) -> _Weights:
+    """Divide, with NaN where below is 0."""
+    top, bottom = np.asarray(above, float), np.asarray(below, float)
+    out: _Weights = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
+    np.divide(top, bottom, out=out, where=bottom > 0)
+    return out

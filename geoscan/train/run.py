@@ -1,0 +1,215 @@
+"""One training run, from directories to a model package."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan import __version__
+from geoscan.arrays import Chips, Scores
+from geoscan.errors import DatasetError
+from geoscan.labels import LABELS, MINE
+from geoscan.model.densenet import build
+from geoscan.model.package import Card, Package, save
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import DenseNetSpec
+from geoscan.polygons import Thresholds
+from geoscan.train.augment import Augmentation
+from geoscan.train.batches import Batches, Mosaics
+from geoscan.train.kaggle import Targets
+from geoscan.train.loop import Outcome, Schedule, fit
+from geoscan.train.losses import loss_of, positive_weights
+from geoscan.train.material import Material, Ticker, gather
+from geoscan.train.metrics import f2_interval, f2_samples, label_metrics, mine_metrics
+from geoscan.train.partial import PartialSet
+from geoscan.train.splits import stratified_group_split
+from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = ".checkpoint.npz"
+_MINE = LABELS.index(MINE)
+_MOSAICS_JUDGED = 256
+_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what a run learns; with the same data and machine it gives the same model."""
+
+    spec: DenseNetSpec
+    preprocess: Preprocess
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    batch: int = 32
+    cap_cloudy: int = 100
+    held_out: float = 0.2
+    mosaic_share: float = 0.25
+    seed: int = 0
+
+
+def run(
+    recipe: Recipe,
+    kaggle_dir: Path,
+    out: Path,
+    *,
+    small: tuple[Path, Path] | None = None,
+    resume: bool = False,
+    cache: Path,
+    ticker: Ticker = iter,
+    tick: Callable[[int], None] = lambda _: None,
+) -> tuple[Package, Outcome]:
+    """Train a model on a Kaggle directory and write its package to `out`.
+
+    small: archive or directory of small chips of a coarser sensor, and their index (see `train.partial`).
+    Raises DatasetError for data that cannot be used, OutputError when something cannot be written.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    material = gather(
+        kaggle_dir,
+        recipe.preprocess,
+        small=small,
+        cap=recipe.cap_cloudy,
+        held_out=recipe.held_out,
+        seed=recipe.seed,
+        cache=cache,
+        ticker=ticker,
+    )
+    if min(len(material.training), len(material.validation)) < 1:
+        raise DatasetError(f"{len(material.names)} chips cannot be split for validation; give more, or --held-out")
+    network = build(recipe.spec)
+    seen = material.targets[material.training]
+    weights = dict(zip(LABELS, positive_weights(seen), strict=True))
+    batches = Batches(
+        material.chips,
+        material.training,
+        material.targets,
+        recipe.spec.heads,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        augmentation=recipe.augmentation,
+        mosaics=_mosaics(material.small_training, recipe),
+        share=recipe.mosaic_share,
+    )
+    heads = recipe.spec.heads
+    losses = {head.name: loss_of(head, np.array([weights[label] for label in head.labels])) for head in heads}
+    chips, targets = material.chips[material.validation], material.targets[material.validation]
+
+    def judge(network: keras.Model) -> dict[str, float]:
+        scores = score(network, chips, recipe.spec)
+        common = best_common(targets, scores)
+        return {"f2": f2_samples(targets, scores >= common), "threshold": common}
+
+    outcome = fit(network, losses, batches, judge, recipe.schedule, out / CHECKPOINT, resume=resume, tick=tick)
+    mosaics = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
+    card = _card(out.name, recipe, material, network, outcome, mosaics)
+    package = save(out, network, card)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return package, outcome
+
+
+def score(network: keras.Model, chips: Chips, spec: DenseNetSpec, batch: int = 32) -> Scores:
+    """Scores of prepared chips, (n, 17), columns as in `LABELS`."""
+    answers = network.predict(chips, batch_size=batch, verbose=0)
+    scores = np.zeros((len(chips), len(LABELS)), np.float32)
+    for head in spec.heads:
+        scores[:, [LABELS.index(label) for label in head.labels]] = answers[head.name]
+    return scores
+
+
+def _mosaics(small: PartialSet | None, recipe: Recipe) -> Mosaics | None:
+    if small is None:
+        return None
+    return Mosaics(small, recipe.preprocess, (recipe.spec.mean, recipe.spec.std))
+
+
+def _judged_mosaics(mosaics: Mosaics | None, seed: int) -> tuple[Chips, NDArray[np.float32]] | None:
+    if mosaics is None:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = [mosaics.draw(rng) for _ in range(_MOSAICS_JUDGED)]
+    return np.stack([chip for chip, _ in drawn]), np.stack([targets[_MINE] for _, targets in drawn])
+
+
+def _card(
+    name: str,
+    recipe: Recipe,
+    material: Material,
+    network: keras.Model,
+    outcome: Outcome,
+    mosaics: tuple[Chips, NDArray[np.float32]] | None,
+) -> Card:
+    chips, targets = material.chips[material.validation], material.targets[material.validation]
+    scores = score(network, chips, recipe.spec)
+    thresholds = tune_f2(targets, scores)
+    metrics = figures(targets, scores, ~material.tagged_only_cloudy[material.validation], recipe.seed)
+    others = scores[targets[:, _MINE] == 0, _MINE]
+    if mosaics is not None:
+        answers = score(network, mosaics[0], recipe.spec)[:, _MINE]
+        others = np.concatenate([others, answers[mosaics[1] == 0]])
+        metrics["mosaics"] = asdict(mine_metrics(mosaics[1], answers))
+    return Card(
+        name=name,
+        spec=recipe.spec,
+        preprocess=recipe.preprocess,
+        thresholds=thresholds,
+        detection=detection_thresholds(others),
+        metrics=metrics,
+        data=dict(material.facts),
+        training={
+            "geoscan": __version__,
+            "keras": keras.version(),
+            "recipe": {key: value for key, value in asdict(recipe).items() if key not in {"spec", "preprocess"}},
+            "seconds": round(outcome.seconds),
+            "best_epoch": outcome.best_epoch,
+            "history": outcome.history,
+            "interrupted": outcome.interrupted,
+        },
+    )
+
+
+def figures(targets: Targets, scores: Scores, kept: NDArray[np.bool_], seed: int) -> dict[str, Any]:
+    """Return what the card says of validation chips.
+
+    targets, scores: (n, 17). kept: (n,), True for the chips that are not tagged only `cloudy`: the figures that count
+    are theirs. Thresholds are tuned on the other chips of the validation set, in 5 folds, so no figure is tuned on
+    what it judges; which epoch was kept, however, was decided on these same chips.
+    """
+    fold = stratified_group_split(targets, np.arange(len(targets)), min(_FOLDS, len(targets)), seed)
+    thresholds = tune_f2(targets, scores)
+    named = {}
+    for key, rows in (("not_only_cloudy", kept), ("all", np.ones(len(targets), bool))):
+        crossed = cross_tuned_f2(targets[rows], scores[rows], fold[rows])
+        predicted = scores[rows] >= START
+        baseline = np.isin(LABELS, ("clear", "primary"))[None].repeat(int(rows.sum()), axis=0)
+        named[key] = {
+            "n": int(rows.sum()),
+            "f2_samples": crossed.f2,
+            "f2_common_threshold": crossed.f2_common,
+            "f2_at_0.2": crossed.f2_start,
+            "f2_at_0.2_interval": f2_interval(targets[rows], predicted, seed=seed),
+            "f2_of_always_clear_primary": f2_samples(targets[rows], baseline),
+        }
+    labels = label_metrics(targets[kept], scores[kept], thresholds)
+    return {**named, "labels": {label: asdict(values) for label, values in labels.items()}}
+
+
+def detection_thresholds(others: NDArray[np.floating]) -> Thresholds:
+    """Thresholds for polygons from scores of chips without a mine, (n,): how often each may be passed by mistake.
+
+    A neighbour joins at a false positive rate of 2 %, a seed needs 0.5 %, an isolated chip 0.2 %; never below 0.2, 0.4
+    and 0.5, for a few hundred chips cannot show that rates so small are kept.
+    """
+    join, seed, lone = np.quantile(others, (0.98, 0.995, 0.998))
+    return Thresholds(
+        seed=round(float(np.clip(seed, 0.4, 0.9)), 3),
+        join=round(float(np.clip(join, 0.2, 0.9)), 3),
+        lone=round(float(np.clip(lone, 0.5, 0.95)), 3),
+    )

@@ -1,0 +1,1 @@
+"""Model packages that geoscan ships; `geoscan.model.package` opens them."""

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoscan.errors import GridError
+from geoscan.grid import Tile, TileGrid, Window
+
+
+@st.composite
+def grids(draw):
+    chip = draw(st.integers(1, 40))
+    return TileGrid(draw(st.integers(1, 60)), draw(st.integers(1, 60)), chip, draw(st.integers(1, chip)))
+
+
+@given(grids())
+def test_cores_cover_every_pixel_once(grid):
+    seen = np.zeros((grid.rows, grid.cols), int)
+    for tile in grid:
+        seen[tile.core.slices] += 1
+    assert (seen == 1).all()
+
+
+@given(grids())
+def test_a_read_window_is_a_full_chip_of_real_pixels_where_the_raster_allows(grid):
+    for tile in grid:
+        assert tile.read.rows == min(grid.chip, grid.rows)
+        assert tile.read.cols == min(grid.chip, grid.cols)
+        assert 0 <= tile.read.row <= grid.rows - tile.read.rows
+        assert 0 <= tile.read.col <= grid.cols - tile.read.cols
+
+
+@given(grids())
+def test_a_core_lies_inside_its_read_window(grid):
+    for tile in grid:
+        assert tile.read.row <= tile.core.row
+        assert tile.read.col <= tile.core.col
+        assert tile.core.row + tile.core.rows <= tile.read.row + tile.read.rows
+        assert tile.core.col + tile.core.cols <= tile.read.col + tile.read.cols
+
+
+@given(grids())
+def test_away_from_the_border_the_core_is_the_centre_of_its_chip(grid):
+    margin = (grid.chip - grid.stride) // 2
+    for tile in grid:
+        inner = tile.core.row - margin > 0 and tile.core.row - margin + grid.chip < grid.rows
+        assert not inner or tile.core.row - tile.read.row == margin
+
+
+@given(grids(), st.data())
+def test_a_grid_is_a_sequence(grid, data):
+    tiles = list(grid)
+    assert len(tiles) == len(grid) == grid.shape[0] * grid.shape[1]
+    assert [tile.index for tile in tiles] == list(range(len(grid)))
+    index = data.draw(st.integers(-len(grid), len(grid) - 1))
+    assert grid[index] == tiles[index]
+    cut = data.draw(st.slices(len(grid)))
+    assert grid[cut] == tiles[cut]
+    for outside in (len(grid), -len(grid) - 1):
+        with pytest.raises(IndexError, match=str(outside)):
+            grid[outside]
+
+
+def test_the_last_row_and_column_are_short_not_dropped():
+    assert TileGrid(5, 9, 4, 4)[-1] == Tile(5, Window(4, 8, 1, 1), Window(1, 5, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("given_", "says"), [((0, 5, 4, 4), "no pixels"), ((5, 5, 4, 5), "stride 5"), ((5, 5, 4, 0), "stride 0")]
+)
+def test_what_does_not_fit_is_refused(given_, says):
+    with pytest.raises(GridError, match=says):
+        TileGrid(*given_)

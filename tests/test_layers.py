@@ -1,0 +1,257 @@
+"""Vector layers: every format reopens, empty ones too; the same bytes each time; whole or not at all."""
+
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import geopandas
+import numpy as np
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+
+from geoscan import layers
+from geoscan.errors import InputError, OutputError, ReadError
+from geoscan.grid import TileGrid
+from geoscan.layers import WRITERS, check_target, replacing, write
+from geoscan.polygons import Provenance, Thresholds, detections, properties
+
+T = Thresholds(seed=0.6, join=0.3, lone=0.9)
+SOURCES = [Provenance(f"scene {i}é.tif", "planet", "sha256:00", T, "0.1.0") for i in (1, 2)]
+LABELS = ("clear", "haze", "water", "artisinal_mine")
+SUFFIXES = list(WRITERS)
+TRANSFORMS = [Affine(3.7, 0, x, 0, -3.7, 9_317_000) for x in (552_000, 560_000)]
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Detections of two scenes: one with a hole, one in two parts that touch at a corner, one lone tile."""
+    mine = np.zeros((5, 9), np.float32)
+    mine[1:4, 1:4] = 0.7
+    mine[2, 2] = 0.1
+    mine[0, 5] = mine[1, 6] = 0.65
+    mine[4, 8] = 0.95
+    grid = TileGrid(1200, 2200, 256, 256)
+    scores = np.column_stack([np.full(45, 0.8), np.full(45, 0.2), np.full(45, 0.6), mine.ravel()]).astype(np.float32)
+    return [
+        one
+        for source, transform in zip(SOURCES, TRANSFORMS, strict=True)
+        for one in detections(grid, scores, LABELS, source, transform, "EPSG:32721", co_thresholds={"water": 0.5})
+    ]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
+    path = tmp_path / f"mines{suffix}"
+    write(path, found, SOURCES)
+    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    assert frame.crs.to_epsg() == 4326
+    assert len(frame) == len(found) == 6
+    assert frame.geometry.is_valid.all()
+    want = [properties(one) for one in found]
+    assert [c for c in frame.columns if c != "geometry"] == list(want[0])
+    order = (
+        frame.sort_values(["scene", "area_ha", "score_max"]) if suffix == ".fgb" else frame
+    )  # FlatGeobuf sorts by place
+    if suffix == ".fgb":
+        pairs = sorted(
+            zip(want, found, strict=True), key=lambda p: [p[0][k] for k in ("scene", "area_ha", "score_max")]
+        )
+    else:
+        pairs = list(zip(want, found, strict=True))
+    assert order[list(want[0])].to_dict("records") == [w for w, _ in pairs]
+    for shape, (_, one) in zip(order.geometry, pairs, strict=True):
+        assert shapely.equals(shape, one.geometry)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_detections_are_a_valid_layer_with_typed_columns(found, tmp_path, suffix):
+    path = tmp_path / f"mines{suffix}"
+    write(path, [], SOURCES)
+    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    assert len(frame) == 0
+    assert frame.crs.to_epsg() == 4326
+    if suffix in (".gpkg", ".fgb"):
+        info = pyogrio.read_info(path)
+        assert info["geometry_type"] == "MultiPolygon"
+        assert list(info["fields"]) == list(properties(found[0]))
+    if suffix not in (".geojson", ".json"):  # GeoJSON declares no columns
+        kinds = {"str": "OTU", "float64": "f", "int64": "i"}
+        for name, dtype in layers._COLUMNS.items():
+            assert frame[name].dtype.kind in kinds[dtype], name
+
+
+def test_the_columns_are_those_of_the_properties(found):
+    row = properties(found[0])
+    assert list(layers._COLUMNS) == list(row)
+    names = {str: "str", float: "float64", int: "int64"}
+    assert list(layers._COLUMNS.values()) == [names[type(value)] for value in row.values()]
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_geojson_follows_rfc_7946(found, tmp_path, count):
+    path = tmp_path / "mines.geojson"
+    write(path, found[:count], SOURCES)
+    text = path.read_text("utf-8")
+    data = json.loads(text)
+    assert data["type"] == "FeatureCollection"
+    assert "crs" not in data
+    assert [scene["scene"] for scene in data["geoscan"]["scenes"]] == ["scene 1é.tif", "scene 2é.tif"]
+    assert data["geoscan"]["scenes"][0]["seed"] == 0.6
+    assert len(data["features"]) == count
+    assert text.count("\n") == count + 2, "one feature a line"
+    for feature in data["features"]:
+        shape = shapely.geometry.shape(feature["geometry"])
+        for part in shapely.get_parts(shape):
+            assert part.exterior.is_ccw
+            assert part.exterior.coords[0] == part.exterior.coords[-1]
+            assert not any(hole.is_ccw for hole in part.interiors)
+
+
+def test_binary_formats_say_what_was_scanned(tmp_path):
+    for suffix in (".gpkg", ".fgb", ".parquet"):
+        write(tmp_path / f"mines{suffix}", [], SOURCES)
+    about = [
+        pyogrio.read_info(tmp_path / "mines.gpkg")["layer_metadata"]["geoscan"],
+        pq.read_schema(tmp_path / "mines.parquet").metadata[b"geoscan"].decode(),
+    ]
+    assert [json.loads(text)["scenes"][1]["scene"] for text in about] == ["scene 2é.tif"] * 2
+    assert b'"model": "planet"' in (tmp_path / "mines.fgb").read_bytes()
+
+
+def elsewhere(code, given, **environment):
+    """What code prints in another process, to which `given` is handed over."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"import pickle, sys\ngiven = pickle.load(sys.stdin.buffer)\n{textwrap.dedent(code)}"],
+        input=pickle.dumps(given),
+        capture_output=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return run.stdout.decode()
+
+
+def test_the_same_detections_are_the_same_bytes(found, tmp_path):
+    (tmp_path / "other").mkdir()
+    names = {f"{len(some)}{suffix}": some for suffix in SUFFIXES for some in (found, [])}
+    for name, some in names.items():
+        write(tmp_path / name, some, SOURCES)
+    code = """
+        from geoscan.layers import write
+        for path, found, sources in given:
+            write(path, found, sources)
+    """
+    given = [(tmp_path / "other" / name, some, SOURCES) for name, some in names.items()]
+    elsewhere(code, given, TZ="Asia/Tokyo", PYTHONHASHSEED="7")
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_existing_file_is_replaced(found, tmp_path, suffix):
+    path = tmp_path / f"mines{suffix}"
+    write(path, found, SOURCES)
+    write(path, found[:1], SOURCES[:1])
+    assert len(geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)) == 1
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_failure_leaves_the_old_file_and_nothing_else(found, tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"mines{suffix}"
+    path.write_bytes(b"old")
+
+    def half(part, content):
+        with part.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", half)
+    with pytest.raises(OutputError, match="could not be written: No space left on device; make room") as caught:
+        write(path, found, SOURCES)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ReadError("a tile"), ZeroDivisionError()])
+def test_other_errors_pass_through_and_clean_up(tmp_path, error):
+    path = tmp_path / "heat [1].tif"
+
+    def interrupted():
+        with replacing(path) as part:
+            part.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        interrupted()
+    assert caught.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as only POSIX can")
+def test_a_full_disk_is_an_output_error(found, tmp_path):
+    paths = [tmp_path / f"mines{suffix}" for suffix in SUFFIXES]
+    for path in paths:
+        path.write_bytes(b"old")
+    code = """
+        import resource
+        from geoscan.errors import OutputError
+        from geoscan.layers import write
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        for path, found, sources in given:
+            try:
+                write(path, found, sources)
+            except OutputError as error:
+                print(error)
+    """
+    printed = elsewhere(code, [(path, found * 20, SOURCES) for path in paths]).splitlines()
+    assert len(printed) == len(paths)
+    for path, line in zip(paths, printed, strict=True):
+        assert line.startswith(f"{path} could not be written: File too large; ")
+        assert path.read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_targets_that_cannot_be_written_are_refused_before_a_scan(tmp_path):
+    with pytest.raises(InputError, match=r"the suffix '\.shp'.*\.geojson, \.json, \.gpkg, \.fgb, \.parquet"):
+        check_target(tmp_path / "mines.shp")
+    with pytest.raises(InputError, match="has no suffix"):
+        check_target(tmp_path / "mines")
+    with pytest.raises(InputError, match="is not a folder; make it first"):
+        check_target(tmp_path / "nowhere" / "mines.geojson")
+    (tmp_path / "taken.gpkg").mkdir()
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
+        check_target(tmp_path / "taken.gpkg")
+    check_target(str(tmp_path / "MINES.GeoJSON"))
+    assert [p.name for p in tmp_path.iterdir()] == ["taken.gpkg"]
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="may not be written to"):
+        check_target(tmp_path / "mines.geojson")
+
+
+def test_a_link_stays_a_link(found, tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "mines.geojson"
+    link.symlink_to(tmp_path / "real" / "mines.geojson")
+    write(link, found, SOURCES)
+    assert link.is_symlink()
+    assert len(json.loads((tmp_path / "real" / "mines.geojson").read_text("utf-8"))["features"]) == 6
+
+
+def test_a_model_without_haze_writes_null(tmp_path):
+    grid = TileGrid(256, 256, 256, 256)
+    found = detections(grid, np.ones((1, 1), np.float32), ("artisinal_mine",), SOURCES[0], TRANSFORMS[0], "EPSG:32721")
+    for suffix in (".geojson", ".gpkg"):
+        write(tmp_path / f"mines{suffix}", found, SOURCES[:1])
+        (value,) = geopandas.read_file(tmp_path / f"mines{suffix}")["haze"]
+        assert value is None or math.isnan(value)

@@ -1,0 +1,447 @@
+import math
+import multiprocessing
+import os
+import pickle
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from conftest import CORNER, RGB, UTM, write_scene
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod, Transformer
+from rasterio.control import GroundControlPoint
+
+from geoscan import scene as scene_module
+from geoscan.errors import GeoscanError, ReadError, SceneError
+from geoscan.grid import TileGrid, Window
+from geoscan.scene import Scene, find_scenes
+
+MARS = (
+    'GEOGCS["Mars 2000",DATUM["D",SPHEROID["Mars",3396190,169.8944]],PRIMEM["M",0],UNIT["degree",0.0174532925199433]]'
+)
+LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+
+
+def whole(scene):
+    return scene.read(Window(0, 0, scene.rows, scene.cols))
+
+
+def noise(*shape, top=9000):
+    return np.random.default_rng(7).integers(1, top, shape)
+
+
+def varied_alpha(rows, cols):
+    """Near infrared as it looks, tagged alpha or not: hundreds of values, some of them 0."""
+    return np.arange(rows * cols).reshape(1, rows, cols) % 5000
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"tiled": True, "blockxsize": 16, "blockysize": 16},
+        {"dtype": "uint16", "compress": "deflate"},
+        {"dtype": "float32", "interleave": "band"},
+        {"dtype": "int16", "overviews": (2, 4)},
+    ],
+)
+def test_native_pixels_are_read_as_they_are(make_scene, how):
+    path = make_scene((3, 70, 90), **how)
+    scene = Scene.open(path)
+    with rasterio.open(path) as source:
+        expected = source.read(window=((11, 40), (5, 70)))
+    native, valid = scene.read(Window(11, 5, 29, 65))
+    assert native.dtype == expected.dtype == scene.dtype
+    assert (native == expected).all()
+    assert valid.all()
+    assert valid.shape == (29, 65)
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 65, 80), Window(-1, 0, 4, 4), Window(0, 78, 4, 4), Window(0, 0, 0, 4)])
+def test_a_window_outside_of_the_scene_is_an_error(make_scene, window):
+    with pytest.raises(ReadError, match=r"scene\.tif"):
+        Scene.open(make_scene()).read(window)
+
+
+def test_a_scene_smaller_than_a_chip_reads_what_there_is(make_scene):
+    scene = Scene.open(make_scene((3, 5, 7)))
+    (tile,) = TileGrid(scene.rows, scene.cols, 256, 256)
+    assert scene.read(tile.read)[0].shape == (3, 5, 7)
+
+
+def test_an_overview_is_the_decimated_scene(make_scene):
+    scene = Scene.open(make_scene(pixels=np.full((3, 300, 150), 9), nodata=0))
+    native, valid = scene.overview(100)
+    assert native.shape == (3, 100, 50)
+    assert (native == 9).all()
+    assert valid.all()
+    assert Scene.open(make_scene((3, 20, 30))).overview(100)[0].shape == (3, 20, 30)
+
+
+def test_a_damaged_file_names_itself_the_place_and_the_cause(make_scene):
+    path = make_scene((3, 256, 256), tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    path.write_bytes(path.read_bytes()[:-20_000])
+    scene = Scene.open(path)
+    with pytest.raises(ReadError, match=r"scene\.tif cannot be read at row 192, col 192, 64 x 64 px: \S+") as caught:
+        scene.read(Window(192, 192, 64, 64))
+    assert "\n" not in str(caught.value)
+    assert "See previous exception" not in str(caught.value)
+    assert scene.read(Window(0, 0, 64, 64))[1].all()
+
+
+# Masks
+
+
+def test_nodata_holds_where_all_bands_have_it(make_scene):
+    pixels = noise(3, 40, 40, top=250)
+    pixels[:, :10] = 0
+    pixels[0, 20:] = 0
+    _, valid = whole(Scene.open(make_scene(pixels=pixels, nodata=0)))
+    assert (valid == (np.arange(40) >= 10)[:, None]).all()
+
+
+@pytest.mark.parametrize("nodata", [None, math.nan, -9999])
+def test_nan_is_nodata(make_scene, nodata):
+    pixels = noise(3, 40, 40).astype("float32")
+    pixels[1, :10] = np.nan
+    pixels[:, 10:12] = np.nan if nodata is None else nodata
+    _, valid = whole(Scene.open(make_scene(pixels=pixels, dtype="float32", nodata=nodata)))
+    assert (valid == (np.arange(40) >= 12)[:, None]).all()
+
+
+@pytest.mark.parametrize("kind", ["alpha", "alpha and nodata", "mask"])
+def test_alpha_and_inner_masks_are_heeded(make_scene, kind):
+    valid = np.indices((40, 40)).sum(axis=0) > 20
+    pixels = noise(3, 40, 40, top=250)
+    if kind == "mask":
+        path = make_scene(pixels=pixels, mask=valid)
+    else:
+        rgba = np.concatenate([pixels, valid[None] * 255])
+        path = make_scene(pixels=rgba, colors=(*RGB, "alpha"), nodata=255 if "nodata" in kind else None)
+    scene = Scene.open(path)
+    assert scene.bands == (1, 2, 3)
+    assert (whole(scene)[1] == valid).all()
+    coarse, refined = scene.at_gsd(7.4), scene.at_gsd(1.85)
+    assert abs(whole(coarse)[1].mean() - valid.mean()) < 0.05
+    assert abs(whole(refined)[1].mean() - valid.mean()) < 0.03
+
+
+# Bands
+
+
+@pytest.mark.parametrize(
+    ("how", "bands"),
+    [
+        ({"shape": (3, 9, 9), "photometric": "minisblack"}, (1, 2, 3)),
+        ({"shape": (3, 9, 9), "colors": ("blue", "green", "red")}, (3, 2, 1)),
+        ({"shape": (4, 9, 9), "colors": (*RGB, "undefined")}, (1, 2, 3)),
+        ({"shape": (4, 9, 9), "colors": (*RGB, "undefined"), "dtype": "uint16"}, (1, 2, 3)),
+        ({"shape": (4, 9, 9), "dtype": "uint16", "photometric": "minisblack"}, (3, 2, 1)),
+        ({"shape": (4, 9, 9), "descriptions": ("Blue", "Green", "Red", "NIR"), "photometric": "minisblack"}, (3, 2, 1)),
+        ({"shape": (12, 9, 9), "descriptions": [f"B{n:02}" for n in range(1, 13)], "dtype": "uint16"}, (4, 3, 2)),
+        ({"shape": (13, 9, 9), "descriptions": [f"B{n}, central" for n in range(1, 14)], "dtype": "uint16"}, (4, 3, 2)),
+    ],
+)
+def test_the_file_says_which_bands_are_which(make_scene, how, bands):
+    scene = Scene.open(make_scene(how.pop("shape"), **how))
+    assert scene.bands == bands
+    with rasterio.open(scene.path) as source:
+        assert (whole(scene)[0] == source.read(bands)).all()
+
+
+def test_planets_near_infrared_is_no_mask_though_tagged_alpha(make_scene):
+    pixels = np.concatenate([noise(3, 80, 80), varied_alpha(80, 80)])
+    scene = Scene.open(make_scene(pixels=pixels, dtype="uint16", colors=(*RGB, "alpha")))
+    assert scene.bands == (3, 2, 1)
+    assert scene.planet
+    native, valid = whole(scene)
+    assert (native == pixels[[2, 1, 0]]).all()
+    assert valid.all()
+    coarse, valid = whole(scene.at_gsd(7.4))
+    assert valid.all()
+    assert np.allclose(coarse.mean(axis=(1, 2)), pixels[[2, 1, 0]].mean(axis=(1, 2)), rtol=0.02)
+
+
+def test_a_16_bit_alpha_is_a_mask_all_the_same(make_scene):
+    pixels = np.concatenate([noise(3, 80, 80), np.full((1, 80, 80), 65535)])
+    pixels[3, :40] = 0
+    scene = Scene.open(make_scene(pixels=pixels, dtype="uint16", colors=(*RGB, "alpha")))
+    assert scene.bands == (1, 2, 3)
+    assert not scene.planet
+    assert whole(scene)[1].mean() == 0.5
+
+
+def test_bands_can_be_asked_for(make_scene):
+    path = make_scene((5, 9, 9), photometric="minisblack")
+    assert Scene.open(path, bands=(5, 1, 2)).bands == (5, 1, 2)
+    for asked in ((1, 2), (0, 1, 2), (1, 2, 6), (1, 2, 3, 4)):
+        with pytest.raises(SceneError, match=r"pass three numbers from 1 to 5 as --bands R,G,B"):
+            Scene.open(path, bands=asked)
+
+
+@pytest.mark.parametrize(
+    ("count", "says"), [(4, "--bands 3,2,1"), (6, "--bands 3,2,1"), (13, "--bands 4,3,2 when it is")]
+)
+def test_bands_that_nothing_tells_are_asked_for(make_scene, count, says):
+    with pytest.raises(SceneError, match=f"{count} bands and does not say.*{says}"):
+        Scene.open(make_scene((count, 9, 9), photometric="minisblack"))
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"crs": None}, "no CRS"),
+        ({"shape": (1, 9, 9)}, "1 colour band;"),
+        ({"shape": (2, 9, 9)}, "2 colour bands;"),
+        ({"dtype": "complex64"}, "complex values"),
+        ({"crs": MARS, "transform": Affine(1e-5, 0, 3, 0, -1e-5, 3)}, "another planet"),
+        ({"crs": LOCAL}, "local CRS"),
+        ({"transform": Affine.identity()}, "no transform"),
+        ({"transform": Affine(3, 3, 5e5, 3, 3, 9e6)}, "squeezes it to a line"),
+        ({"crs": "EPSG:3857", "transform": Affine(9, 0, 1e300, 0, -9, 1e300)}, "scene|ground|CRS"),
+    ],
+)
+def test_what_cannot_be_scanned_is_refused_in_one_line(make_scene, how, says):
+    path = make_scene(how.pop("shape", (3, 9, 9)), **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SceneError, match=says) as caught:
+            Scene.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_raster_is_refused_in_one_line(tmp_path):
+    (tmp_path / "notes.tif").write_text("not a raster")
+    (tmp_path / "empty.tif").touch()
+    for name, says in (("notes.tif", "cannot be opened"), ("empty.tif", "cannot be opened"), ("gone.tif", "not exist")):
+        with pytest.raises(SceneError, match=says) as caught:
+            Scene.open(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "gsd"),
+    [
+        (UTM, Affine(3.7, 0, CORNER[0], 0, -3.7, CORNER[1]), (3.7, 3.7)),
+        (UTM, Affine.translation(*CORNER) @ Affine.rotation(30) @ Affine.scale(4, -5), (4, 5)),
+        ("EPSG:3857", Affine(10, 0, 0, 0, -10, 8399737.9), (5, 5)),  # 60 degrees north: twice the size on the map
+        ("EPSG:2263", Affine(10, 0, 1e6, 0, -10, 2e5), (3.048, 3.048)),  # US survey feet
+        ("EPSG:4326", Affine(1e-4, 0, -57, 0, -1e-4, 0), (11.132, 11.057)),
+    ],
+)
+def test_ground_resolution_is_measured_on_the_ground(make_scene, crs, transform, gsd):
+    scene = Scene.open(make_scene(crs=crs, transform=transform))
+    # UTM itself is up to 4 in 10,000 off, and Web Mercator takes Earth for a sphere.
+    assert scene.gsd == pytest.approx(gsd, rel=6e-3)
+
+
+def control_points(rows, cols, transform):
+    place = transform.__matmul__
+    return [
+        GroundControlPoint(row, col, *place((col, row))) for row in (0, rows / 2, rows) for col in (0, cols / 2, cols)
+    ]
+
+
+@pytest.mark.parametrize("varying", [False, True])
+def test_a_scene_placed_by_control_points_lies_where_they_say(make_scene, varying):
+    pixels = np.zeros((4, 80, 80))
+    pixels[:3, 30:40, 50:60] = 200
+    pixels[3] = varied_alpha(80, 80) % 251 if varying else 255
+    points = control_points(80, 80, Affine(3e-5, 0, -57, 0, -3e-5, -7))
+    scene = Scene.open(make_scene(pixels=pixels, gcps=points, crs="EPSG:4326", colors=(*RGB, "alpha")))
+    assert scene.crs.to_epsg() == 32721
+    to_utm = Transformer.from_crs(4326, 32721, always_xy=True)
+    expected = to_utm.transform(-57 + 55 * 3e-5, -7 - 35 * 3e-5)
+    for placed in (scene, scene.at_gsd(7)):
+        native, valid = whole(placed)
+        rows, cols = np.nonzero(native[0] > 100)
+        a, _, c, _, e, f = placed.transform[:6]
+        assert (c + a * (cols.mean() + 0.5), f + e * (rows.mean() + 0.5)) == pytest.approx(expected, abs=4)
+        assert valid.mean() > 0.9
+
+
+def test_a_scene_near_the_models_resolution_is_itself(make_scene):
+    scene = Scene.open(make_scene(gsd=3.7))
+    for gsd in (3.0, 3.7, 4.6):
+        assert scene.at_gsd(gsd) is scene
+
+
+@pytest.mark.parametrize("gsd", [0.9, 15.5])
+def test_a_scene_far_from_the_models_resolution_is_refused(make_scene, gsd):
+    scene = Scene.open(make_scene(gsd=3.75))
+    with pytest.raises(SceneError, match=rf"3\.75 m pixels; the model works at {gsd} m .*; pass --model other"):
+        scene.at_gsd(gsd, hint="pass --model other")
+
+
+ramp = np.indices((120, 160)).sum(axis=0)[None].repeat(3, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        (UTM, Affine(4, 0, CORNER[0], 0, -4, CORNER[1])),
+        (UTM, Affine.translation(*CORNER) @ Affine.rotation(20) @ Affine.scale(4, -4)),
+        ("EPSG:4326", Affine(4e-5, 0, -57, 0, -4e-5, -7)),
+        ("EPSG:3857", Affine(4, 0, -6.3e6, 0, -4, -8e5)),
+        ("EPSG:2263", Affine(13, 0, 1e6, 0, -13, 2e5)),
+    ],
+)
+@pytest.mark.parametrize("factor", [0.5, 2.5])
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_resampled_pixels_stay_in_their_place(make_scene, crs, transform, factor, nodata):
+    scene = Scene.open(make_scene(pixels=ramp + 1, dtype="uint16", crs=crs, transform=transform, nodata=nodata))
+    there = scene.at_gsd(scene.gsd[0] * factor)
+    assert there.gsd == pytest.approx((scene.gsd[0] * factor,) * 2, rel=2e-3)
+    assert not there.crs.is_geographic
+    native, valid = whole(there)
+    across, down = np.meshgrid(np.arange(there.cols) + 0.5, np.arange(there.rows) + 0.5)
+    a, b, c, d, e, f = there.transform[:6]
+    x, y = Transformer.from_crs(there.crs, scene.crs, always_xy=True).transform(
+        a * across + b * down + c, d * across + e * down + f
+    )
+    a, b, c, d, e, f = (~transform)[:6]
+    col, row = a * x + b * y + c, d * x + e * y + f
+    inside = (col > 4) & (col < 156) & (row > 4) & (row < 116)
+    assert valid[inside].all()
+    assert not valid[(col < -4) | (col > 164) | (row < -4) | (row > 124)].any()
+    assert np.abs(native[0][inside] - (row + col)[inside]).max() < 1.6
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 30), st.integers(1, 30))
+@settings(max_examples=40)
+def test_a_window_is_part_of_the_whole(tmp_path_factory, row, col, rows, cols):
+    path = tmp_path_factory.getbasetemp() / "parts.tif"
+    if not path.exists():
+        turned = Affine.translation(*CORNER) @ Affine.rotation(20) @ Affine.scale(4, -4)
+        write_scene(path, (3, 120, 160), transform=turned, nodata=0, dtype="uint16")
+    scene = Scene.open(path).at_gsd(8)
+    window = Window(row, col, rows, cols)
+    native, valid = scene.read(window)
+    all_native, all_valid = whole(scene)
+    assert (native == all_native[:, *window.slices]).all()
+    assert (valid == all_valid[window.slices]).all()
+
+
+def test_an_overview_of_resampled_pixels_covers_the_same_ground(make_scene):
+    scene = Scene.open(make_scene(pixels=ramp + 1, dtype="uint16", nodata=0, gsd=4)).at_gsd(8)
+    native, valid = scene.overview(20)
+    assert native.shape == (3, 15, 20)
+    assert valid.mean() > 0.8
+    assert abs(native[0][valid].mean() - whole(scene)[0][0].mean()) < 10
+
+
+# Addresses, threads, processes
+
+
+def read_sum(scene):
+    return int(whole(scene)[0].sum())
+
+
+@pytest.mark.parametrize("gsd", [None, 8.0])
+def test_a_scene_pickles_to_plain_values(make_scene, gsd):
+    scene = Scene.open(make_scene())
+    scene = scene.at_gsd(gsd) if gsd else scene
+    total = read_sum(scene)
+    again = pickle.loads(pickle.dumps(scene))
+    assert again == scene
+    assert again.fingerprint() == scene.fingerprint()
+    assert read_sum(again) == total
+
+
+@pytest.mark.parametrize("method", ["spawn", *(["fork"] if hasattr(os, "fork") else [])])
+def test_another_process_reads_the_same_pixels(make_scene, method, monkeypatch):
+    path = make_scene(name="far.tif")
+    monkeypatch.chdir(path.parent)
+    scene = Scene.open("far.tif")
+    total = read_sum(scene)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads about, which this is here to try
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            assert pool.apply_async(read_sum, [scene]).get(timeout=60) == total
+    assert read_sum(scene) == total
+
+
+def test_each_thread_has_its_own_dataset_and_few_of_them(make_scene):
+    scenes = [Scene.open(make_scene(name=f"{n}.tif")) for n in range(7)]
+    seen = {}
+
+    def read_all():
+        for scene in scenes:
+            read_sum(scene)
+        handles = scene_module._HANDLES
+        seen[threading.get_ident()] = [handle for _, handle in handles._open.values()]
+
+    threads = [threading.Thread(target=read_all) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(handles) for handles in seen.values()] == [4, 4, 4]
+    assert len({id(handle) for handles in seen.values() for handle in handles}) == 12
+
+
+def test_a_fingerprint_is_of_the_pixels_not_of_the_path(make_scene, tmp_path):
+    path = make_scene((5, 9, 9), photometric="minisblack")
+    scene = Scene.open(path, bands=(1, 2, 3))
+    moved = path.rename(tmp_path / "moved.tif")
+    assert Scene.open(moved, bands=(1, 2, 3)).fingerprint() == scene.fingerprint()
+    others = [Scene.open(moved, bands=(3, 2, 1)), scene.at_gsd(8), scene.at_gsd(9)]
+    make_scene((5, 9, 9), name="moved.tif", pixels=np.zeros((5, 9, 9)), photometric="minisblack")
+    others.append(Scene.open(moved, bands=(1, 2, 3)))
+    assert len({other.fingerprint() for other in [scene, *others]}) == 5
+
+
+def test_a_file_written_anew_is_not_read_from_the_old_handle(make_scene):
+    assert read_sum(Scene.open(make_scene(pixels=np.full((3, 9, 9), 1)))) == 243
+    assert read_sum(Scene.open(make_scene(pixels=np.full((3, 9, 9), 2)))) == 486
+
+
+def test_directories_are_searched_one_level(make_scene, tmp_path):
+    (tmp_path / "deeper").mkdir()
+    for name in ("b.tif", "a.TIF", "deeper/c.tif", "._b.tif"):
+        make_scene(name=name)
+    (tmp_path / "notes.txt").touch()
+    remote = "s3://bucket/scene.tif"
+    inside = [str(tmp_path / name) for name in ("a.TIF", "b.tif")]
+    assert find_scenes([tmp_path]) == inside
+    assert find_scenes([remote, tmp_path / "b.tif", tmp_path]) == [remote, inside[1], inside[0]]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SceneError, match="holds no rasters"):
+        find_scenes([tmp_path / "empty"])
+
+
+# Real files
+
+
+def test_no_real_file_gives_anything_but_pixels_or_a_line(shared_data):
+    seen = {}
+    for path in find_scenes([shared_data("scenes"), shared_data("planet/train-tif-v2")]):
+        try:
+            native, valid = Scene.open(path).overview(64)
+            seen[path.rsplit("/", 1)[-1]] = native.shape[1:] == valid.shape
+        except GeoscanError as error:
+            seen[path.rsplit("/", 1)[-1]] = "more lines" if "\n" in str(error) else type(error)
+    assert seen["rio-cogeo__slc.tif"] is SceneError
+    assert seen["train_0.tif"] is SceneError
+    assert seen["rio-tiler__pix4d_alpha_nodata.tif"] is True
+    assert sum(found is True for found in seen.values()) >= 9
+    assert set(seen.values()) <= {True, SceneError, ReadError}
+
+
+def test_ground_resolution_agrees_with_the_geodesic_over_the_whole_scene(make_scene):
+    scene = Scene.open(make_scene((3, 400, 400), crs="EPSG:4326", transform=Affine(1e-4, 0, -57, 0, -1e-4, -7)))
+    length = Geod(ellps="WGS84").inv(-57, -7.02, -56.96, -7.02)[2]
+    assert scene.gsd[0] == pytest.approx(length / 400, rel=1e-6)
