@@ -325,7 +325,7 @@ def _run(
         return client.submit(infer, ready, pure=False, resources=resources)
 
     waiting = iter(batches)
-    done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, 2 * threads)])
+    done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, 2 * threads)], loop=client.loop)
     try:
         for future in done:
             yield future.result()

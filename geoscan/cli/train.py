@@ -35,6 +35,11 @@ from geoscan.cli import options
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table with the columns file, label (mine or other) and source_gallery for --chips.",
 )
+@click.option(
+    "--distill",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of chips that a teacher scored, from examples/teach.py.",
+)
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="Epochs at most.")
 @click.option(
     "--patience", type=click.IntRange(1), default=20, show_default=True, help="Stop after so many without a better F2."
@@ -71,6 +76,7 @@ def train(
     preset: str,
     chips: Path | None,
     index: Path | None,
+    distill: Path | None,
     epochs: int,
     patience: int,
     batch: int,
@@ -90,6 +96,9 @@ def train(
     """
     if (chips is None) != (index is None):
         raise click.UsageError("--chips and --index go together; pass both or neither")
+    from geoscan.model.backend import start
+
+    start()
     from geoscan.dehaze import DehazeParams
     from geoscan.model import spec as specs
     from geoscan.model.preprocess import Preprocess
@@ -113,6 +122,7 @@ def train(
             kaggle_dir,
             out,
             small=(chips, index) if chips and index else None,
+            lessons=distill,
             resume=resume,
             cache=cache or default_directory(),
             ticker=lambda items: tqdm(items, desc="preparing", unit=" chips", disable=options.silent(), leave=False),

@@ -93,7 +93,8 @@ class Package:
 
         network = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         heads = {head.name: len(head.labels) for head in self.card.spec.heads}
-        found = {name: shape[-1] for name, shape in network.output_shape.items()}
+        names = [layer.name for layer in network.layers]
+        found = {name: network.get_layer(name).units for name in heads if name in names}
         if found != heads:
             raise PackageError(f"{self.path}: the network answers {found}, its card says {heads}; train it anew")
         return network

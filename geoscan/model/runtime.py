@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -11,17 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from geoscan.arrays import Chips, Scores
+from geoscan.model.backend import start
 from geoscan.model.package import Package, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
-
-log = logging.getLogger(__name__)
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # otherwise it greets on stderr, in the middle of the progress bar
 
 
 class Detector(Protocol):
@@ -42,14 +36,13 @@ class TensorFlowDetector:
     """
 
     def __init__(self, package: Package, batch: int = 16, *, compiled: bool = True) -> None:
+        gpus = start()
         import tensorflow as tf
 
         self.batch = batch
         self._chip = package.card.spec.chip
         self._heads = [head.name for head in package.card.spec.heads]
         self._lock = threading.Lock()
-        gpus = tf.config.list_physical_devices("GPU")
-        _share_gpu_memory(gpus)
         self._network = _half_precision(package) if gpus else package.network()
         self._device = "/GPU:0" if gpus else "/CPU:0"
         with tf.device(self._device):
@@ -81,17 +74,6 @@ def detector(path: Path, digest: str, batch: int) -> Detector:
     """Return this process' detector for a package, loaded once. `digest` keeps a replaced package from being reused."""
     del digest
     return TensorFlowDetector(load(path), batch)
-
-
-def _share_gpu_memory(gpus: list[object]) -> None:
-    """Let TensorFlow take GPU memory as it grows, so that several processes fit on one card."""
-    import tensorflow as tf
-
-    for gpu in gpus:
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:
-            log.debug("%s is in use already, its memory setting stays", gpu)
 
 
 def _half_precision(package: Package) -> keras.Model:

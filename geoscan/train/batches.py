@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
+from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Visual
+from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Head
@@ -23,6 +25,17 @@ from geoscan.train.partial import PartialSet
 
 Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
 """Chips, (n, chip, chip, 3), and their targets by head, (n, labels), NaN for unknown."""
+
+Drawn: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""A prepared chip, (chip, chip, 3), and its targets, (17,), 0..1, NaN for unknown."""
+
+
+class Source(Protocol):
+    """Something that chips are drawn from at random."""
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Return a chip and its targets."""
+
 
 _MINE = LABELS.index(MINE)
 _SIDE = 2
@@ -50,8 +63,8 @@ class Mosaics:
         object.__setattr__(self, "_mines", np.flatnonzero(target == 1))
         object.__setattr__(self, "_others", np.flatnonzero(target == 0))
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return a prepared chip, (chip, chip, 3), and its targets, (17,), NaN where unknown."""
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Return a mosaic of which one thing is known: whether it holds a mine."""
         cells = _SIDE * _SIDE
         mines = int(rng.integers(1, 3)) if rng.random() < 0.5 else 0
         chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])  # type: ignore[attr-defined]
@@ -73,11 +86,44 @@ class Mosaics:
         return planar
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """Chips that a teacher scored: its scores are their targets.
+
+    directory: holds `chips.npy`, (n, chip, chip, 3) visual pixels, and `targets.npy`, (n, 17), 0..1.
+    Raises DatasetError when it does not.
+    """
+
+    directory: Path
+    preprocess: Preprocess
+
+    def __post_init__(self) -> None:
+        try:
+            chips = np.load(self.directory / "chips.npy", mmap_mode="r")
+            targets = np.load(self.directory / "targets.npy")
+        except (OSError, ValueError) as err:
+            raise DatasetError(f"{self.directory} must hold chips.npy and targets.npy ({err})") from err
+        side = self.preprocess.chip
+        if chips.shape[1:] != (side, side, 3) or targets.shape != (len(chips), len(LABELS)):
+            raise DatasetError(
+                f"{self.directory} holds chips {chips.shape} and targets {targets.shape}; "
+                f"they must be (n, {side}, {side}, 3) and (n, {len(LABELS)})"
+            )
+        object.__setattr__(self, "_chips", chips)
+        object.__setattr__(self, "_targets", targets)
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Return one of the chips, prepared, and what the teacher says of it."""
+        i = int(rng.integers(len(self._targets)))  # type: ignore[attr-defined]
+        chip: Visual = np.asarray(self._chips[i]).transpose(2, 0, 1)  # type: ignore[attr-defined]
+        return self.preprocess(chip), self._targets[i]  # type: ignore[attr-defined]
+
+
 class Batches:
     """(chips, targets by head) of one epoch after another.
 
     chips: (n, chip, chip, 3), read where they are needed. targets: (n, 17), 0..1, NaN for unknown.
-    mosaics: drawn for `share` of each batch, if given.
+    drawn: sources, and how many chips of each batch come from them; the rest are `chips`, all of them once an epoch.
     """
 
     def __init__(
@@ -90,15 +136,14 @@ class Batches:
         batch: int,
         seed: int,
         augmentation: Augmentation,
-        mosaics: Mosaics | None = None,
-        share: float = 0.25,
+        drawn: Sequence[tuple[Source, int]] = (),
         workers: int = 2,
     ) -> None:
-        self._workers = workers
+        self._own = min(batch - sum(count for _, count in drawn), len(indexes))
+        if self._own < 1:
+            raise DatasetError(f"a batch of {batch} leaves no room for labelled chips; pass a larger --batch")
         self._chips, self._indexes, self._targets, self._heads = chips, indexes, targets, heads
-        self._seed, self._augmentation, self._mosaics = seed, augmentation, mosaics
-        self._drawn = round(batch * share) if mosaics else 0
-        self._own = min(batch - self._drawn, len(indexes))
+        self._seed, self._augmentation, self._drawn, self._workers = seed, augmentation, drawn, workers
 
     def __len__(self) -> int:
         # The last few chips wait for another epoch's order, so that every batch has one shape and is compiled once.
@@ -119,15 +164,11 @@ class Batches:
 
     def _make(self, order: NDArray[np.integer], epoch: int, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, epoch, step))
-        chips, targets = [], []
-        for i in order[step * self._own : (step + 1) * self._own]:
-            chips.append(self._augmentation(np.asarray(self._chips[i]), rng))
-            targets.append(self._targets[i])
-        for _ in range(self._drawn if self._mosaics else 0):
-            chip, target = self._mosaics.draw(rng)  # type: ignore[union-attr]
-            chips.append(self._augmentation(chip, rng))
-            targets.append(target)
-        return np.stack(chips), by_head(np.stack(targets), self._heads)
+        own = order[step * self._own : (step + 1) * self._own]
+        pairs = [(np.asarray(self._chips[i]), self._targets[i]) for i in own]
+        pairs += [source.draw(rng) for source, count in self._drawn for _ in range(count)]
+        chips = np.stack([self._augmentation(chip, rng) for chip, _ in pairs])
+        return chips, by_head(np.stack([targets for _, targets in pairs]), self._heads)
 
 
 def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.float32]]:

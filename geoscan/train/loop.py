@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.errors import DatasetError, OutputError
+from geoscan.model.backend import start
 from geoscan.train.batches import Batches
 from geoscan.train.losses import Loss
 
@@ -82,7 +83,7 @@ def fit(
         rate, weight_decay=schedule.decay, use_ema=True, ema_momentum=schedule.average, clipnorm=5.0
     )
     # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
-    accelerated = keras.backend.backend() != "tensorflow" or _has_gpu()
+    accelerated = keras.backend.backend() != "tensorflow" or bool(start())
     network.compile(optimizer, loss=losses, jit_compile="auto" if accelerated else False)
     optimizer.build(network.trainable_variables)
     keeper = _Keeper(network, judge, checkpoint)
@@ -188,9 +189,3 @@ class _Keeper:
         except OSError as err:
             part.unlink(missing_ok=True)
             raise OutputError(f"the checkpoint {self._checkpoint} cannot be written: {err.strerror or err}") from err
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))

@@ -22,7 +22,7 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
 from geoscan.polygons import Thresholds
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches, Mosaics
+from geoscan.train.batches import Batches, Lessons, Mosaics, Source
 from geoscan.train.kaggle import Targets
 from geoscan.train.loop import Outcome, Schedule, fit
 from geoscan.train.losses import loss_of, positive_weights
@@ -51,7 +51,12 @@ class Recipe:
     batch: int = 32
     cap_cloudy: int = 100
     held_out: float = 0.2
-    mosaic_share: float = 0.25
+    mosaics: int = 8
+    """Mosaics of small chips in a batch, where there are small chips."""
+
+    lessons: int = 16
+    """Chips in a batch that a teacher scored, where there is one."""
+
     seed: int = 0
 
 
@@ -61,6 +66,7 @@ def run(
     out: Path,
     *,
     small: tuple[Path, Path] | None = None,
+    lessons: Path | None = None,
     resume: bool = False,
     cache: Path,
     ticker: Ticker = iter,
@@ -69,6 +75,7 @@ def run(
     """Train a model on a Kaggle directory and write its package to `out`.
 
     small: archive or directory of small chips of a coarser sensor, and their index (see `train.partial`).
+    lessons: directory of chips that a teacher scored (see `batches.Lessons`).
     Raises DatasetError for data that cannot be used, OutputError when something cannot be written.
     """
     keras.utils.set_random_seed(recipe.seed)
@@ -84,6 +91,10 @@ def run(
     )
     if min(len(material.training), len(material.validation)) < 1:
         raise DatasetError(f"{len(material.names)} chips cannot be split for validation; give more, or --held-out")
+    mosaics = _mosaics(material.small_training, recipe)
+    drawn: list[tuple[Source, int]] = [(mosaics, recipe.mosaics)] if mosaics else []
+    if lessons is not None:
+        drawn.append((Lessons(lessons, recipe.preprocess), recipe.lessons))
     network = build(recipe.spec)
     seen = material.targets[material.training]
     weights = dict(zip(LABELS, positive_weights(seen), strict=True))
@@ -95,8 +106,7 @@ def run(
         batch=recipe.batch,
         seed=recipe.seed,
         augmentation=recipe.augmentation,
-        mosaics=_mosaics(material.small_training, recipe),
-        share=recipe.mosaic_share,
+        drawn=drawn,
     )
     heads = recipe.spec.heads
     losses = {head.name: loss_of(head, np.array([weights[label] for label in head.labels])) for head in heads}
@@ -108,8 +118,8 @@ def run(
         return {"f2": f2_samples(targets, scores >= common), "threshold": common}
 
     outcome = fit(network, losses, batches, judge, recipe.schedule, out / CHECKPOINT, resume=resume, tick=tick)
-    mosaics = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
-    card = _card(out.name, recipe, material, network, outcome, mosaics)
+    judged = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
+    card = _card(out.name, recipe, material, network, outcome, judged)
     package = save(out, network, card)
     (out / CHECKPOINT).unlink(missing_ok=True)
     return package, outcome

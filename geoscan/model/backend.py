@@ -1,0 +1,62 @@
+"""Start TensorFlow without the noise that it makes on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a machine without a GPU is no error
+
+_NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:|[IWE]0000 |To enable the following")
+
+
+@cache
+def start() -> list[Any]:
+    """Import TensorFlow and return its GPUs, whose memory it will take as it needs it and not all at once."""
+    with _without_noise():
+        import tensorflow as tf
+
+        gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            log.debug("%s is in use already, its memory setting stays", gpu)
+    return gpus
+
+
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """Hold back what is written to stderr, and pass on what is no greeting of TensorFlow's libraries.
+
+    They write to the file descriptor before their own log levels are in force.
+    """
+    try:
+        stderr = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by something that is no file
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        saved = os.dup(stderr)
+        os.dup2(held.fileno(), stderr)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, stderr)
+            os.close(saved)
+            held.seek(0)
+            for line in held:
+                if not _NOISE.match(line):
+                    os.write(stderr, line)
