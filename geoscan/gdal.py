@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
+from rasterio.env import set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -28,16 +31,23 @@ _REMOTE: Final = (
 )
 
 
-_CACHE_MB: Final = 256
+_CACHE_BYTES: Final = 256 * 2**20
 """Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""
+
+
+@cache
+def _limit_cache() -> None:
+    """Set the size of GDAL's cache, which all threads share: an Env would undo it while other threads read."""
+    if "GDAL_CACHEMAX" not in os.environ:
+        set_gdal_config("GDAL_CACHEMAX", _CACHE_BYTES)
 
 
 def settings(address: str) -> rasterio.Env:
     """Hold GDAL's settings for reading `address`, in this one place."""
+    _limit_cache()
     if not is_remote(address):
-        return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB)
+        return rasterio.Env()
     return rasterio.Env(
-        GDAL_CACHEMAX=_CACHE_MB,
         GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",  # listing a bucket or a web folder can take minutes
         GDAL_INGESTED_BYTES_AT_OPEN=32768,  # the header of most GeoTIFFs in one request
         GDAL_HTTP_MERGE_CONSECUTIVE_RANGES="YES",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from geoscan.errors import GeoscanError, InputError, OutputError
+from geoscan import files
 
 if TYPE_CHECKING:
     import geopandas
@@ -40,23 +39,12 @@ _COLUMNS = {
 """The attributes of `polygons.properties` and their types, which a layer without detections has too."""
 
 
-def check_target(path: Path | str) -> None:
-    """Say before a scan whether its result can be written to `path`.
+def check_target(path: Path | str, sources: Iterable[str] = ()) -> None:
+    """Say before a scan of `sources` whether its result can be written to `path`.
 
-    Raises InputError for a suffix of no known format, a folder that is missing or cannot be written, or a folder in
-    the file's place.
+    Raises InputError for a suffix of no known format, and as `files.check_target` does.
     """
-    path = Path(path)
-    if path.suffix.lower() not in WRITERS:
-        given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
-        raise InputError(f"{path} has {given}, which names no vector format; end it in {', '.join(WRITERS)}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file in it, such as {path / f'mines{path.suffix}'}")
-    folder = _real(path).parent
-    if not folder.is_dir():
-        raise InputError(f"{path} lies in {folder}, which is not a folder; make it first, or write elsewhere")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
+    files.check_target(path, WRITERS, "vector format", sources)
 
 
 def write(path: Path | str, detections: Sequence[Detection], provenance: Sequence[Provenance]) -> None:
@@ -69,36 +57,8 @@ def write(path: Path | str, detections: Sequence[Detection], provenance: Sequenc
     path = Path(path)
     check_target(path)
     content = WRITERS[path.suffix.lower()](detections, provenance)
-    with replacing(path) as part:
+    with files.replacing(path) as part:
         part.write_bytes(content)
-
-
-@contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
-    """A hidden path beside `path` with its suffix: what is written there takes its place when the block ends well.
-
-    Raises OutputError in place of an OSError, which rasterio's errors are too; after any error `path` is as it was.
-    """
-    target = _real(Path(path))
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
-    except GeoscanError:
-        raise  # a ReadError is an OSError too
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-        raise OutputError(f"{path} could not be written: {reason}; make room or write elsewhere") from error
-    finally:
-        with contextlib.suppress(OSError):  # gone when all went well
-            part.unlink()
-
-
-def _real(path: Path) -> Path:
-    """The file itself, so that a link to it stays a link."""
-    return Path(os.path.realpath(path))
 
 
 def _geojson(detections: Sequence[Detection], provenance: Sequence[Provenance]) -> bytes:

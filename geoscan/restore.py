@@ -21,10 +21,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from geoscan import __version__, gdal
+from geoscan import __version__, files
 from geoscan.arrays import Mask, Reflectance, Visual
 from geoscan.dehaze import DehazeParams, dehaze, estimate_airlight
-from geoscan.errors import GeoscanError, InputError, OutputError
+from geoscan.errors import InputError
 from geoscan.grid import TileGrid, Window
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BLOCK: Final = 1024
 """Side of what is computed at once, in pixels: the halo is then a quarter more to read, and a block takes 100 MB."""
 
+_SUFFIXES: Final = (".tif", ".tiff")
 _TILE: Final = 512
 _SMALLEST_OVERVIEW: Final = 256
 
@@ -53,6 +54,14 @@ class Restored:
     """Share of the pixels that are not nodata, 0..1."""
 
     seconds: float
+
+
+def check_target(path: Path | str, scene: str) -> None:
+    """Say before the work whether `scene`, an address, can be written without haze to `path`.
+
+    Raises InputError as `files.check_target` does, and for a suffix that is not GeoTIFF's.
+    """
+    files.check_target(path, _SUFFIXES, "GeoTIFF", [scene])
 
 
 def scene_airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -> NDArray[np.float32]:
@@ -90,10 +99,11 @@ def restore(
     params: mode "fixed" or "scene"; "chip" would show seams.
     jobs: threads that read and dehaze, 0 or 1 for none but this one. block: side of what is computed at once, in
     pixels, rounded up to whole tiles; memory grows with `jobs` times its square, not with the scene.
-    Raises InputError for mode "chip", or when `out` is the scene itself; ReadError; OutputError.
+    Raises InputError for mode "chip", or as `check_target` does; ReadError; OutputError.
     """
     start = perf_counter()
-    target = _checked_target(Path(out), scene)
+    target = Path(out)
+    check_target(target, scene.path)
     if params.airlight == "chip":
         raise InputError("airlight chip would show seams in a whole scene; choose scene or fixed")
     light = np.array(params.fixed_airlight, np.float32)
@@ -107,7 +117,7 @@ def restore(
 
     tags = {"dehaze": json.dumps(params.to_dict()), "airlight": json.dumps(light.tolist())}
     seen, digests = 0, []
-    with _beside(target) as part:
+    with files.replacing(target) as part:
         with _writing(part, scene, tags) as dataset:
             for done, (core, visual, valid) in enumerate(_in_order(compute, cores, jobs), start=1):
                 window = _raster_window(core)
@@ -120,7 +130,7 @@ def restore(
         try:
             _check(part, cores, digests)
         except RasterioError as error:
-            raise OSError("it cannot be read back; is the disk full?") from error
+            raise OSError("it cannot be read back, as on a full disk") from error
     red, green, blue = light.tolist()
     return Restored(
         target, scene.rows, scene.cols, (red, green, blue), seen / (scene.rows * scene.cols), perf_counter() - start
@@ -179,10 +189,10 @@ def _check(part: Path, cores: Sequence[Window], digests: Sequence[int]) -> None:
         for core, digest in zip(cores, digests, strict=True):
             window = _raster_window(core)
             if _digest(dataset.read(window=window), dataset.read_masks(1, window=window) > 0) != digest:
-                raise OSError("what it holds differs from what was written; is the disk full?")
+                raise OSError("it holds something else than was written, as on a full disk")
         factors = _overview_factors(dataset.height, dataset.width)
         if dataset.overviews(1) != factors:
-            raise OSError("its overviews are missing; is the disk full?")
+            raise OSError("its overviews are missing, as on a full disk")
         for level in range(len(factors)):
             _check_overview(dataset, part, level)
 
@@ -192,41 +202,13 @@ def _check_overview(dataset: Any, part: Path, level: int) -> None:
         for (down, across), window in overview.block_windows(1):
             # Without an offset the tile was never stored, and reads as zeros.
             if dataset.get_tag_item(f"BLOCK_OFFSET_{across}_{down}", "TIFF", bidx=1, ovr=level) is None:
-                raise OSError("its overviews have holes; is the disk full?")
+                raise OSError("its overviews have holes, as on a full disk")
             overview.read(window=window)
             overview.read_masks(1, window=window)
 
 
 def _overview_factors(rows: int, cols: int) -> list[int]:
     return [2**n for n in range(1, 32) if max(rows, cols) >> n >= _SMALLEST_OVERVIEW]
-
-
-def _checked_target(out: Path, scene: Scene) -> Path:
-    target = out.absolute()
-    source = Path(scene.path)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{out} is the scene itself; give another file to write to")
-    if target.is_dir():
-        raise OutputError(f"{out} is a directory; give a file in it, such as {out / 'dehazed.tif'}")
-    if not target.parent.is_dir():
-        raise OutputError(f"{out} cannot be written: there is no directory {target.parent}; make it first")
-    return target
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Give a path to write to, renamed to `target` in the end, removed when something fails."""
-    part = target.with_name(f"{target.name}.part")
-    try:
-        yield part
-        part.replace(target)
-    except GeoscanError:
-        raise
-    except (RasterioError, OSError) as error:
-        why = gdal.cause(error) if isinstance(error, RasterioError) else " ".join(str(error).split())
-        raise OutputError(f"{target} cannot be written: {why}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoscan import __version__
 from geoscan.arrays import Chips, Scores
-from geoscan.errors import GeoscanError, InputError, ReadError
+from geoscan.errors import InputError, RadiometryError, ReadError, SceneError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE
 from geoscan.model.package import Package
@@ -268,7 +268,7 @@ def predict(package: Package, chips: Sequence[NDArray[np.uint8]], batch: int = B
 def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
     """Give dask's client: in this process with `jobs` threads that prepare tiles, or of a cluster's scheduler.
 
-    jobs 0 gives None: no dask at all. Raises InputError when the scheduler does not answer.
+    jobs 0 gives None: no dask at all. Raises InputError when the scheduler does not answer, or has no workers.
     """
     if scheduler is None and jobs == 0:
         yield None
@@ -284,6 +284,8 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
             except (OSError, ValueError, TimeoutError) as err:
                 reason = " ".join(str(err).split())
                 raise InputError(f"no dask scheduler answers at {scheduler} ({reason}); give tcp://HOST:8786") from err
+            if not client.nthreads():
+                raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
             # One thread more than jobs: it waits in the model while the others read and dehaze.
             client = stack.enter_context(
@@ -368,22 +370,22 @@ def peak_rss_mb() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def open_scenes(paths: Sequence[tuple[str, bool]], bands: Sequence[int] | None) -> tuple[list[Scene], int]:
-    """Open scenes; return them and how many were left out.
+def each_scene(make: Callable[[str], T], paths: Sequence[tuple[str, bool]]) -> tuple[list[T], int]:
+    """Open or plan scenes with `make`; return what it gave, and how many scenes were left out.
 
     paths: addresses, and whether each was named outright: those that were not, being what a directory happens to
     hold, are left out with a warning when they cannot be scanned.
-    Raises SceneError for one that was named, or when none is left.
+    Raises what `make` raises for one that was named, InputError when none is left.
     """
-    scenes, left_out = [], 0
+    made, left_out = [], 0
     for path, named in paths:
         try:
-            scenes.append(Scene.open(path, bands=bands))
-        except GeoscanError as err:
+            made.append(make(path))
+        except (SceneError, RadiometryError, ReadError) as err:
             if named:
                 raise
             left_out += 1
             log.warning("left out: %s", err)
-    if not scenes:
+    if not made:
         raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
-    return scenes, left_out
+    return made, left_out

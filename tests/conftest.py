@@ -2,6 +2,7 @@
 
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
+
+from geoscan.dehaze import DehazeParams
+from geoscan.model.backend import start
+from geoscan.model.package import Card, Package, save
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import DenseNetSpec
+from geoscan.polygons import Thresholds
 
 # A busy machine is no failure; pytest's own timeout ends what hangs.
 settings.register_profile("geoscan", deadline=None)
@@ -96,3 +104,60 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+class _NoNetwork:
+    """Stands in for a Keras network where only the card matters: its file holds no weights."""
+
+    def save(self, path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("metadata.json", "{}")
+
+
+def write_package(
+    path: Path,
+    network: Any = None,
+    *,
+    gsd: float = 3.7,
+    chip: int = 256,
+    dehaze: DehazeParams | None = None,
+    detection: tuple[float, float, float] = (0.5, 0.4, 0.6),
+    spec: DenseNetSpec | None = None,
+) -> Package:
+    """Save a model package named after its directory; without a network it has a card, for detectors that are fakes."""
+    spec = spec or DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=chip)
+    preprocess = Preprocess(spec.chip, gsd, "visual", dehaze)
+    card = Card(path.name, spec, preprocess, dict.fromkeys(spec.labels, 0.5), Thresholds(*detection))
+    return save(path, network or _NoNetwork(), card)
+
+
+@pytest.fixture
+def make_package(tmp_path: Path) -> Callable[..., Package]:
+    """Give `write_package` into the test's own directory."""
+
+    def make(name: str = "fake", **how: Any) -> Package:
+        return write_package(tmp_path / "models" / name, **how)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """Give a real, small network for 256 px chips at 3.7 m: random, but the same on every run."""
+    return write_tiny_package(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def write_tiny_package(path: Path, gsd: float = 3.7) -> Package:
+    """Save a real, small network whose random weights spread its scores."""
+    start()
+    import keras
+
+    from geoscan.model.densenet import build
+
+    spec = DenseNetSpec(blocks=(2, 2), growth=4, stem=8, shrink=2)
+    keras.utils.set_random_seed(7)
+    network = build(spec)
+    for head in spec.heads:
+        layer = network.get_layer(head.name)
+        layer.set_weights([8 * weights for weights in layer.get_weights()])
+    return write_package(path, network, spec=spec, gsd=gsd, dehaze=DehazeParams())

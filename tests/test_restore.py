@@ -10,7 +10,7 @@ from affine import Affine
 from rasterio.enums import Compression, MaskFlags
 
 from geoscan.dehaze import DehazeParams, dehaze
-from geoscan.errors import InputError, OutputError, ReadError
+from geoscan.errors import InputError, ReadError
 from geoscan.grid import Window
 from geoscan.radiometry import VISUAL
 from geoscan.restore import restore, scene_airlight
@@ -169,12 +169,31 @@ def test_scene_is_never_overwritten(hazy, tmp_path):
     assert (tmp_path / "scene.tif").read_bytes() == before
 
 
-def test_places_that_cannot_be_written_are_refused(hazy, tmp_path):
+@pytest.mark.parametrize("name", ["out.png", "out", "no/out.tif"])
+def test_places_that_cannot_be_written_are_refused_before_the_work(hazy, tmp_path, monkeypatch, name):
     scene = hazy(40, 40)
-    for out, why in {tmp_path: "is a directory", tmp_path / "no" / "out.tif": "there is no directory"}.items():
-        with pytest.raises(OutputError, match=why) as refused:
-            restore(scene, VISUAL, SCENE_MODE, out)
-        assert "\n" not in str(refused.value)
+    monkeypatch.setattr(Scene, "read", None)
+    monkeypatch.setattr(Scene, "overview", None)
+    with pytest.raises(InputError, match=r"end it in \.tif, \.tiff|make it first"):
+        restore(scene, VISUAL, SCENE_MODE, tmp_path / name)
+
+
+def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(hazy, tmp_path):
+    out = tmp_path / "out.tif"
+    with (
+        rasterio.open(hazy(rows=600, name="old.tif").path) as old,
+        rasterio.open(out, "w", **{**old.profile, "driver": "GTiff"}) as copy,
+    ):
+        copy.write(old.read())
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(out, "r+") as copy:
+        copy.build_overviews([2, 4, 8], rasterio.enums.Resampling.nearest)
+    (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset><Metadata><MDI key='A'>old</MDI></Metadata></PAMDataset>")
+    assert (tmp_path / "out.tif.ovr").exists()
+    restore(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, out)
+    with rasterio.open(out) as dataset:
+        assert dataset.overviews(1) == [2, 4]
+        assert "A" not in dataset.tags()
+        assert dataset.files == [str(out)]
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
@@ -209,7 +228,7 @@ for limit in map(int, sys.argv[3:]):
     try:
         restore(scene, VISUAL, DehazeParams(airlight="scene", radius=12), sys.argv[2])
     except OutputError as error:
-        assert "cannot be written" in str(error), error
+        assert "could not be written" in str(error), error
     else:
         sys.exit(f"{limit} bytes were enough")
 """

@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import click
 
@@ -18,6 +21,36 @@ _COMMANDS = {
     "train": "Train a model on Kaggle's Planet set.",
 }
 _DEFAULT = "scan"
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.1 has none, and prints help itself
+
+
+class _Failure(click.ClickException):
+    """What ends a command: one line on stderr and an exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = status  # type: ignore[misc]  # click means one class a status
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"geoscan: {self.message}", file=file, err=file is None)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what is raised on purpose, and misuse of the command line, into one line and an exit status."""
+    try:
+        yield
+    except _NO_ARGUMENTS:
+        raise
+    except click.UsageError as err:
+        message = err.format_message()
+        message += "" if message.endswith((".", "?")) else "."
+        help_of = f" See {err.ctx.command_path} --help." if err.ctx else ""
+        raise _Failure(message + help_of, err.exit_code) from err
+    except GeoscanError as err:
+        raise _Failure(str(err), err.exit_status) from err
+    except KeyboardInterrupt as err:
+        raise _Failure("interrupted", 1) from err
 
 
 class _Commands(click.Group):
@@ -40,23 +73,26 @@ class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         if args and args[0] not in _COMMANDS and args[0] not in own:
+            if meant := _near_command(args[0]):
+                raise click.UsageError(f"{args[0]!r} is neither a scene nor a command; did you mean {meant}?", ctx)
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse what stands before the command."""
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Turn what geoscan raises on purpose into one line and an exit status."""
-        try:
+        """Run the command."""
+        with _one_line():
             return super().invoke(ctx)
-        except GeoscanError as err:
-            click.echo(f"geoscan: {' '.join(str(err).split())}", err=True)
-            ctx.exit(err.exit_status)
-        except KeyboardInterrupt:
-            click.echo("geoscan: interrupted", err=True)
-            ctx.exit(1)
 
 
-def near_command(word: str) -> str | None:
-    """Return the command that a misspelt word may have meant."""
+def _near_command(word: str) -> str | None:
+    """Return the command that a misspelt word may have meant; None for what is or may be a scene, or an option."""
+    if word.startswith("-") or any(mark in word for mark in "./:\\") or Path(word).exists():
+        return None
     return next(iter(difflib.get_close_matches(word, _COMMANDS, n=1)), None)
 
 

@@ -43,11 +43,12 @@ def dehaze(
     """Remove the haze of a whole SCENE and write it as a tiled GeoTIFF with overviews, on the same grid."""
     from geoscan.dehaze import DehazeParams
     from geoscan.radiometry import resolve
-    from geoscan.restore import restore
+    from geoscan.restore import check_target, restore
     from geoscan.scan import cores
     from geoscan.scene import Scene
 
     params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)
+    check_target(out, scene)
     opened = Scene.open(scene, bands=bands)
     with tqdm(unit="block", disable=options.silent(), leave=False) as bar:
 

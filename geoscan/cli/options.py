@@ -52,26 +52,24 @@ def verbosity(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-class _Bands(click.ParamType[Any]):
-    """Three band numbers, as in 3,2,1."""
-
-    name = "R,G,B"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int] | None:
-        if value is None or isinstance(value, tuple):
-            return value
-        parts = value.split(",")
-        if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-            self.fail(f"{value!r} does not name three bands; give red, green, blue, such as 3,2,1", param, ctx)
-        red, green, blue = map(int, parts)
-        return red, green, blue
+def _three(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
+    """Take three band numbers, as in 3,2,1."""
+    if value is None:
+        return None
+    parts = value.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        raise click.BadParameter(
+            f"{value!r} does not name three bands; give red, green, blue, such as 3,2,1", ctx, param
+        )
+    red, green, blue = map(int, parts)
+    return red, green, blue
 
 
 def pixels(command: Callable[..., None]) -> Callable[..., None]:
     """Add --bands and --stretch: which bands are read, and how their values become the visual look."""
-    bands = click.option("--bands", type=_Bands(), help="Numbers of the red, green and blue bands, from 1.")
+    bands = click.option(
+        "--bands", metavar="R,G,B", callback=_three, help="Numbers of the red, green and blue bands, from 1."
+    )
     stretch = click.option(
         "--stretch",
         default="auto",

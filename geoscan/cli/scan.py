@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from geoscan.cli import near_command, options
-from geoscan.errors import InputError
+from geoscan.cli import options
 
 if TYPE_CHECKING:
     from geoscan.model.package import Package
     from geoscan.polygons import Thresholds
-    from geoscan.scene import Scene
+    from geoscan.scan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ def scan(
     if out is None and not as_json:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
     from geoscan import layers
-    from geoscan.scan import cores, open_scenes, workers
+    from geoscan.scan import cores, each_scene, workers
     from geoscan.scan import scan as scan_scene
 
     if out is not None:
-        layers.check_target(out)
-    opened, left_out = open_scenes(_addresses(scenes), bands)
-    plans = [_plan(scene, model, stride, stretch) for scene in opened]
+        layers.check_target(out, scenes)
+    planner = _planner(model, bands, stride, stretch)
+    plans, left_out = each_scene(planner, _addresses(scenes))
     chosen = [_thresholds(package, seed, join, lone) for _, package in plans]
     found, provenance, summaries = [], [], []
     with ExitStack() as stack:
@@ -98,21 +98,29 @@ def scan(
 
 
 def _addresses(scenes: tuple[str, ...]) -> list[tuple[str, bool]]:
+    """Give each scene's address, and whether it was named outright and not found in a directory."""
     from geoscan.scene import find_scenes
 
-    if len(scenes) == 1 and not Path(scenes[0]).exists() and "." not in scenes[0] and (near := near_command(scenes[0])):
-        raise InputError(f"{scenes[0]!r} is neither a scene nor a command; did you mean {near}?")
     return [(address, address in scenes) for address in find_scenes(scenes)]
 
 
-def _plan(scene: Scene, model: str, stride: int | None, stretch: str) -> tuple[Any, Package]:
+def _planner(
+    model: str, bands: tuple[int, int, int] | None, stride: int | None, stretch: str
+) -> Callable[[str], tuple[Plan, Package]]:
     from geoscan.model.package import choose, find, shipped
     from geoscan.scan import Plan
+    from geoscan.scene import Scene
 
-    package = choose(scene.gsd) if model == "auto" else find(model)
-    fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in shipped())
+    named = None if model == "auto" else find(model)
+    fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in shipped()) or "none"
     hint = f"shipped models: {fits}; choose one with --model, or give a scene of its resolution"
-    return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint), package
+
+    def plan(address: str) -> tuple[Plan, Package]:
+        scene = Scene.open(address, bands=bands)
+        package = named or choose(scene.gsd)
+        return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint), package
+
+    return plan
 
 
 def _thresholds(package: Package, seed: float | None, join: float | None, lone: float | None) -> Thresholds:

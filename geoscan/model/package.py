@@ -7,6 +7,7 @@ import importlib.resources
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights.keras"
 CARD = "card.json"
+_NEXT_CARD = f".{CARD}"
+"""Card of weights that are being replaced: it is in force if `save` breaks off between weights and card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Card:
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise PackageError(f"{where}: {first['msg']}") from err
+            raise PackageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from err
 
 
 _CARD = TypeAdapter(Card)
@@ -88,36 +91,45 @@ class Package:
     card: Card
 
     def network(self) -> keras.Model:
-        """Load the network. Raises PackageError when its heads do not fit the card."""
+        """Load the network; code that it may bring along is never run.
+
+        Raises PackageError when it cannot be loaded, or does not fit the card.
+        """
         import keras  # TensorFlow takes seconds to import: only where a model runs
 
-        network = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
-        heads = {head.name: len(head.labels) for head in self.card.spec.heads}
-        names = [layer.name for layer in network.layers]
-        found = {name: network.get_layer(name).units for name in heads if name in names}
+        spec = self.card.spec
+        try:
+            network = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
+            answers = network.compute_output_spec(keras.KerasTensor((1, spec.chip, spec.chip, 3)))
+            found = {name: answer.shape[1] for name, answer in answers.items()}
+        except Exception as err:  # Keras raises whatever the layer at fault does
+            raise PackageError(f"{self.path / WEIGHTS} holds no network that is safe to load ({_brief(err)})") from err
+        heads = {head.name: len(head.labels) for head in spec.heads}
         if found != heads:
             raise PackageError(f"{self.path}: the network answers {found}, its card says {heads}; train it anew")
         return network
 
 
 def save(path: Path, network: keras.Model, card: Card) -> Package:
-    """Write a package, replacing one that is there only once the new one is whole.
+    """Write a package, replacing one that is there; whenever it breaks off, `load` finds the old one or the new one.
 
     Raises OutputError when it cannot be written.
     """
-    weights, text = path / f".{WEIGHTS}", path / f".{CARD}"
+    weights, part = path / f".{WEIGHTS}", path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
     try:
         path.mkdir(parents=True, exist_ok=True)
-        part = path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
         network.save(part)
         _make_reproducible(part, weights)
-        part.unlink()
         card = replace(card, digest=_digest(weights, card))
-        text.write_text(card.to_json(), encoding="utf-8")
+        (path / _NEXT_CARD).write_text(card.to_json(), encoding="utf-8")
         weights.replace(path / WEIGHTS)
-        text.replace(path / CARD)
+        (path / _NEXT_CARD).replace(path / CARD)
     except OSError as err:
-        raise OutputError(f"the model package {path} cannot be written: {err.strerror or err}") from err
+        raise OutputError(f"the model package {path} cannot be written: {err.strerror or _brief(err)}") from err
+    finally:
+        for leftover in (part, weights):
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
     return Package(path, card)
 
 
@@ -134,6 +146,10 @@ def load(path: Path) -> Package:
     except PackageError as err:
         raise PackageError(f"{path / CARD}: {err}; train the model anew or restore the file") from err
     if card.digest != (found := _digest(path / WEIGHTS, card)):
+        with suppress(OSError, PackageError):
+            following = Card.from_json((path / _NEXT_CARD).read_bytes())
+            if following.digest == _digest(path / WEIGHTS, following):
+                return Package(path, following)
         raise PackageError(
             f"{path}: card and weights do not fit together (the card says {card.digest[:12]}, found {found[:12]}); "
             "restore both files, or train the model anew"
@@ -172,6 +188,12 @@ def _digest(weights: Path, card: Card) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(weights.read_bytes())
     return digest.hexdigest()
+
+
+def _brief(err: BaseException) -> str:
+    """First sentence of an error, on one line."""
+    text = " ".join(str(err).split()) or type(err).__name__
+    return text.split(". ")[0].rstrip(".")[:200]
 
 
 def _make_reproducible(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from geoscan.arrays import Chips, Scores
+from geoscan.errors import PackageError
 from geoscan.model.backend import start
 from geoscan.model.package import Package, load
 
@@ -41,6 +42,7 @@ class TensorFlowDetector:
 
         self.batch = batch
         self._chip = package.card.spec.chip
+        self._labels = len(package.card.labels)
         self._heads = [head.name for head in package.card.spec.heads]
         self._lock = threading.Lock()
         self._network = _half_precision(package) if gpus else package.network()
@@ -56,7 +58,7 @@ class TensorFlowDetector:
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels); the last batch is filled up, so that one compiled shape serves all."""
         parts = [self._score(chips[start : start + self.batch]) for start in range(0, len(chips), self.batch)]
-        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
 
     def _score(self, chips: Chips) -> Scores:
         import tensorflow as tf
@@ -69,11 +71,24 @@ class TensorFlowDetector:
         return scores[: len(chips)]
 
 
-@lru_cache(maxsize=2)
 def detector(path: Path, digest: str, batch: int) -> Detector:
-    """Return this process' detector for a package, loaded once. `digest` keeps a replaced package from being reused."""
-    del digest
-    return TensorFlowDetector(load(path), batch)
+    """Return this process' detector for a package, loaded once however many threads ask for it.
+
+    Raises PackageError when the package at `path` is not the one with this digest, for it was replaced meanwhile.
+    """
+    with _loading:
+        return _detector(path, digest, batch)
+
+
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=2)
+def _detector(path: Path, digest: str, batch: int) -> Detector:
+    package = load(path)
+    if package.card.digest != digest:
+        raise PackageError(f"{path} was replaced while it was in use ({digest[:12]} was expected); run again")
+    return TensorFlowDetector(package, batch)
 
 
 def _half_precision(package: Package) -> keras.Model:

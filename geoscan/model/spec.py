@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from geoscan.errors import PackageError
 from geoscan.labels import LAND, WEATHER
+
+Activation: TypeAlias = Literal["softmax", "sigmoid"]
+StemStride: TypeAlias = Literal[1, 2, 4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Head:
 
     name: str
     labels: tuple[str, ...]
-    activation: Literal["softmax", "sigmoid"]
+    activation: Activation
     """softmax: exactly one label holds; sigmoid: any number of them."""
 
 
@@ -46,7 +49,7 @@ class DenseNetSpec:
     dropout: float = 0.2
     chip: int = 256
     shrink: int = 1
-    stem_stride: Literal[1, 2, 4] = 4
+    stem_stride: StemStride = 4
     mean: tuple[float, float, float] = (80.0, 87.0, 77.0)
     std: tuple[float, float, float] = (40.0, 36.0, 34.0)
     heads: tuple[Head, ...] = PLANET_HEADS
@@ -56,11 +59,15 @@ class DenseNetSpec:
             raise PackageError(f"a DenseNet needs blocks, growth and stem of 1 or more; got {self}")
         if not 0 < self.compression <= 1 or not 0 <= self.dropout < 1:
             raise PackageError(f"compression must lie in (0, 1] and dropout in [0, 1); got {self}")
-        if min(self.std) <= 0:
-            raise PackageError(f"the standard deviation of each band must be above 0; got {self.std}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+            raise PackageError(f"mean and std need three numbers, std above 0; got {self.mean} and {self.std}")
+        if self.stem_stride not in get_args(StemStride):
+            raise PackageError(f"stem_stride {self.stem_stride} is not known; choose 1, 2 or 4")
         if self.shrink < 1 or self.chip % self.shrink:
             raise PackageError(f"shrink {self.shrink} must divide the chip of {self.chip} px")
         labels = self.labels
+        if not all(head.labels and head.activation in get_args(Activation) for head in self.heads):
+            raise PackageError(f"each head needs labels, and softmax or sigmoid; got {self.heads}")
         if not labels or len(set(labels)) != len(labels) or len({h.name for h in self.heads}) != len(self.heads):
             raise PackageError(f"heads need names and labels that differ from each other; got {self.heads}")
         if self.chip < self.reduction:

@@ -55,13 +55,19 @@ class Mosaics:
     look: tuple[tuple[float, float, float], tuple[float, float, float]]
 
     def __post_init__(self) -> None:
+        target = self.source.targets[:, _MINE]
+        mines, others = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
+        if not len(mines) or not len(others):
+            raise DatasetError(
+                f"{self.source.source} has {len(mines)} mines and {len(others)} other chips for one side of the split; "
+                "mosaics need both, so give more sampling campaigns"
+            )
+        object.__setattr__(self, "_mines", mines)
+        object.__setattr__(self, "_others", others)
         sample = np.random.default_rng(0).permutation(len(self.source))[:300]
         pixels = np.concatenate([self.source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
         object.__setattr__(self, "_mean", pixels.mean(axis=1))
         object.__setattr__(self, "_std", pixels.std(axis=1))
-        target = self.source.targets[:, _MINE]
-        object.__setattr__(self, "_mines", np.flatnonzero(target == 1))
-        object.__setattr__(self, "_others", np.flatnonzero(target == 0))
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Return a mosaic of which one thing is known: whether it holds a mine."""
@@ -104,7 +110,7 @@ class Lessons:
         except (OSError, ValueError) as err:
             raise DatasetError(f"{self.directory} must hold chips.npy and targets.npy ({err})") from err
         side = self.preprocess.chip
-        if chips.shape[1:] != (side, side, 3) or targets.shape != (len(chips), len(LABELS)):
+        if not len(chips) or chips.shape[1:] != (side, side, 3) or targets.shape != (len(chips), len(LABELS)):
             raise DatasetError(
                 f"{self.directory} holds chips {chips.shape} and targets {targets.shape}; "
                 f"they must be (n, {side}, {side}, 3) and (n, {len(LABELS)})"

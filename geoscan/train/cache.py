@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoscan import __version__
 from geoscan.arrays import Chips
-from geoscan.errors import OutputError, ReadError
+from geoscan.errors import DatasetError, OutputError, ReadError
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.kaggle import KaggleSet, read_chip
 
@@ -34,11 +35,11 @@ def prepared(
 
     Returns (n, chip, chip, 3); (n,) True where the chip could be read; a line for each that could not. The file is
     named after what made it: geoscan's version, the preprocessing, and each source's path, size and time of change.
-    Raises OutputError when the cache cannot be written.
+    Raises OutputError when the cache cannot be written, DatasetError when a chip is no longer there.
     """
     stem = directory / _key(chips.paths, preprocess)
     pixels, notes = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    if not notes.exists():
+    if not (notes.exists() and pixels.exists()):
         try:
             directory.mkdir(parents=True, exist_ok=True)
             _fill(chips, preprocess, pixels, notes, progress)
@@ -57,14 +58,15 @@ def _fill(
     notes: Path,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> None:
-    part = pixels.with_suffix(f".part{os.getpid()}")
+    part = pixels.with_suffix(f".part{os.getpid()}-{threading.get_ident()}")
     shape = (len(chips), preprocess.chip, preprocess.chip, 3)
     bad: dict[str, str] = {}
     try:
         target = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         # A mapped page that finds the disk full kills the process; taking the space first gives an error instead.
-        with part.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        if hasattr(os, "posix_fallocate"):
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         for i in progress(range(len(chips))):
             try:
                 target[i] = preprocess(read_chip(chips.paths[i]))
@@ -72,15 +74,19 @@ def _fill(
                 bad[chips.names[i]] = str(err)
         target.flush()
         part.replace(pixels)
+        # Written last: the notes say that the pixels beside them are whole.
+        part.write_text(json.dumps(bad))
+        part.replace(notes)
     finally:
         part.unlink(missing_ok=True)
-    # Written last: the notes say that the pixels beside them are whole.
-    notes.write_text(json.dumps(bad))
 
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
     digest = hashlib.sha256(json.dumps([__version__, asdict(preprocess)], sort_keys=True).encode())
     for path in paths:
-        facts = path.stat()
+        try:
+            facts = path.stat()
+        except OSError as err:
+            raise DatasetError(f"{path} has gone since the chips were listed ({err.strerror}); run again") from err
         digest.update(f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]

@@ -7,9 +7,11 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -64,12 +66,14 @@ def fit(
     checkpoint: Path,
     *,
     resume: bool = False,
+    identity: Mapping[str, Any] = MappingProxyType({}),
     tick: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Train, and leave the best epoch's averaged weights in the network.
 
     A checkpoint is written after each epoch; `resume` goes on from it as if nothing had happened. Ctrl-C ends the run
-    with the best epoch so far. tick is called with the number of chips after each step.
+    with the best epoch so far. identity: what decides how the run goes, by name, JSON's types; a checkpoint of another
+    identity is refused. tick is called with the number of chips after each step.
     Raises DatasetError when there is nothing to resume from, OutputError when the checkpoint cannot be written.
     """
     steps = len(batches)
@@ -86,7 +90,7 @@ def fit(
     accelerated = keras.backend.backend() != "tensorflow" or bool(start())
     network.compile(optimizer, loss=losses, jit_compile="auto" if accelerated else False)
     optimizer.build(network.trainable_variables)
-    keeper = _Keeper(network, judge, checkpoint)
+    keeper = _Keeper(network, judge, checkpoint, json.loads(json.dumps(dict(identity))))
     if resume:
         keeper.restore()
     interrupted = False
@@ -100,7 +104,7 @@ def fit(
         if not keeper.best:
             raise
         interrupted = True
-        log.warning("interrupted; the best epoch so far, %d, is kept", keeper.best_epoch)
+        log.warning("interrupted; the best epoch so far, %d, is kept; --resume goes on", keeper.best_epoch)
     network.set_weights(keeper.best)
     return Outcome(keeper.history, keeper.best_epoch, keeper.seconds, interrupted)
 
@@ -122,8 +126,8 @@ def _epoch(network: keras.Model, batches: Batches, epoch: int, tick: Callable[[i
 class _Keeper:
     """After each epoch: judge the averaged weights, remember the best, write a checkpoint."""
 
-    def __init__(self, network: keras.Model, judge: Judge, checkpoint: Path) -> None:
-        self._network, self._judge, self._checkpoint = network, judge, checkpoint
+    def __init__(self, network: keras.Model, judge: Judge, checkpoint: Path, identity: dict[str, Any]) -> None:
+        self._network, self._judge, self._checkpoint, self._identity = network, judge, checkpoint, identity
         self._started = time.monotonic()
         self._earlier = 0.0
         self.history: list[dict[str, float]] = []
@@ -137,7 +141,7 @@ class _Keeper:
     @property
     def best_epoch(self) -> int:
         """Counted from 1; 0 before the first."""
-        return 1 + int(np.argmax([figures["f2"] for figures in self.history])) if self.history else 0
+        return _best(self.history)
 
     @property
     def seconds(self) -> float:
@@ -148,10 +152,10 @@ class _Keeper:
         """Judge, remember, write."""
         raw = self._network.get_weights()
         self._network.optimizer.finalize_variable_values(self._network.trainable_variables)
-        self.history.append({"loss": loss, **self._judge(self._network)})
-        if self.best_epoch == self.epoch:
-            self.best = self._network.get_weights()
+        history = [*self.history, {"loss": loss, **self._judge(self._network)}]
+        best = self._network.get_weights() if _best(history) == len(history) else self.best
         self._network.set_weights(raw)
+        self.history, self.best = history, best  # together, so that Ctrl-C never parts them
         self._write()
 
     def restore(self) -> None:
@@ -159,11 +163,14 @@ class _Keeper:
         try:
             with np.load(self._checkpoint) as stored:
                 notes: dict[str, Any] = json.loads(str(stored["notes"]))
+                self._check(notes.get("identity"))
                 for i, variable in enumerate(self._variables()):
                     variable.assign(stored[f"variable{i}"])
                 self.best = [stored[f"best{i}"] for i in range(notes["best"])]
         except FileNotFoundError as err:
             raise DatasetError(f"{self._checkpoint} is not there, nothing to resume; leave --resume out") from err
+        except DatasetError:
+            raise
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
             raise DatasetError(
                 f"{self._checkpoint} does not fit this run ({err}); resume with the options it was started with"
@@ -171,12 +178,32 @@ class _Keeper:
         self.history, self._earlier = notes["history"], notes["seconds"]
         log.info("resumed after epoch %d", self.epoch)
 
+    def _check(self, started: dict[str, Any] | None) -> None:
+        """Refuse a checkpoint of a run with other options or data; one that does not say is trusted."""
+        if not started or not self._identity:
+            return
+        other = [
+            f"{name} was {started.get(name)}, now {self._identity.get(name)}"
+            for name in sorted(started.keys() | self._identity.keys())
+            if started.get(name) != self._identity.get(name)
+        ]
+        if other:
+            raise DatasetError(
+                f"{self._checkpoint} is of another run ({'; '.join(other[:3])}); "
+                "resume with the options and data it was started with, or leave --resume out"
+            )
+
     def _variables(self) -> list[keras.Variable]:
         return [*self._network.variables, *self._network.optimizer.variables]
 
     def _write(self) -> None:
         part = self._checkpoint.with_suffix(".part")
-        notes = {"history": self.history, "seconds": self.seconds, "best": len(self.best)}
+        notes = {
+            "history": self.history,
+            "seconds": self.seconds,
+            "best": len(self.best),
+            "identity": self._identity,
+        }
         arrays = {f"variable{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
         arrays |= {f"best{i}": weights for i, weights in enumerate(self.best)}
         try:
@@ -187,5 +214,12 @@ class _Keeper:
                 os.fsync(file.fileno())
             part.replace(self._checkpoint)
         except OSError as err:
-            part.unlink(missing_ok=True)
             raise OutputError(f"the checkpoint {self._checkpoint} cannot be written: {err.strerror or err}") from err
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _best(history: list[dict[str, float]]) -> int:
+    """Count of the epoch with the best F2, the first of equals; 0 where there is none."""
+    return 1 + int(np.argmax([figures["f2"] for figures in history])) if history else 0

@@ -38,7 +38,7 @@ def loss_of(head: Head, weights: NDArray[np.float32]) -> Loss:
     return exclusive if head.activation == "softmax" else independent
 
 
-def positive_weights(targets: NDArray[np.floating], most: float = 4.0) -> NDArray[np.float32]:
+def positive_weights(targets: NDArray[np.floating], most: float = 2.0) -> NDArray[np.float32]:
     """Weight of each label's positives, (labels,): the root of negatives per positive, in 1..`most`.
 
     The root, not the ratio: with the full ratio a handful of chips would decide a rare label's every answer.

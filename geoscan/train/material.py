@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips
-from geoscan.errors import DatasetError
+from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.cache import prepared
@@ -81,7 +81,9 @@ def gather(
     if not readable.any():
         raise DatasetError(f"none of the {len(chosen)} chips in {kaggle_dir} can be read; fetch them from Kaggle again")
     # Borders are compared as they were taken: dehazing would change them by what lies elsewhere in each chip.
-    groups = neighbour_groups(stream(chosen.paths))
+    groups = neighbour_groups(
+        next(stream([path])) if ok else None for path, ok in zip(chosen.paths, readable, strict=True)
+    )
     fold = stratified_group_split(chosen.targets, groups, (1 - held_out, held_out), seed)
     training = np.flatnonzero(readable & (fold == 0))
     validation = np.flatnonzero(readable & (fold == 1))
@@ -110,8 +112,24 @@ def gather(
 def _small(archive: Path, index: Path, held_out: float, seed: int) -> tuple[PartialSet | None, PartialSet | None]:
     whole = read_partial(archive, index)
     _warn(archive, whole.problems.lines())
+    whole = whole.take(_readable(whole))
     fold = stratified_group_split(whole.targets, renumber(whole.campaigns), (1 - held_out, held_out), seed)
     return whole.take(np.flatnonzero(fold == 0)), whole.take(np.flatnonzero(fold == 1))
+
+
+def _readable(small: PartialSet) -> list[int]:
+    """Positions of the chips that can be read; a warning for each other one, for a draw must not fail on the way."""
+    positions = []
+    for i in range(len(small)):
+        try:
+            small.read(i)
+        except ReadError as err:
+            log.warning("%s", err)
+        else:
+            positions.append(i)
+    if not positions:
+        raise DatasetError(f"none of the {len(small)} chips in {small.source} can be read; fetch them again")
+    return positions
 
 
 def _warn(where: Path, lines: Iterable[str]) -> None:

@@ -38,6 +38,8 @@ CHECKPOINT = ".checkpoint.npz"
 _MINE = LABELS.index(MINE)
 _MOSAICS_JUDGED = 256
 _FOLDS = 5
+_FEWEST = 2
+"""Chips in the validation set: one to tune thresholds on, one to judge them by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,14 @@ def run(
         cache=cache,
         ticker=ticker,
     )
-    if min(len(material.training), len(material.validation)) < 1:
-        raise DatasetError(f"{len(material.names)} chips cannot be split for validation; give more, or --held-out")
+    judged = len(material.validation) - int(material.tagged_only_cloudy[material.validation].sum())
+    if len(material.training) < 1 or judged < _FEWEST:
+        raise DatasetError(
+            f"of {len(material.names)} chips {len(material.training)} are left to train and {judged} that are not only "
+            f"cloudy to validate; give more chips (at least {_FEWEST} are needed to validate), or another --held-out"
+        )
     mosaics = _mosaics(material.small_training, recipe)
+    judged_mosaics = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
     drawn: list[tuple[Source, int]] = [(mosaics, recipe.mosaics)] if mosaics else []
     if lessons is not None:
         drawn.append((Lessons(lessons, recipe.preprocess), recipe.lessons))
@@ -110,28 +117,58 @@ def run(
     )
     heads = recipe.spec.heads
     losses = {head.name: loss_of(head, np.array([weights[label] for label in head.labels])) for head in heads}
-    chips, targets = material.chips[material.validation], material.targets[material.validation]
+    targets = material.targets[material.validation]
 
     def judge(network: keras.Model) -> dict[str, float]:
-        scores = score(network, chips, recipe.spec)
+        scores = score(network, material.chips, recipe.spec, material.validation)
         common = best_common(targets, scores)
         return {"f2": f2_samples(targets, scores >= common), "threshold": common}
 
-    outcome = fit(network, losses, batches, judge, recipe.schedule, out / CHECKPOINT, resume=resume, tick=tick)
-    judged = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
-    card = _card(out.name, recipe, material, network, outcome, judged)
+    outcome = fit(
+        network,
+        losses,
+        batches,
+        judge,
+        recipe.schedule,
+        out / CHECKPOINT,
+        resume=resume,
+        identity=_identity(recipe, material, lessons),
+        tick=tick,
+    )
+    card = _card(out.resolve().name, recipe, material, network, outcome, judged_mosaics)
     package = save(out, network, card)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    if not outcome.interrupted:
+        (out / CHECKPOINT).unlink(missing_ok=True)
     return package, outcome
 
 
-def score(network: keras.Model, chips: Chips, spec: DenseNetSpec, batch: int = 32) -> Scores:
-    """Scores of prepared chips, (n, 17), columns as in `LABELS`."""
-    answers = network.predict(chips, batch_size=batch, verbose=0)
-    scores = np.zeros((len(chips), len(LABELS)), np.float32)
-    for head in spec.heads:
-        scores[:, [LABELS.index(label) for label in head.labels]] = answers[head.name]
+def score(
+    network: keras.Model,
+    chips: Chips,
+    spec: DenseNetSpec,
+    rows: NDArray[np.integer] | None = None,
+    batch: int = 32,
+) -> Scores:
+    """Scores of prepared chips, (n, 17), columns as in `LABELS`; of the chips at `rows` if given.
+
+    Only a batch at a time is in memory.
+    """
+    rows = np.arange(len(chips)) if rows is None else rows
+    scores = np.zeros((len(rows), len(LABELS)), np.float32)
+    for start in range(0, len(rows), batch):
+        answers = network.predict_on_batch(np.asarray(chips[rows[start : start + batch]]))
+        for head in spec.heads:
+            columns = [LABELS.index(label) for label in head.labels]
+            scores[start : start + batch, columns] = answers[head.name]
     return scores
+
+
+def _identity(recipe: Recipe, material: Material, lessons: Path | None) -> dict[str, Any]:
+    """What decides how a run goes, by name; patience only decides how long."""
+    options = asdict(recipe)
+    schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
+    data = {"data": material.facts["fingerprint"][:12], "small chips": material.facts.get("small_chips")}
+    return options | schedule | data | {"lessons": lessons and lessons.name}
 
 
 def _mosaics(small: PartialSet | None, recipe: Recipe) -> Mosaics | None:
@@ -156,8 +193,8 @@ def _card(
     outcome: Outcome,
     mosaics: tuple[Chips, NDArray[np.float32]] | None,
 ) -> Card:
-    chips, targets = material.chips[material.validation], material.targets[material.validation]
-    scores = score(network, chips, recipe.spec)
+    targets = material.targets[material.validation]
+    scores = score(network, material.chips, recipe.spec, material.validation)
     thresholds = tune_f2(targets, scores)
     metrics = figures(targets, scores, ~material.tagged_only_cloudy[material.validation], recipe.seed)
     others = scores[targets[:, _MINE] == 0, _MINE]
@@ -192,15 +229,16 @@ def figures(targets: Targets, scores: Scores, kept: NDArray[np.bool_], seed: int
     are theirs. Thresholds are tuned on the other chips of the validation set, in 5 folds, so no figure is tuned on
     what it judges; which epoch was kept, however, was decided on these same chips.
     """
-    fold = stratified_group_split(targets, np.arange(len(targets)), min(_FOLDS, len(targets)), seed)
     thresholds = tune_f2(targets, scores)
     named = {}
     for key, rows in (("not_only_cloudy", kept), ("all", np.ones(len(targets), bool))):
-        crossed = cross_tuned_f2(targets[rows], scores[rows], fold[rows])
+        n = int(rows.sum())
+        fold = stratified_group_split(targets[rows], np.arange(n), min(_FOLDS, n), seed)
+        crossed = cross_tuned_f2(targets[rows], scores[rows], fold)
         predicted = scores[rows] >= START
-        baseline = np.isin(LABELS, ("clear", "primary"))[None].repeat(int(rows.sum()), axis=0)
+        baseline = np.isin(LABELS, ("clear", "primary"))[None].repeat(n, axis=0)
         named[key] = {
-            "n": int(rows.sum()),
+            "n": n,
             "f2_samples": crossed.f2,
             "f2_common_threshold": crossed.f2_common,
             "f2_at_0.2": crossed.f2_start,
@@ -217,7 +255,7 @@ def detection_thresholds(others: NDArray[np.floating]) -> Thresholds:
     A neighbour joins at a false positive rate of 2 %, a seed needs 0.5 %, an isolated chip 0.2 %; never below 0.2, 0.4
     and 0.5, for a few hundred chips cannot show that rates so small are kept.
     """
-    join, seed, lone = np.quantile(others, (0.98, 0.995, 0.998))
+    join, seed, lone = np.quantile(others, (0.98, 0.995, 0.998)) if len(others) else np.zeros(3)
     return Thresholds(
         seed=round(float(np.clip(seed, 0.4, 0.9)), 3),
         join=round(float(np.clip(join, 0.2, 0.9)), 3),

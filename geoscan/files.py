@@ -1,0 +1,77 @@
+"""Where results may go, and how a file gets there: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from rasterio.errors import RasterioError
+
+from geoscan import gdal
+from geoscan.errors import GeoscanError, InputError, OutputError
+
+_ABOUT: Final = (".aux.xml", ".ovr", ".msk", "-wal", "-shm", "-journal")
+"""Endings of what GDAL (statistics, pyramids, mask) and SQLite (changes yet to be merged) keep beside a file: they
+would be read as the new file's, and a journal would even be written into it."""
+
+
+def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources: Iterable[str] = ()) -> None:
+    """Say before the work whether its result can be written to `path`.
+
+    suffixes: those that fit, in small letters; kind: what they name, for the message. sources: what is read meanwhile.
+    Raises InputError for another suffix, a folder that is missing or cannot be written, a folder in the file's place,
+    or a path that is one of the sources.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
+        raise InputError(f"{path} has {given}, which names no {kind}; end it in {', '.join(suffixes)}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it, such as {path / path.name}")
+    folder = _real(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path} lies in {folder}, which is not a folder; make it first, or write elsewhere")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
+    if path.exists() and any(Path(source).exists() and path.samefile(source) for source in sources):
+        raise InputError(f"{path} is the scene itself; give another file to write to")
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """A hidden path beside `path` with its suffix: what is written there takes its place when the block ends well.
+
+    What GDAL and SQLite had kept beside the old file goes with it.
+    Raises OutputError in place of an OSError or an error of rasterio's; after any error `path` is as it was.
+    """
+    target = _real(Path(path))
+    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        # Before, not after: without its pyramids the old file is still right, with another's the new one is not.
+        for stale in {Path(f"{name}{ending}") for name in (path, target) for ending in _ABOUT}:
+            stale.unlink(missing_ok=True)
+        part.replace(target)
+    except GeoscanError:
+        raise  # a ReadError is an OSError too
+    except gdal.FAILURES as error:
+        raise OutputError(f"{path} could not be written: {_reason(error)}; make room or write elsewhere") from error
+    finally:
+        with contextlib.suppress(OSError):  # gone when all went well
+            part.unlink()
+
+
+def _real(path: Path) -> Path:
+    """The file itself, so that a link to it stays a link."""
+    return Path(os.path.realpath(path))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, RasterioError):
+        return error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return gdal.cause(error) or type(error).__name__

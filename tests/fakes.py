@@ -1,0 +1,74 @@
+"""Detectors that need no network, in a module that worker processes can import."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from geoscan import scan
+from geoscan.arrays import Chips, Scores
+from geoscan.labels import LABELS, MINE
+
+SEEN: list[int] = []
+"""Chips in each call of a detector of this process."""
+
+
+class BrightIsPositive:
+    """A chip scores as a mine what it is bright: its mean, 0..255, over 255; its weather is clear."""
+
+    batch = 16
+
+    def __call__(self, chips: Chips) -> Scores:
+        SEEN.append(len(chips))
+        scores = np.zeros((len(chips), len(LABELS)), np.float32)
+        scores[:, LABELS.index("clear")] = 1
+        scores[:, LABELS.index(MINE)] = chips.mean(axis=(1, 2, 3)) / 255
+        return scores
+
+
+class Unable:
+    """Fails as a network does that runs out of memory: not on purpose."""
+
+    batch = 16
+
+    def __call__(self, chips: Chips) -> Scores:
+        raise MemoryError(f"{len(chips)} chips are too many")
+
+
+def bright(path: Path, digest: str, batch: int) -> BrightIsPositive:
+    """Stand in for `geoscan.model.runtime.detector`."""
+    del path, digest, batch
+    return BrightIsPositive()
+
+
+class Flow:
+    """Counts batches between their preparation and their use."""
+
+    lock = threading.Lock()
+    prepared = used = most = 0
+    reading = most_reading = 0
+
+
+_prepare = scan.prepare
+
+
+def counted_prepare(plan: scan.Plan, tiles: Sequence[int]) -> scan.Prepared:
+    """Prepare tiles as `geoscan.scan` does, and count."""
+    with Flow.lock:
+        Flow.reading += 1
+        Flow.most_reading = max(Flow.most_reading, Flow.reading)
+    result = _prepare(plan, tiles)
+    with Flow.lock:
+        Flow.reading -= 1
+        Flow.prepared += 1
+        Flow.most = max(Flow.most, Flow.prepared - Flow.used)
+    return result
+
+
+def slow_use(_: int) -> None:
+    """Be slower than what prepares."""
+    time.sleep(0.02)
+    with Flow.lock:
+        Flow.used += 1

@@ -1,0 +1,45 @@
+"""The smallest model packages: random weights, seeded, for tests that need a network but not a good one."""
+
+from pathlib import Path
+from typing import Any
+
+from geoscan.dehaze import DehazeParams
+from geoscan.model.package import Card, Package, save
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import DenseNetSpec
+from geoscan.polygons import Thresholds
+
+SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, chip=32, stem_stride=2)
+
+
+def card(spec: DenseNetSpec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | None = None, **rest: Any) -> Card:
+    """Make a card that fits a spec."""
+    return Card(
+        name=rest.pop("name", "tiny"),
+        spec=spec,
+        preprocess=Preprocess(spec.chip, gsd, "visual", dehaze),
+        thresholds=dict.fromkeys(spec.labels, 0.2),
+        detection=Thresholds(seed=0.5, join=0.3, lone=0.6),
+        **rest,
+    )
+
+
+def network(spec: DenseNetSpec = SPEC, seed: int = 0) -> Any:
+    """Build a network whose normalisations and biases say something too, as if it had been trained."""
+    import keras
+    import numpy as np
+
+    from geoscan.model.densenet import build
+
+    keras.utils.set_random_seed(seed)
+    made = build(spec)
+    rng = np.random.default_rng(seed)
+    for variable in made.weights:
+        if variable.ndim == 1:
+            variable.assign(np.abs(variable.numpy() + rng.normal(0, 0.2, variable.shape)))
+    return made
+
+
+def package(path: Path, spec: DenseNetSpec = SPEC, seed: int = 0, **facts: Any) -> Package:
+    """Write a package."""
+    return save(path, network(spec, seed), card(spec, **facts))
