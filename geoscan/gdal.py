@@ -66,14 +66,29 @@ def is_remote(address: str) -> bool:
     return "://" in address or address.startswith(_REMOTE)
 
 
+def is_plain(address: str) -> bool:
+    """Tell whether `address` can be nothing but a path of a file, without a scheme, driver or archive in front."""
+    return not is_remote(address) and not address.startswith("/vsi") and ":" not in address
+
+
+def is_utf8(address: str) -> bool:
+    """Tell whether GDAL can be given `address`: a file's name may be any bytes, which Python carries as surrogates."""
+    try:
+        address.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def absolute(path: str) -> str:
     """Make `path` such that a process with another working directory finds the same file."""
     return str(Path(path).absolute()) if Path(path).exists() else path
 
 
 def short_name(address: str) -> str:
-    """Cut `address` to its last part, for messages; what follows a "?" may be a secret."""
-    return address.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1] or address
+    """Cut `address` to its last part, for messages; what follows a "?" in a URL may be a secret."""
+    shown = address.split("?", 1)[0] if is_remote(address) else address
+    return shown.rstrip("/").rsplit("/", 1)[-1] or address
 
 
 def cause(error: BaseException) -> str:

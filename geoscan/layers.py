@@ -105,7 +105,12 @@ def _frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:
 def _gpkg(detections: Sequence[Detection], provenance: Sequence[Provenance]) -> bytes:
     # GDAL stamps a GeoPackage with the time of writing unless it is told one.
     with _gdal_option("OGR_CURRENT_DATE", "1970-01-01T00:00:00.000Z"):
-        return _ogr("GPKG", detections, layer_metadata={"geoscan": _dumps(_summary(provenance))})
+        return _ogr(
+            "GPKG",
+            detections,
+            layer_metadata={"geoscan": _dumps(_summary(provenance))},
+            dataset_options={"VERSION": "1.2"},  # QGIS up to 3.34 warns of a later one
+        )
 
 
 def _fgb(detections: Sequence[Detection], provenance: Sequence[Provenance]) -> bytes:

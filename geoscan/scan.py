@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +19,7 @@ from geoscan.arrays import Chips, Scores
 from geoscan.errors import InputError, RadiometryError, ReadError, SceneError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE
+from geoscan.machine import peak_rss_mb
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector, detector
@@ -36,6 +35,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 16
 """Chips that one task prepares and one call of the model scores."""
+
+CONNECT_SECONDS = 10
+"""How long a scheduler may take to answer."""
 
 _ATTEMPTS = 2
 _GPU = "GPU"
@@ -278,7 +280,7 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
 
     with ExitStack() as stack:
         if scheduler is not None:
-            stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
+            stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s"}))
             try:
                 client = stack.enter_context(Client(scheduler, set_as_default=False))
             except (OSError, ValueError, TimeoutError) as err:
@@ -287,20 +289,30 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
             if not client.nthreads():
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
-            # One thread more than jobs: it waits in the model while the others read and dehaze.
-            client = stack.enter_context(
-                Client(
-                    processes=False,
-                    n_workers=1,
-                    threads_per_worker=jobs + 1,
-                    resources={_INFER: 1},
-                    memory_limit=0,
-                    dashboard_address=None,
-                    set_as_default=False,
-                    silence_logs=logging.ERROR,
-                )
-            )
+            client = stack.enter_context(_own_client(jobs, stack))
         yield client
+
+
+def _own_client(jobs: int, stack: ExitStack) -> Client:
+    """Start dask in this process, to be ended with `stack`.
+
+    Not `Client(processes=False)`: that opens HTTP servers on all network interfaces, and warns when port 8787 is taken.
+    """
+    import dask
+    from distributed import Client, Scheduler, SpecCluster, Worker
+
+    closed = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    # One thread more than jobs: it waits in the model while the others read and dehaze.
+    worker = {**closed, "nthreads": jobs + 1, "resources": {_INFER: 1}, "memory_limit": 0}
+    stack.enter_context(
+        dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
+    )
+    cluster = SpecCluster(
+        scheduler={"cls": Scheduler, "options": closed},
+        workers={0: {"cls": Worker, "options": worker}},
+        silence_logs=logging.ERROR,
+    )
+    return Client(stack.enter_context(cluster), set_as_default=False)
 
 
 def _run(
@@ -353,21 +365,6 @@ def _patiently(read: Callable[[], T]) -> T:
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
-
-
-def cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def peak_rss_mb() -> float | None:
-    """Most memory that this process has held at a time, in MiB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def each_scene(make: Callable[[str], T], paths: Sequence[tuple[str, bool]]) -> tuple[list[T], int]:

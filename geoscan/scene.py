@@ -35,6 +35,8 @@ SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 MAX_RESAMPLING: Final = 4.0
 """A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
+_WANTED: Final = "give a GeoTIFF or another raster that GDAL reads"
+
 _OPEN_AT_ONCE: Final = 4
 """Datasets that one thread keeps open; a scan reads one scene at a time, a directory a few."""
 
@@ -187,10 +189,12 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Addresses of the scenes that `paths` name: files and remote names as they are, rasters inside directories sorted.
 
     A directory is not searched below its own level. Each address comes once, in the order given.
-    Raises SceneError for a directory without rasters.
+    Raises SceneError for a directory without rasters, and for an empty name.
     """
     found: list[str] = []
     for given in (os.fspath(path) for path in paths):
+        if not given:
+            raise SceneError(f"an empty name is no scene; {_WANTED}")
         if not Path(given).is_dir():
             found.append(given)
             continue
@@ -249,13 +253,10 @@ def _metres(gsd: tuple[float, float]) -> str:
 @contextmanager
 def _for_opening(address: str) -> Iterator[Any]:
     """Open the dataset at `address`, or raise SceneError."""
-    if (
-        not gdal.is_remote(address)
-        and not address.startswith("/vsi")
-        and ":" not in address
-        and not Path(address).exists()
-    ):
-        raise SceneError(f"{address} does not exist; give a GeoTIFF or another raster that GDAL reads")
+    if not gdal.is_utf8(address):
+        raise SceneError(f"{address!a} has a name that is not UTF-8, which GDAL cannot open; rename it")
+    if gdal.is_plain(address) and not Path(address).exists():
+        raise SceneError(f"{address} does not exist; {_WANTED}")
     try:
         with warnings.catch_warnings():
             # A scene without georeference is refused below in our own words.
@@ -264,9 +265,7 @@ def _for_opening(address: str) -> Iterator[Any]:
     except gdal.FAILURES as error:
         why = gdal.cause(error).removeprefix(f"{address}: ")
         shown = address.split("?", 1)[0]  # the rest of a signed URL is secret
-        raise SceneError(
-            f"{shown} cannot be opened: {why}; give a GeoTIFF or another raster that GDAL reads"
-        ) from error
+        raise SceneError(f"{shown} cannot be opened: {why}; {_WANTED}") from error
     with source:
         yield source
 

@@ -95,15 +95,16 @@ def make_scene(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def shared_data() -> Callable[[str], Path]:
-    """Give the path of a file or folder below $GEOSCAN_DATA, or skip the test where it is absent."""
+    """Give `data_folder`."""
+    return data_folder
 
-    def find(name: str) -> Path:
-        path = Path(os.environ.get("GEOSCAN_DATA", "../shared/data")) / name
-        if not path.exists():
-            pytest.skip(f"{path} is absent; set GEOSCAN_DATA to run this")
-        return path
 
-    return find
+def data_folder(name: str) -> Path:
+    """Return the path of a file or folder below $GEOSCAN_DATA, or skip the test where it is absent."""
+    path = Path(os.environ.get("GEOSCAN_DATA", "../shared/data")) / name
+    if not path.exists():
+        pytest.skip(f"{path} is absent; set GEOSCAN_DATA to run this")
+    return path
 
 
 class _NoNetwork:

@@ -1,9 +1,11 @@
 """Vector layers: every format reopens, empty ones too; the same bytes each time; whole or not at all."""
 
+import contextlib
 import json
 import math
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -211,6 +213,12 @@ def test_a_target_that_does_not_fit_is_refused_before_a_scan(tmp_path):
     with pytest.raises(InputError, match="is the scene itself"):
         check_target(tmp_path / "scene.gpkg", [str(tmp_path / "scene.gpkg")])
     check_target(tmp_path / "MINES.GeoJSON", [str(tmp_path / "scene.gpkg")])
+
+
+def test_a_geopackage_is_of_a_version_that_older_readers_know(found, tmp_path):
+    write(tmp_path / "mines.gpkg", found, SOURCES)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mines.gpkg")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (10200,)
 
 
 def test_a_model_without_haze_writes_null(tmp_path):

@@ -175,6 +175,17 @@ def test_the_same_bytes_with_dask_and_without(make_scene, package, tmp_path):
     assert layer_bytes(scene, package, tmp_path, batch=100) == alone
 
 
+def test_dask_in_this_process_opens_nothing_to_the_network():
+    import psutil
+
+    before = {link.laddr for link in psutil.Process().net_connections("tcp") if link.status == "LISTEN"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as that port 8787 is taken, by another scan
+        with workers(1), workers(1):
+            after = {link.laddr for link in psutil.Process().net_connections("tcp") if link.status == "LISTEN"}
+    assert {address.ip for address in after - before} <= {"127.0.0.1"}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a scheduler of two processes."""
@@ -342,7 +353,7 @@ def test_the_command_writes_the_rest_and_says_so(broken, package, tmp_path, monk
     assert result.exit_code == 1
     assert json.loads(result.stdout)["failed"] == 1
     assert "broken.tif cannot be read at row 32, col 32" in result.stderr
-    assert "1 chips could not be read" in result.stderr or "1 chip could not be read" in result.stderr
+    assert "1 chip could not be read" in result.stderr
     assert json.loads(out.read_text())["features"]
 
 

@@ -26,6 +26,9 @@ def card(spec: DenseNetSpec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | 
 
 def network(spec: DenseNetSpec = SPEC, seed: int = 0) -> Any:
     """Build a network whose normalisations and biases say something too, as if it had been trained."""
+    from geoscan.model.backend import start
+
+    start()
     import keras
     import numpy as np
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
     "train": "Train a model on Kaggle's Planet set.",
+    "evaluate": "Measure a model on chips that it has not seen.",
 }
 _DEFAULT = "scan"
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.1 has none, and prints help itself
@@ -44,7 +45,7 @@ def _one_line() -> Iterator[None]:
         raise
     except click.UsageError as err:
         message = err.format_message()
-        message += "" if message.endswith((".", "?")) else "."
+        message += "" if message.endswith((".", "?", ")")) else "."
         help_of = f" See {err.ctx.command_path} --help." if err.ctx else ""
         raise _Failure(message + help_of, err.exit_code) from err
     except GeoscanError as err:

@@ -18,7 +18,7 @@ class _Handler(logging.Handler):
     """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = record.getMessage().replace("\n", " ")  # a file's name may hold one
         tqdm.write(text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}", file=sys.stderr)
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CAUSES = 3
+"""Chips that could not be read, and are named one by one."""
+
 
 @click.command(
     epilog="Examples:  geoscan scene.tif --out mines.geojson   |   geoscan scenes/ --out mines.gpkg --stride 128"
@@ -65,7 +68,8 @@ def scan(
     if out is None and not as_json:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
     from geoscan import layers
-    from geoscan.scan import cores, each_scene, workers
+    from geoscan.machine import cores
+    from geoscan.scan import each_scene, workers
     from geoscan.scan import scan as scan_scene
 
     if out is not None:
@@ -82,8 +86,7 @@ def scan(
         for (plan, package), thresholds in zip(plans, chosen, strict=True):
             bar.set_description(plan.scene.name)
             scores = scan_scene(plan, package, client, batch=batch, progress=options.advance(bar))
-            for cause in list(scores.failed.values())[:3]:
-                log.warning("%s", cause)
+            _tell(list(scores.failed.values()))
             here = scores.detections(thresholds)
             found += here
             provenance.append(scores.provenance(thresholds))
@@ -136,16 +139,27 @@ def _thresholds(package: Package, seed: float | None, join: float | None, lone: 
     )
 
 
+def _tell(causes: list[str]) -> None:
+    for cause in causes[:_CAUSES]:
+        log.warning("%s", cause)
+    if len(causes) > _CAUSES:
+        log.warning("%s more could not be read", _count(len(causes) - _CAUSES, "chip"))
+
+
 def _sentence(figures: dict[str, Any]) -> str:
     parts = [
-        f"{figures['detections']} detections ({figures['flagged']} of {figures['chips']} chips, "
+        f"{_count(figures['detections'], 'detection')} ({figures['flagged']} of {_count(figures['chips'], 'chip')}, "
         f"{figures['area_ha']:.0f} ha) by {figures['model']}",
         f"{figures['observed_fraction']:.0%} of the scene observed",
-        f"{figures['skipped']} chips without data" if figures["skipped"] else "",
-        f"{figures['failed']} chips could not be read" if figures["failed"] else "",
+        f"{_count(figures['skipped'], 'chip')} without data" if figures["skipped"] else "",
+        f"{_count(figures['failed'], 'chip')} could not be read" if figures["failed"] else "",
         f"{figures['seconds']:.1f} s, {figures['chips_per_second']:.1f} chips/s",
     ]
     return f"{figures['scene']}: " + "; ".join(part for part in parts if part)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _total(summaries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Lessons:
         try:
             chips = np.load(self.directory / "chips.npy", mmap_mode="r")
             targets = np.load(self.directory / "targets.npy")
-        except (OSError, ValueError) as err:
+        except (OSError, EOFError, ValueError) as err:
             raise DatasetError(f"{self.directory} must hold chips.npy and targets.npy ({err})") from err
         side = self.preprocess.chip
         if not len(chips) or chips.shape[1:] != (side, side, 3) or targets.shape != (len(chips), len(LABELS)):

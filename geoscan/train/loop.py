@@ -171,7 +171,7 @@ class _Keeper:
             raise DatasetError(f"{self._checkpoint} is not there, nothing to resume; leave --resume out") from err
         except DatasetError:
             raise
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as err:
             raise DatasetError(
                 f"{self._checkpoint} does not fit this run ({err}); resume with the options it was started with"
             ) from err

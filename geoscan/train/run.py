@@ -151,15 +151,16 @@ def score(
 ) -> Scores:
     """Scores of prepared chips, (n, 17), columns as in `LABELS`; of the chips at `rows` if given.
 
-    Only a batch at a time is in memory.
+    Only a batch at a time is in memory, and the last one is filled up, so that one traced shape serves all.
     """
     rows = np.arange(len(chips)) if rows is None else rows
     scores = np.zeros((len(rows), len(LABELS)), np.float32)
     for start in range(0, len(rows), batch):
-        answers = network.predict_on_batch(np.asarray(chips[rows[start : start + batch]]))
+        part = rows[start : start + batch]
+        answers = network.predict_on_batch(np.asarray(chips[np.resize(part, batch)]))
         for head in spec.heads:
             columns = [LABELS.index(label) for label in head.labels]
-            scores[start : start + batch, columns] = answers[head.name]
+            scores[start : start + batch, columns] = answers[head.name][: len(part)]
     return scores
 
 
@@ -168,7 +169,7 @@ def _identity(recipe: Recipe, material: Material, lessons: Path | None) -> dict[
     options = asdict(recipe)
     schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
     data = {"data": material.facts["fingerprint"][:12], "small chips": material.facts.get("small_chips")}
-    return options | schedule | data | {"lessons": lessons and lessons.name}
+    return options | schedule | data | {"lessons from": lessons and lessons.name}
 
 
 def _mosaics(small: PartialSet | None, recipe: Recipe) -> Mosaics | None:
@@ -197,17 +198,14 @@ def _card(
     scores = score(network, material.chips, recipe.spec, material.validation)
     thresholds = tune_f2(targets, scores)
     metrics = figures(targets, scores, ~material.tagged_only_cloudy[material.validation], recipe.seed)
-    others = scores[targets[:, _MINE] == 0, _MINE]
     if mosaics is not None:
-        answers = score(network, mosaics[0], recipe.spec)[:, _MINE]
-        others = np.concatenate([others, answers[mosaics[1] == 0]])
-        metrics["mosaics"] = asdict(mine_metrics(mosaics[1], answers))
+        metrics["mosaics"] = asdict(mine_metrics(mosaics[1], score(network, mosaics[0], recipe.spec)[:, _MINE]))
     return Card(
         name=name,
         spec=recipe.spec,
         preprocess=recipe.preprocess,
         thresholds=thresholds,
-        detection=detection_thresholds(others),
+        detection=detection_thresholds(scores[targets[:, _MINE] == 0, _MINE], thresholds[MINE]),
         metrics=metrics,
         data=dict(material.facts),
         training={
@@ -249,15 +247,16 @@ def figures(targets: Targets, scores: Scores, kept: NDArray[np.bool_], seed: int
     return {**named, "labels": {label: asdict(values) for label, values in labels.items()}}
 
 
-def detection_thresholds(others: NDArray[np.floating]) -> Thresholds:
-    """Thresholds for polygons from scores of chips without a mine, (n,): how often each may be passed by mistake.
+def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Thresholds:
+    """Thresholds for polygons, from the mine scores of validation chips without a mine, (n,).
 
-    A neighbour joins at a false positive rate of 2 %, a seed needs 0.5 %, an isolated chip 0.2 %; never below 0.2, 0.4
-    and 0.5, for a few hundred chips cannot show that rates so small are kept.
+    tuned: the label's own threshold. A detection needs one chip that passes it and scores more than 99 % of `others`;
+    a neighbour may score half as much, if that is more than 97 % of them; a chip alone must score more than 99.8 %.
     """
-    join, seed, lone = np.quantile(others, (0.98, 0.995, 0.998)) if len(others) else np.zeros(3)
+    neighbours, rare, rarest = (
+        float(share) for share in np.quantile(others if len(others) else 0.0, (0.97, 0.99, 0.998))
+    )
+    seed = max(rare, tuned)
     return Thresholds(
-        seed=round(float(np.clip(seed, 0.4, 0.9)), 3),
-        join=round(float(np.clip(join, 0.2, 0.9)), 3),
-        lone=round(float(np.clip(lone, 0.5, 0.95)), 3),
+        seed=round(seed, 3), join=round(min(max(neighbours, seed / 2), seed), 3), lone=round(max(rarest, seed), 3)
     )

@@ -7,6 +7,7 @@ list of [x, y] in CRS; the picture's colours there are among the facts.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsMapRendererSequentialJob,
     QgsMapSettings,
-    QgsRasterDataProvider,
     QgsRasterLayer,
     QgsRectangle,
     QgsVectorLayer,
@@ -48,7 +48,6 @@ def of_raster(layer):
         "shape": [layer.bandCount(), layer.height(), layer.width()],
         "renderer": layer.renderer().type(),
         "pyramids": [[one.xDim, one.yDim] for one in provider.buildPyramidList() if one.exists],
-        "can_pyramids": bool(provider.capabilities() & QgsRasterDataProvider.BuildPyramids),
     }
 
 
@@ -89,16 +88,14 @@ def main(picture, side, crs, extent, points, *paths):
     layers = [opened(path) for path in paths]
     told = [facts(layer) for layer in layers]
     for layer in layers:
-        if isinstance(layer, QgsVectorLayer) and layer.isValid():
+        if isinstance(layer, QgsVectorLayer) and layer.renderer():  # a layer of no geometry type has none
             layer.renderer().symbol().setColor(QColor("yellow"))
-            layer.renderer().symbol().setOpacity(1)
     image, to_pixel, errors = rendered(layers, int(side), crs, [float(one) for one in extent.split(",")])
     image.save(picture)
     colors = [color_at(image, to_pixel, x, y) for x, y in json.loads(points)]
     json.dump({"layers": told, "colors": colors, "errors": errors}, sys.stdout, default=str)
     sys.stdout.flush()
-    del layers, image
-    app.exitQgis()
+    os._exit(0)  # QGIS crashes when Python takes its objects apart in another order than it would
 
 
 if __name__ == "__main__":

@@ -1,0 +1,305 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_model import SPEC, card, package
+from tiny_model import network as build
+
+from geoscan.dehaze import DehazeParams
+from geoscan.errors import InputError, OutputError, PackageError
+from geoscan.labels import MINE
+from geoscan.model import package as packages
+from geoscan.model.package import CARD, WEIGHTS, Card, choose, find, load, save, shipped
+from geoscan.model.spec import Head
+
+network = cache(build)
+CHIPS = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return package(tmp_path_factory.mktemp("made") / "tiny", seed=1, metrics={"f2": 0.5, "nothing": float("nan")})
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    return Path(shutil.copytree(made.path, tmp_path / "copy"))
+
+
+def edit(path, **changes):
+    facts = json.loads((path / CARD).read_text())
+    (path / CARD).write_text(json.dumps(facts | changes))
+
+
+def refused(path, match):
+    with pytest.raises(PackageError, match=match) as caught:
+        load(path).network()
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_round_trip_gives_the_same_scores_and_card(made):
+    opened = load(made.path)
+    assert opened.card.digest == made.card.digest
+    assert opened.card.spec == SPEC
+    assert opened.card.thresholds == made.card.thresholds
+    expected = network(seed=1)(CHIPS)
+    for name, answer in opened.network()(CHIPS).items():
+        np.testing.assert_array_equal(answer, expected[name])
+
+
+def test_card_round_trips_through_json():
+    whole = card(dehaze=DehazeParams(omega=0.5, fixed_airlight=(0.5, 0.6, 0.7)), data={"source": "rendered", "n": 3})
+    assert Card.from_json(whole.to_json()) == whole
+
+
+def test_holds_nothing_but_weights_and_card(made):
+    assert sorted(path.name for path in made.path.iterdir()) == [CARD, WEIGHTS]
+
+
+def test_same_network_and_card_give_the_same_bytes(made, tmp_path):
+    twin = package(tmp_path / "twin", seed=1, metrics={"f2": 0.5, "nothing": float("nan")})
+    assert twin.card.digest == made.card.digest
+    for name in (CARD, WEIGHTS):
+        assert (twin.path / name).read_bytes() == (made.path / name).read_bytes()
+
+
+def test_digest_covers_weights_and_card(made, tmp_path):
+    digests = {made.card.digest, package(tmp_path / "a", seed=2).card.digest}
+    digests.add(save(tmp_path / "b", network(seed=1), card(gsd=3.0)).card.digest)
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize("where", [0.01, 0.5, 0.99])
+def test_refuses_a_flipped_byte_in_the_weights(copy, where):
+    data = bytearray((copy / WEIGHTS).read_bytes())
+    data[int(where * len(data))] ^= 1
+    (copy / WEIGHTS).write_bytes(data)
+    refused(copy, "do not fit together")
+
+
+def test_refuses_an_edited_card(copy):
+    edit(copy, data={"source": "elsewhere"})
+    refused(copy, "do not fit together")
+
+
+@pytest.mark.parametrize("name", [CARD, WEIGHTS])
+def test_refuses_a_missing_file(copy, name):
+    (copy / name).unlink()
+    refused(copy, "no model package")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": 3}', "\x00\xff"])
+def test_refuses_what_is_no_card(copy, text):
+    (copy / CARD).write_text(text, encoding="latin-1")
+    refused(copy, "restore the file")
+
+
+def test_refuses_thresholds_that_do_not_fit_the_labels(copy):
+    thresholds = json.loads((copy / CARD).read_text())["thresholds"]
+    edit(copy, thresholds=thresholds | {"volcano": 0.5})
+    refused(copy, "volcano")
+    thresholds.pop("road")
+    edit(copy, thresholds=thresholds)
+    refused(copy, "do not fit the labels")
+
+
+def test_refuses_a_chip_that_the_network_does_not_take(copy):
+    preprocess = json.loads((copy / CARD).read_text())["preprocess"]
+    edit(copy, preprocess=preprocess | {"chip": 64})
+    refused(copy, "64 px chips, the network takes 32")
+
+
+def test_refuses_impossible_dehazing(copy):
+    preprocess = json.loads((copy / CARD).read_text())["preprocess"]
+    edit(copy, preprocess=preprocess | {"dehaze": {"omega": 7}})
+    refused(copy, "omega")
+
+
+def test_a_model_must_know_mines():
+    heads = (Head("land", ("road", "water"), "sigmoid"),)
+    with pytest.raises(PackageError, match=MINE):
+        card(replace(SPEC, heads=heads))
+
+
+def seal(path, whole):
+    """Write a card that fits whatever the weights are."""
+    whole = replace(whole, digest=packages._digest(path / WEIGHTS, whole))
+    (path / CARD).write_text(whole.to_json())
+
+
+def test_refuses_a_network_with_other_heads_than_its_card(tmp_path):
+    fewer = replace(SPEC, heads=(SPEC.heads[0], Head("land", (MINE, "road"), "sigmoid")))
+    opened = save(tmp_path / "other", network(), card(fewer))
+    with pytest.raises(PackageError, match="its card says"):
+        opened.network()
+
+
+def test_refuses_a_network_for_other_chips_than_its_card(tmp_path):
+    opened = save(tmp_path / "other", network(), card(replace(SPEC, chip=64)))
+    with pytest.raises(PackageError) as caught:
+        opened.network()
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_a_network_is_never_run(copy, made, tmp_path):
+    import keras
+
+    marker = tmp_path / "ran"
+    name = str(marker)
+    chips = keras.Input((32, 32, 3))
+    x = keras.layers.Lambda(lambda v: (open(name, "w").close(), v)[1], output_shape=(32, 32, 3))(chips)  # noqa: PTH123
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    heads = {h.name: keras.layers.Dense(len(h.labels), name=h.name)(x) for h in SPEC.heads}
+    evil = keras.Model(chips, heads)
+    evil(CHIPS)
+    evil.save(copy / WEIGHTS)
+    marker.unlink()
+    seal(copy, made.card)
+    refused(copy, "no network that is safe to load")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+def test_refuses_weights_that_are_no_network_though_the_digest_fits(copy, made, content):
+    (copy / WEIGHTS).write_bytes(content)
+    seal(copy, made.card)
+    refused(copy, "no network")
+
+
+def test_replaces_a_package(copy):
+    new = save(copy, network(seed=2), card())
+    assert load(copy).card.digest == new.card.digest
+    assert sorted(path.name for path in copy.iterdir()) == [CARD, WEIGHTS]
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_package_is_the_old_or_the_new_one_wherever_saving_breaks_off(copy, made, monkeypatch, step):
+    """A killed process runs no clean-up: stop before each step, and freeze the directory as it is then."""
+    frozen, steps = copy.parent / "frozen", iter(range(10))
+
+    def stopping(function):
+        def wrapped(*args, **kwargs):
+            if next(steps) == step:
+                shutil.copytree(copy, frozen)
+                raise KeyboardInterrupt
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(packages, "_make_reproducible", stopping(packages._make_reproducible))
+    monkeypatch.setattr(Path, "write_text", stopping(Path.write_text))
+    monkeypatch.setattr(Path, "replace", stopping(Path.replace))
+    with pytest.raises(KeyboardInterrupt):
+        save(copy, network(seed=2), card())
+    monkeypatch.undo()
+    for path in (frozen, copy):
+        opened = load(path)
+        assert (opened.card.digest == made.card.digest) == (step < 3)
+        expected = network(seed=1 if step < 3 else 2)(CHIPS)
+        np.testing.assert_array_equal(opened.network()(CHIPS)["land"], expected["land"])
+    assert load(copy).card.digest == load(frozen).card.digest
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from tiny_model import card, network
+from geoscan.errors import OutputError
+from geoscan.model.package import save
+made = network(seed=2)
+for limit in (0, 2_000, 20_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        save(Path(sys.argv[1]), made, card())
+    except OutputError as err:
+        print(err)
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_package(copy, made):
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, copy],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tests), "CUDA_VISIBLE_DEVICES": "-1"},
+        preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN) and None,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(str(copy) in line and "cannot be written: File too large" in line for line in lines)
+    assert done.stderr == ""
+    assert load(copy).card.digest == made.card.digest
+    assert sorted(path.name for path in copy.iterdir()) == [CARD, WEIGHTS]
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OutputError, match="taken cannot be written"):
+        save(tmp_path / "taken", network(), card())
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+@pytest.fixture
+def installed(made, tmp_path, monkeypatch):
+    """Give two packages as if they were shipped: fine at 3.7 m, coarse at 10 m."""
+    root = tmp_path / "installed"
+    for name, gsd in (("fine", 3.7), ("coarse", 10.0)):
+        shutil.copytree(made.path, root / name)
+        whole = made.card
+        seal(root / name, replace(whole, name=name, preprocess=replace(whole.preprocess, gsd=gsd)))
+    (root / "notes").mkdir()
+    monkeypatch.setattr(packages.importlib.resources, "files", lambda _: root)
+    return root
+
+
+def test_lists_what_is_shipped(installed):
+    assert [one.card.name for one in shipped()] == ["coarse", "fine"]
+
+
+def test_shipped_packages_of_this_installation_are_whole():
+    for one in shipped():
+        assert one.card.name == one.path.name
+        assert (one.path / WEIGHTS).stat().st_size < 15e6
+
+
+def test_finds_by_name_or_path(installed, made, monkeypatch):
+    assert find("fine").path == installed / "fine"
+    assert find(str(made.path)).card.digest == made.card.digest
+    monkeypatch.chdir(made.path.parent)
+    assert find("tiny").card.digest == made.card.digest
+    with pytest.raises(PackageError, match=r"'nice'.*coarse, fine"):
+        find("nice")
+    with pytest.raises(PackageError, match="no model package"):
+        find("./nice")
+
+
+@pytest.mark.parametrize(
+    ("gsd", "name"), [((3.0, 3.0), "fine"), ((10.0, 10.0), "coarse"), ((5.9, 5.9), "fine"), ((6.3, 6.3), "coarse")]
+)
+def test_chooses_the_nearest_ground_sample_distance(installed, gsd, name):
+    assert choose(gsd).card.name == name
+
+
+def test_says_so_when_nothing_is_shipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(packages.importlib.resources, "files", lambda _: tmp_path)
+    with pytest.raises(PackageError, match="--model DIR"):
+        choose((3.0, 3.0))
+    with pytest.raises(PackageError, match="none is installed"):
+        find("planet")
+
+
+def test_a_package_error_is_the_users_to_mend():
+    assert issubclass(PackageError, InputError)
+    assert PackageError.exit_status == 2
+    assert OutputError.exit_status == 1

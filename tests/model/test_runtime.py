@@ -1,0 +1,113 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tiny_model import package
+
+from geoscan.errors import PackageError
+from geoscan.model import runtime
+from geoscan.model.runtime import TensorFlowDetector, detector
+
+RNG = np.random.default_rng(5)
+CHIPS = RNG.integers(0, 256, (11, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return package(tmp_path_factory.mktemp("runtime") / "tiny", seed=1)
+
+
+@pytest.fixture(scope="module")
+def compiled(tiny):
+    return TensorFlowDetector(tiny, batch=4)
+
+
+@pytest.fixture(scope="module")
+def eager(tiny):
+    answers = tiny.network()(CHIPS, training=False)
+    return np.concatenate([np.asarray(answers[head.name]) for head in tiny.card.spec.heads], axis=1)
+
+
+def test_compiled_scores_are_the_networks(compiled, eager):
+    scores = compiled(CHIPS)
+    assert scores.shape == (11, 17)
+    assert scores.dtype == np.float32
+    assert eager.std(axis=0).max() > 1e-3, "a network that answers everything alike would show nothing"
+    np.testing.assert_allclose(scores, eager, atol=1e-4)
+
+
+def test_a_score_depends_on_its_chip_alone(compiled):
+    """Neither on the filling of the last batch, nor on the other chips, nor on its place among them."""
+    scores = compiled(CHIPS)
+    for n in (1, 3, 4, 5):
+        np.testing.assert_allclose(compiled(CHIPS[:n]), scores[:n], atol=1e-5)
+    order = RNG.permutation(len(CHIPS))
+    np.testing.assert_allclose(compiled(CHIPS[order]), scores[order], atol=1e-5)
+    for other in (0, 255):
+        among = np.full((4, 32, 32, 3), other, np.uint8)
+        among[2] = CHIPS[0]
+        np.testing.assert_allclose(compiled(among)[2], scores[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_a_score_does_not_depend_on_the_batch_size(tiny, compiled, batch):
+    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=batch)(CHIPS), compiled(CHIPS), atol=1e-5)
+
+
+def test_without_xla_the_same(tiny, compiled):
+    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=4, compiled=False)(CHIPS), compiled(CHIPS), atol=1e-5)
+
+
+def test_no_chips_no_scores(compiled):
+    assert compiled(CHIPS[:0]).shape == (0, 17)
+
+
+def test_threads_may_call_at_once(compiled):
+    parts = [CHIPS[i : i + 3] for i in range(9)]
+    expected = [compiled(part) for part in parts]
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(5):
+            for found, wanted in zip(pool.map(compiled, parts), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_detector_is_loaded_once(tiny, monkeypatch):
+    loads, gate = [], threading.Barrier(4)
+    monkeypatch.setattr(runtime, "TensorFlowDetector", lambda package, batch: loads.append(batch) or object())
+    runtime._detector.cache_clear()
+
+    def ask(_):
+        gate.wait()
+        return detector(tiny.path, tiny.card.digest, 8)
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(ask, range(4)))
+        assert len({id(one) for one in found}) == 1
+        assert loads == [8]
+        assert detector(tiny.path, tiny.card.digest, 16) is not found[0]
+    finally:
+        runtime._detector.cache_clear()
+
+
+def test_a_replaced_package_is_never_used_by_mistake(tmp_path):
+    first = package(tmp_path / "one", seed=1)
+    second = package(tmp_path / "one", seed=2)
+    with pytest.raises(PackageError, match="replaced while it was in use"):
+        detector(first.path, first.card.digest, 4)
+    assert detector(second.path, second.card.digest, 4)(CHIPS).shape == (11, 17)
+
+
+def test_on_a_gpu_it_computes_in_half_precision_with_close_scores(tiny, eager, monkeypatch):
+    """TensorFlow places what is meant for an absent GPU on the CPU, so only the speed is not shown."""
+    monkeypatch.setattr(runtime, "start", lambda: ["a GPU"])
+    half = TensorFlowDetector(tiny, batch=4, compiled=False)
+    assert half._device == "/GPU:0"
+    layers = {layer.name: layer for layer in half._network.layers}
+    assert layers["stem_conv"].compute_dtype == "float16"
+    assert {layers[head.name].compute_dtype for head in tiny.card.spec.heads} == {"float32"}
+    scores = half(CHIPS)
+    assert scores.dtype == np.float32
+    assert (scores != eager).any()
+    np.testing.assert_allclose(scores, eager, atol=5e-3)

@@ -1,0 +1,150 @@
+"""What geoscan writes, as QGIS shows it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.transform
+import rasterio.warp
+
+from geoscan import layers
+from geoscan.dehaze import DehazeParams
+from geoscan.grid import TileGrid
+from geoscan.polygons import Provenance, Thresholds, detections, properties
+from geoscan.radiometry import VISUAL
+from geoscan.restore import restore
+from geoscan.scene import Scene
+
+pytestmark = pytest.mark.large
+
+PYTHON = "/usr/bin/python3"
+SIDE = 768
+CHIP = 256
+MAGENTA, YELLOW = [255, 0, 255], [255, 255, 0]
+SUFFIXES = (".geojson", ".gpkg", ".fgb")
+SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Thresholds(0.6, 0.3, 0.9), "0.1.0")
+
+
+@pytest.fixture
+def qgis(tmp_path):
+    """Gives what QGIS says of layers, and the colours at points (x, y) of its picture of them over a scene's extent."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "QT_QPA_PLATFORM": "offscreen",
+        "HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+
+    def run(*command):
+        return subprocess.run([PYTHON, *command], env=environment, capture_output=True, text=True, check=False)
+
+    if not Path(PYTHON).exists() or run("-c", "import qgis.core").returncode:
+        pytest.skip(f"{PYTHON} cannot import qgis; apt-get install python3-qgis to run this")
+
+    def show(paths, scene, points=(), side=SIDE):
+        extent = ",".join(map(repr, bounds(scene)))
+        told = run(
+            str(Path(__file__).with_name("render.py")),
+            str(tmp_path / "picture.png"),
+            str(side),
+            scene.crs.to_string(),
+            extent,
+            json.dumps([rasterio.transform.xy(scene.transform, row, col) for row, col in points]),
+            *map(str, paths),
+        )
+        assert told.returncode == 0, told.stderr
+        assert "Warning" not in told.stderr
+        facts = json.loads(told.stdout)
+        assert facts["errors"] == []
+        return facts["layers"], facts["colors"]
+
+    return show
+
+
+def bounds(scene):
+    return rasterio.transform.array_bounds(scene.rows, scene.cols, scene.transform)
+
+
+@pytest.fixture
+def scene(make_scene):
+    """A scene without one bright or magenta pixel, 3 x 3 chips, with a nodata corner and black ground."""
+    pixels = np.random.default_rng(2).integers(20, 90, (3, SIDE, SIDE), np.uint8)
+    pixels[:, 300:500, 300:500] = 0
+    mask = np.ones((SIDE, SIDE), bool)
+    mask[:200, :100] = False
+    return Scene.open(make_scene(pixels=pixels, mask=mask))
+
+
+def mines(scene):
+    """Two detections: the two upper chips on the right, and the lower one on the left."""
+    scores = np.zeros((9, 4), np.float32)
+    scores[:, 0] = 0.8
+    scores[[1, 2], 3], scores[6, 3] = 0.7, 0.95
+    grid = TileGrid(SIDE, SIDE, CHIP, CHIP)
+    assert (scene.rows, scene.cols) == (grid.rows, grid.cols)
+    labels = ("clear", "haze", "water", "artisinal_mine")
+    return detections(grid, scores, labels, SOURCE, scene.transform, scene.crs)
+
+
+INSIDE = [(8, CHIP + 8), (8, SIDE - 8), (CHIP - 8, 2 * CHIP), (2 * CHIP + 8, 8), (SIDE - 8, CHIP - 8)]
+OUTSIDE = [(8, CHIP - 8), (CHIP + 8, CHIP + 8), (CHIP + 8, SIDE - 8), (2 * CHIP - 8, 8), (SIDE - 8, CHIP + 8)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_mines_are_shown_on_the_scene_where_they_were_found(qgis, scene, tmp_path, suffix):
+    found, path = mines(scene), tmp_path / f"mines{suffix}"
+    layers.write(path, found, [SOURCE])
+    (layer, below), colors = qgis([path, scene.path], scene, INSIDE + OUTSIDE)
+    assert layer["valid"]
+    assert below["valid"]
+    assert (layer["crs"], below["crs"]) == ("EPSG:4326", "EPSG:32721")
+    assert layer["count"] == len(found) == 2
+    assert layer["shapes_valid"] == [True, True]
+    own = [name for name in layer["fields"] if name != "fid"]
+    assert own == list(properties(found[0]))
+    rows = [{name: row[name] for name in own} for row in layer["features"]]
+    assert sorted(rows, key=lambda row: row["n_chips"]) == sorted(map(properties, found), key=lambda r: r["n_chips"])
+    west, south, east, north = rasterio.warp.transform_bounds(scene.crs, "EPSG:4326", *bounds(scene))
+    assert layer["extent"] == pytest.approx([west, south, east, north], abs=1e-6)
+    inside, outside = colors[: len(INSIDE)], colors[len(INSIDE) :]
+    assert inside == [YELLOW] * len(INSIDE)
+    assert all(20 <= min(color) <= max(color) < 90 for color in outside), outside
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_scene_without_mines_is_a_layer_without_features(qgis, scene, tmp_path, suffix):
+    path = tmp_path / f"mines{suffix}"
+    layers.write(path, [], [SOURCE])
+    (layer, _), (color,) = qgis([path, scene.path], scene, [(10, 600)])
+    assert layer["valid"]
+    assert layer["count"] == 0
+    assert max(color) < 90
+    if suffix != ".geojson":  # which declares nothing without a feature
+        assert layer["crs"] == "EPSG:4326"
+        assert layer["fields"]["score_max"] == "Real"
+
+
+# Three pixels of the picture for one of the scene's: at one for one QGIS may show a neighbour.
+@pytest.mark.parametrize("side", [3 * SIDE, SIDE // 4])
+def test_the_dehazed_scene_is_shown_and_its_nodata_is_not(qgis, scene, tmp_path, side):
+    out = tmp_path / "dehazed.tif"
+    restore(scene, VISUAL, DehazeParams(airlight="scene"), out)
+    nodata = [(2, 2), (100, 50), (190, 90)]
+    ground = [(210, 50), (100, 110), (700, 700), (400, 400)]
+    (layer,), colors = qgis([out], scene, nodata + ground, side)
+    assert layer["valid"]
+    assert layer["crs"] == "EPSG:32721"
+    assert layer["extent"] == pytest.approx(bounds(scene), abs=1e-6)
+    assert layer["renderer"] == "multibandcolor"
+    assert layer["pyramids"] == [[384, 384]]
+    assert colors[:3] == [MAGENTA] * 3
+    assert all(max(color) < 90 for color in colors[3:])
+    assert max(colors[-1]) < 5, "black ground is no nodata"
+    if side > SIDE:
+        with rasterio.open(out) as dataset:
+            pixels = dataset.read()
+        assert colors[3:] == [pixels[:, row, col].tolist() for row, col in ground]

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoscan.train.augment import Augmentation, symmetry
+
+CHIP = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+NONE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
+
+
+def test_the_eight_symmetries_differ():
+    assert len({symmetry(CHIP, which).tobytes() for which in range(8)}) == 8
+
+
+def test_each_symmetry_moves_pixels_and_has_an_inverse():
+    """A turn is undone by the turn that makes it whole; a mirror image undoes itself."""
+    for which in range(8):
+        moved = symmetry(CHIP, which)
+        assert moved.flags.c_contiguous
+        np.testing.assert_array_equal(np.sort(moved.reshape(-1, 3), axis=0), np.sort(CHIP.reshape(-1, 3), axis=0))
+        back = [other for other in range(8) if (symmetry(moved, other) == CHIP).all()]
+        assert back == [which if which >= 4 else -which % 4]
+
+
+def test_all_symmetries_are_drawn():
+    only = Augmentation(zoom=1, gain=1, haze=0)
+    rng = np.random.default_rng(0)
+    drawn = [only(CHIP, rng).tobytes() for _ in range(200)]
+    wanted = {symmetry(CHIP, which).tobytes() for which in range(8)}
+    assert set(drawn) == wanted
+    assert min(drawn.count(one) for one in wanted) > 10
+
+
+def test_nothing_asked_nothing_done():
+    np.testing.assert_array_equal(NONE(CHIP, np.random.default_rng(0)), CHIP)
+
+
+@given(seed=st.integers(0, 10_000), side=st.sampled_from([16, 31, 64]))
+def test_keeps_shape_and_type_and_is_the_same_for_the_same_seed(seed, side):
+    chip = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    before = chip.copy()
+    one, other = (Augmentation()(chip, np.random.default_rng(seed)) for _ in range(2))
+    assert (one.shape, one.dtype) == (chip.shape, np.uint8)
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(chip, before, "the chip itself may lie in a cache")
+
+
+def test_draws_differ():
+    rng = np.random.default_rng(0)
+    assert len({Augmentation()(CHIP, rng).tobytes() for _ in range(50)}) == 50
+
+
+def test_zoom_keeps_a_plain_chip_plain():
+    plain = np.full((32, 32, 3), (40, 90, 45), np.uint8)
+    zoomed = Augmentation(symmetries=False, zoom=1.5, gain=1, haze=0)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        np.testing.assert_array_equal(zoomed(plain, rng), plain)
+
+
+def test_zoom_changes_the_size_of_things_within_its_factor():
+    disc = (np.hypot(*np.mgrid[-64:64, -64:64]) < 30).astype(np.uint8)[:, :, None].repeat(3, axis=2) * 255
+    zoomed = Augmentation(symmetries=False, zoom=1.25, gain=1, haze=0)
+    rng = np.random.default_rng(0)
+    areas = np.array([(zoomed(disc, rng) > 127).mean() for _ in range(60)]) / (disc > 127).mean()
+    assert areas.min() > 0.95 / 1.25**2
+    assert areas.max() < 1.05 * 1.25**2
+    assert areas.min() < 0.75
+    assert areas.max() > 1.3
+
+
+def test_gain_scales_brightness_within_its_factor():
+    plain = np.full((4, 4, 3), 100, np.uint8)
+    lit = Augmentation(symmetries=False, zoom=1, gain=1.3, haze=0)
+    rng = np.random.default_rng(0)
+    means = np.array([lit(plain, rng).reshape(-1, 3)[0] for _ in range(300)]) / 100
+    assert means.min() >= 1.3 ** (-4 / 3) - 0.01
+    assert means.max() <= 1.3 ** (4 / 3) + 0.01
+    assert means.min() < 0.8
+    assert means.max() > 1.25
+
+
+def test_haze_brightens_the_dark_and_flattens_contrast():
+    ramp = np.linspace(0, 160, 32).astype(np.uint8)[None, :, None].repeat(32, axis=0).repeat(3, axis=2)
+    hazy = Augmentation(symmetries=False, zoom=1, gain=1, haze=0.5)
+    rng = np.random.default_rng(0)
+    spans, darkest = [], []
+    for _ in range(200):
+        chip = hazy(ramp, rng).astype(int)
+        spans.append(chip.max() - chip.min())
+        darkest.append(chip.min())
+    unchanged = np.mean(np.array(darkest) == 0)
+    assert unchanged == pytest.approx(0.5, abs=0.15)
+    assert max(spans) <= 160
+    assert min(spans) < 110
+    assert max(darkest) > 60

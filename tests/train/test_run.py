@@ -1,0 +1,316 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import kaggle_dir
+import numpy as np
+import pytest
+from PIL import Image
+
+from geoscan.model.backend import start
+
+start()
+import tensorflow as tf  # noqa: E402
+
+from geoscan.errors import DatasetError  # noqa: E402
+from geoscan.labels import LABELS  # noqa: E402
+from geoscan.model.package import CARD, WEIGHTS, load  # noqa: E402
+from geoscan.model.preprocess import Preprocess  # noqa: E402
+from geoscan.model.runtime import TensorFlowDetector  # noqa: E402
+from geoscan.model.spec import DenseNetSpec  # noqa: E402
+from geoscan.train.augment import Augmentation  # noqa: E402
+from geoscan.train.kaggle import discover, read_chip  # noqa: E402
+from geoscan.train.loop import Schedule  # noqa: E402
+from geoscan.train.material import gather  # noqa: E402
+from geoscan.train.run import CHECKPOINT, Recipe, detection_thresholds, figures, run, score  # noqa: E402
+
+SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2, dropout=0.0)
+RECIPE = Recipe(
+    spec=SPEC,
+    preprocess=Preprocess(256, 3.4, "visual", None),
+    schedule=Schedule(epochs=8, rate=0.03, warmup=1, average=0.5),
+    augmentation=Augmentation(zoom=1, gain=1.05, haze=0),
+    batch=10,
+    held_out=0.3,
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return kaggle_dir.make(tmp_path_factory.mktemp("run") / "kaggle", 60)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(root, cache, tmp_path_factory):
+    return run(RECIPE, root, tmp_path_factory.mktemp("out") / "colours", cache=cache)
+
+
+@pytest.fixture
+def untraced():
+    """Run step by step: to trace a graph takes longer than an epoch of a few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def test_learns_what_can_be_learned(trained):
+    _, outcome = trained
+    f2 = [figures["f2"] for figures in outcome.history]
+    assert max(f2) > f2[0]
+    assert max(f2) > 0.9
+
+
+def test_writes_a_package_that_loads_and_nothing_else(trained):
+    package, _ = trained
+    assert sorted(path.name for path in package.path.iterdir()) == [CARD, WEIGHTS]
+    card = load(package.path).card
+    assert card.name == "colours"
+    assert card.spec == SPEC
+    assert card.preprocess == RECIPE.preprocess
+    assert card.digest == package.card.digest
+
+
+def test_the_card_holds_figures_facts_and_history(trained):
+    package, outcome = trained
+    card = load(package.path).card
+    named = card.metrics["not_only_cloudy"]
+    assert named["n"] + 1 <= card.metrics["all"]["n"] == card.data["validation_chips"]
+    assert 0.9 < named["f2_samples"] <= 1
+    assert named["f2_of_always_clear_primary"] < named["f2_samples"]
+    low, high = named["f2_at_0.2_interval"]
+    assert low <= named["f2_at_0.2"] <= high
+    assert set(card.metrics["labels"]) == set(LABELS)
+    assert card.metrics["labels"]["primary"]["n"] == card.data["validation_positives"]["primary"]
+    assert len(card.training["history"]) == len(outcome.history)
+    assert card.training["best_epoch"] == outcome.best_epoch
+    assert card.training["recipe"]["batch"] == 10
+    assert not card.training["interrupted"]
+
+
+def test_the_package_finds_what_it_was_taught(trained, root):
+    """Chips from disk, through the card's preprocessing and the scan's runtime."""
+    package, _ = trained
+    chips = discover(root)
+    pixels = np.stack([package.card.preprocess(read_chip(path)) for path in chips.paths])
+    scores = TensorFlowDetector(package, batch=16, compiled=False)(pixels)
+    chosen = np.array([package.card.thresholds[label] for label in package.card.labels])
+    assert ((scores >= chosen) == (chips.targets == 1)).mean() > 0.95
+
+
+def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained, root, cache):
+    package, _ = trained
+    made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
+    scores = score(package.network(), made.chips, SPEC, made.validation)
+    targets = made.targets[made.validation]
+    wanted = figures(targets, scores, ~made.tagged_only_cloudy[made.validation], 0)
+    assert package.card.metrics["all"]["f2_samples"] == pytest.approx(wanted["all"]["f2_samples"], abs=1e-6)
+
+
+def test_the_judge_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, untraced):
+    """Augmentation is for training alone: with a wild one, the chips that are judged are those of the cache."""
+    seen = []
+
+    def watched(network, chips, spec, rows=None, batch=32):
+        seen.append(np.array(chips[rows]))
+        return np.random.default_rng(0).uniform(size=(len(rows), len(LABELS))).astype(np.float32)
+
+    monkeypatch.setattr("geoscan.train.run.score", watched)
+    recipe = replace(RECIPE, augmentation=Augmentation(), schedule=replace(RECIPE.schedule, epochs=1))
+    run(recipe, root, tmp_path / "out", cache=cache)
+    made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
+    assert len(seen) == 2
+    for chips in seen:
+        np.testing.assert_array_equal(chips, made.chips[made.validation])
+
+
+def test_scores_come_in_kaggles_order_whatever_the_batch(trained, root, cache):
+    package, _ = trained
+    made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
+    network = package.network()
+    whole = score(network, made.chips, SPEC)
+    assert whole.shape == (60, 17)
+    np.testing.assert_allclose(whole[:, :4].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(score(network, made.chips, SPEC, np.array([7, 3]), batch=1), whole[[7, 3]], atol=1e-5)
+
+
+def test_detection_thresholds_follow_false_positives_and_the_labels_own():
+    low = detection_thresholds(np.zeros(500), 0.3)
+    assert (low.seed, low.join, low.lone) == (0.3, 0.15, 0.3)
+    assert detection_thresholds(np.empty(0), 0.3) == low
+    high = detection_thresholds(np.ones(500), 0.3)
+    assert (high.seed, high.join, high.lone) == (1, 1, 1)
+    spread = detection_thresholds(np.linspace(0, 0.5, 100_001), 0.3)
+    assert (spread.join, spread.seed, spread.lone) == (0.485, 0.495, 0.499)
+
+
+def test_figures_of_the_fewest_chips():
+    targets = np.zeros((2, 17), np.float32)
+    targets[:, [0, 4]] = 1
+    made = figures(targets, np.full((2, 17), 0.1, np.float32), np.ones(2, bool), 0)
+    assert made["all"]["n"] == 2
+
+
+def test_refuses_what_cannot_be_split(tmp_path, cache):
+    with pytest.raises(DatasetError) as caught:
+        run(RECIPE, kaggle_dir.make(tmp_path / "one", 1), tmp_path / "out", cache=cache)
+    assert "\n" not in str(caught.value)
+    cloudy = kaggle_dir.make(tmp_path / "cloudy", 8)
+    rows = [f"train_{i},cloudy" for i in range(8)]
+    (cloudy / "train_v2.csv").write_text("\n".join(["image_name,tags", *rows]) + "\n")
+    with pytest.raises(DatasetError, match="0 that are not only cloudy to validate"):
+        run(RECIPE, cloudy, tmp_path / "out", cache=cache)
+    assert not (tmp_path / "out").exists()
+
+
+def geoscan(*words, interfere=(), **options):
+    """Run `geoscan train` in a process of its own, with the tiny preset."""
+    tests = Path(__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, tests / "train_tiny.py", "train", "--preset", "tiny", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"} | dict(interfere),
+        **options,
+    )
+
+
+def one_line(done, status, *parts):
+    assert done.returncode == status, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("geoscan: ")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert all(part in lines[0] for part in parts), lines[0]
+
+
+@pytest.fixture
+def options(root, cache, tmp_path):
+    """Give the options of a short training."""
+    words = ["--epochs", "4", "--batch", "16", "--held-out", "0.3", "--rate", "0.01", "--no-dehaze", "-q"]
+    return ["--kaggle-dir", root, "--out", tmp_path / "out", "--cache", cache, *words]
+
+
+def test_wrong_data_are_one_clear_line_each(tmp_path, cache, root):
+    """An empty directory, a wrong table, and chips of which none can be read."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    wrong = tmp_path / "wrong"
+    shutil.copytree(root, wrong)
+    (wrong / "train_v2.csv").write_text("id,label\n1,road\n")
+    broken = kaggle_dir.make(tmp_path / "broken", 3)
+    for path in (broken / "train-jpg").iterdir():
+        path.write_bytes(path.read_bytes()[:700])
+    code = "\n".join(
+        [
+            "import sys",
+            "from geoscan.cli import main",
+            "for directory in sys.argv[3:]:",
+            "    try:",
+            "        main(['train', '--kaggle-dir', directory, '--out', sys.argv[1], '--cache', sys.argv[2]])",
+            "    except SystemExit as end:",
+            "        print(end.code)",
+        ]
+    )
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", code, out, cache, empty, wrong, broken], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["2", "2", "2"]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("geoscan: ")]
+    assert len(lines) == 3
+    assert "holds no train_v2.csv" in lines[0]
+    assert "it needs image_name,tags" in lines[1]
+    assert "none of the 3 chips" in lines[2]
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.large
+def test_killed_and_resumed_gives_the_same_model(options, tmp_path, cache):
+    whole = geoscan(*options)
+    assert whole.returncode == 0, whole.stderr
+    expected = load(tmp_path / "out")
+    shutil.move(tmp_path / "out", tmp_path / "whole")
+    killed = geoscan(*options, interfere={"GEOSCAN_TEST_SIGNAL": "9@5"})  # 2 steps an epoch
+    assert killed.returncode == -9
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [CHECKPOINT]
+    one_line(geoscan(*options, "--resume", "--rate", "0.02"), 2, "rate was 0.01, now 0.02", "--resume")
+    resumed = geoscan(*options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    found = load(tmp_path / "out")
+    assert found.card.training["best_epoch"] == expected.card.training["best_epoch"]
+    for epoch, wanted in zip(found.card.training["history"], expected.card.training["history"], strict=True):
+        assert epoch == pytest.approx(wanted, abs=1e-6)
+    weights = load(tmp_path / "whole").network().get_weights()
+    for one, other in zip(found.network().get_weights(), weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert not (tmp_path / "out" / CHECKPOINT).exists()
+
+
+@pytest.mark.large
+def test_ctrl_c_keeps_the_best_epoch(options, tmp_path):
+    done = geoscan(*options, interfere={"GEOSCAN_TEST_SIGNAL": "2@5"})
+    assert done.returncode == 0, done.stderr
+    assert "interrupted; the best epoch so far" in done.stderr
+    assert "Traceback" not in done.stderr
+    card = load(tmp_path / "out").card
+    assert card.training["interrupted"]
+    assert len(card.training["history"]) == 2
+    resumed = geoscan(*options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(load(tmp_path / "out").card.training["history"]) == 4
+
+
+@pytest.mark.large
+def test_ctrl_c_in_the_first_epoch_writes_nothing(options, tmp_path):
+    one_line(geoscan(*options, interfere={"GEOSCAN_TEST_SIGNAL": "2@1"}), 1, "interrupted")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.large
+def test_a_full_disk_is_one_line(options, tmp_path):
+    done = geoscan(*options, interfere={"GEOSCAN_TEST_FILE_SIZE": "10000"})
+    one_line(done, 1, "checkpoint", "cannot be written: File too large")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.large
+def test_nothing_to_resume_is_said_before_training(options, tmp_path):
+    one_line(geoscan(*options, "--resume"), 2, "nothing to resume")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, untraced):
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    path = copy / "train-jpg" / "train_7.jpg"
+    path.write_bytes(path.read_bytes()[:1500])
+    recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1))
+    package, _ = run(recipe, copy, tmp_path / "out", cache=tmp_path / "cache")
+    assert sum("train_7.jpg" in record.getMessage() for record in caplog.records) == 1
+    assert package.card.data["training_chips"] + package.card.data["validation_chips"] == 59
+
+
+def test_a_four_component_chip_is_like_any_other(root):
+    path = root / "train-jpg" / "train_1.jpg"
+    with Image.open(path) as image:
+        assert image.mode == "CMYK"
+    wanted = np.asarray(kaggle_dir.picture(1)).transpose(2, 0, 1)
+    assert np.abs(read_chip(path).astype(int) - wanted).mean() < 4
+
+
+@pytest.mark.large
+def test_the_same_seed_gives_the_same_model(root, cache, trained, tmp_path):
+    again, outcome = run(RECIPE, root, tmp_path / "colours", cache=cache)
+    for epoch, wanted in zip(outcome.history, trained[1].history, strict=True):
+        assert epoch == pytest.approx(wanted, abs=1e-6)
+    for one, other in zip(again.network().get_weights(), trained[0].network().get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert json.loads((again.path / CARD).read_text())["thresholds"] == pytest.approx(dict(trained[0].card.thresholds))
