@@ -1,4 +1,4 @@
-"""Names for the arrays that travel through geoscan. Rasters are planar (bands, rows, cols) until the model."""
+"""The arrays that travel through geoscan. Rasters are planar (bands, rows, cols) until the model."""
 
 from typing import TypeAlias
 
@@ -22,3 +22,13 @@ Chips: TypeAlias = NDArray[np.uint8]
 
 Scores: TypeAlias = NDArray[np.float32]
 """(n, labels), 0..1, one column a label in the order of the card."""
+
+
+def to_reflectance(visual: Visual) -> Reflectance:
+    """0..255 -> 0..1."""
+    return visual.astype(np.float32) / np.float32(255)
+
+
+def to_visual(reflectance: Reflectance) -> Visual:
+    """0..1 -> 0..255, rounded."""
+    return np.rint(reflectance * 255).astype(np.uint8)

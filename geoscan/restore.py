@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from geoscan import __version__, files
-from geoscan.arrays import Mask, Reflectance, Visual
+from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
 from geoscan.dehaze import DehazeParams, dehaze, estimate_airlight
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid, Window
@@ -72,7 +72,7 @@ def scene_airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -
     Raises ReadError.
     """
     native, valid = scene.overview()
-    light = estimate_airlight(_reflectance(radiometry.apply(native, valid)), valid, params)
+    light = estimate_airlight(to_reflectance(radiometry.apply(native, valid)), valid, params)
     if not light.any():
         return np.array(params.fixed_airlight, np.float32)
     darker = sum(params.fixed_airlight) / float(light.sum())
@@ -145,14 +145,10 @@ def _restored(
     bottom = min(core.row + core.rows + params.context, scene.rows)
     right = min(core.col + core.cols + params.context, scene.cols)
     native, valid = scene.read(Window(top, left, bottom - top, right - left))
-    clear = dehaze(_reflectance(radiometry.apply(native, valid)), valid, params, light)
+    clear = dehaze(to_reflectance(radiometry.apply(native, valid)), valid, params, light)
     inner = Window(core.row - top, core.col - left, core.rows, core.cols).slices
-    visual = np.rint(clear[:, *inner] * 255).astype(np.uint8)
+    visual = to_visual(clear[:, *inner])
     return np.where(valid[inner], visual, np.uint8(0)), valid[inner]
-
-
-def _reflectance(visual: Visual) -> Reflectance:
-    return visual.astype(np.float32) / np.float32(255)
 
 
 def _in_order(

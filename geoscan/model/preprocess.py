@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Mask, Visual
+from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
 from geoscan.dehaze import DehazeParams, dehaze
 from geoscan.errors import InputError
 
@@ -45,8 +45,7 @@ class Preprocess:
         if pixels.shape[0] != 3 or max(pixels.shape[1:]) > self.chip:
             raise InputError(f"pixels of shape {pixels.shape} do not fit; give (3, rows, cols), {self.chip} px at most")
         if self.dehaze is not None:
-            clear = dehaze(pixels.astype(np.float32) / np.float32(255), valid, self.dehaze, airlight)
-            pixels = np.rint(clear * 255).astype(np.uint8)
+            pixels = to_visual(dehaze(to_reflectance(pixels), valid, self.dehaze, airlight))
         if valid is not None and valid.any() and not valid.all():
             mean = np.rint(pixels[:, valid].mean(axis=1)).astype(np.uint8)
             pixels = np.where(valid, pixels, mean[:, None, None])

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from geoscan.arrays import Chips
 from geoscan.errors import DatasetError, OutputError, ReadError
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.kaggle import KaggleSet, read_chip
+
+_DAY = 24 * 3600
 
 
 def default_directory() -> Path:
@@ -42,6 +46,7 @@ def prepared(
     if not (notes.exists() and pixels.exists()):
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            _sweep(directory)
             _fill(chips, preprocess, pixels, notes, progress)
         except OSError as err:
             cause = err.strerror or err
@@ -79,6 +84,14 @@ def _fill(
         part.replace(notes)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sweep(directory: Path) -> None:
+    """Delete what killed runs left half made; what is younger than a day may still be in the making."""
+    for part in directory.glob("*.part*"):
+        with suppress(FileNotFoundError):  # another run sweeps too
+            if part.stat().st_mtime < time.time() - _DAY:
+                part.unlink()
 
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:

@@ -111,6 +111,17 @@ def test_breaking_off_leaves_nothing_behind(chips, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_what_a_killed_run_left_is_swept_a_day_later(chips, tmp_path):
+    (tmp_path / "cache").mkdir()
+    left, young = tmp_path / "cache" / "0a.part77-1", tmp_path / "cache" / "0b.part78-1"
+    for path in (left, young):
+        path.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    prepared(chips, PLAIN, tmp_path / "cache")
+    assert not left.exists()
+    assert young.exists()
+
+
 def test_several_may_make_it_at_once(chips, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: prepared(chips, PLAIN, tmp_path / "cache"), range(4)))
