@@ -22,6 +22,7 @@ from geoscan.model.spec import Head
 from geoscan.train.augment import Augmentation
 from geoscan.train.kaggle import Targets
 from geoscan.train.partial import PartialSet
+from geoscan.train.store import AnyChips, StoredChips
 
 Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
 """Chips, (n, chip, chip, 3), and their targets by head, (n, labels), NaN for unknown."""
@@ -105,7 +106,7 @@ class Lessons:
 
     def __post_init__(self) -> None:
         try:
-            chips = np.load(self.directory / "chips.npy", mmap_mode="r")
+            chips = StoredChips(self.directory / "chips.npy")
             targets = np.load(self.directory / "targets.npy")
         except (OSError, EOFError, ValueError) as err:
             raise DatasetError(f"{self.directory} must hold chips.npy and targets.npy ({err})") from err
@@ -134,7 +135,7 @@ class Batches:
 
     def __init__(
         self,
-        chips: Chips,
+        chips: AnyChips,
         indexes: NDArray[np.integer],
         targets: Targets,
         heads: tuple[Head, ...],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import threading
 import time
@@ -16,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan import __version__
-from geoscan.arrays import Chips
 from geoscan.errors import DatasetError, OutputError, ReadError
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.kaggle import KaggleSet, read_chip
+from geoscan.train.store import StoredChips
 
 _DAY = 24 * 3600
 
@@ -34,8 +35,8 @@ def prepared(
     preprocess: Preprocess,
     directory: Path,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> tuple[Chips, NDArray[np.bool_], list[str]]:
-    """Return all chips as the model takes them, mapped from a file in `directory` that is made if it is not there.
+) -> tuple[StoredChips, NDArray[np.bool_], list[str]]:
+    """Return all chips as the model takes them, from a file in `directory` that is made if it is not there.
 
     Returns (n, chip, chip, 3); (n,) True where the chip could be read; a line for each that could not. The file is
     named after what made it: geoscan's version, the preprocessing, and each source's path, size and time of change.
@@ -53,7 +54,7 @@ def prepared(
             raise OutputError(f"the cache {pixels} cannot be written: {cause}; pass another --cache") from err
     bad: dict[str, str] = json.loads(notes.read_text())
     readable = np.array([name not in bad for name in chips.names], bool)
-    return np.load(pixels, mmap_mode="r"), readable, list(bad.values())
+    return StoredChips(pixels), readable, list(bad.values())
 
 
 def _fill(
@@ -67,17 +68,18 @@ def _fill(
     shape = (len(chips), preprocess.chip, preprocess.chip, 3)
     bad: dict[str, str] = {}
     try:
-        target = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        # A mapped page that finds the disk full kills the process; taking the space first gives an error instead.
-        if hasattr(os, "posix_fallocate"):
-            with part.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-        for i in progress(range(len(chips))):
-            try:
-                target[i] = preprocess(read_chip(chips.paths[i]))
-            except ReadError as err:
-                bad[chips.names[i]] = str(err)
-        target.flush()
+        with part.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            if hasattr(os, "posix_fallocate"):  # a disk that is too small shows at once, not after the work
+                os.posix_fallocate(file.fileno(), file.tell(), math.prod(shape))
+            for i in progress(range(len(chips))):
+                try:
+                    chip = preprocess(read_chip(chips.paths[i]))
+                except ReadError as err:
+                    bad[chips.names[i]] = str(err)
+                    chip = np.zeros(shape[1:], np.uint8)
+                file.write(chip.data)
         part.replace(pixels)
         # Written last: the notes say that the pixels beside them are whole.
         part.write_text(json.dumps(bad))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS
 from geoscan.model.preprocess import Preprocess
@@ -20,6 +19,7 @@ from geoscan.train.cache import prepared
 from geoscan.train.kaggle import Targets, cap_cloudy, discover, only_cloudy, stream
 from geoscan.train.partial import PartialSet, read_partial
 from geoscan.train.splits import neighbour_groups, renumber, stratified_group_split
+from geoscan.train.store import StoredChips
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class Material:
     """Everything that a training run learns from and is judged by."""
 
     names: tuple[str, ...]
-    chips: Chips
-    """(n, chip, chip, 3), mapped from disk."""
+    chips: StoredChips
+    """(n, chip, chip, 3), read from disk where they are asked for."""
 
     targets: Targets
     """(n, 17), NaN for unknown."""

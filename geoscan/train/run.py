@@ -30,6 +30,7 @@ from geoscan.train.material import Material, Ticker, gather
 from geoscan.train.metrics import f2_interval, f2_samples, label_metrics, mine_metrics
 from geoscan.train.partial import PartialSet
 from geoscan.train.splits import stratified_group_split
+from geoscan.train.store import AnyChips
 from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ def run(
 
 def score(
     network: keras.Model,
-    chips: Chips,
+    chips: AnyChips,
     spec: DenseNetSpec,
     rows: NDArray[np.integer] | None = None,
     batch: int = 32,
