@@ -29,14 +29,18 @@ def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources
     if path.suffix.lower() not in suffixes:
         given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise InputError(f"{path} has {given}, which names no {kind}; end it in {', '.join(suffixes)}")
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path} is no name for a file here ({error.strerror}); give another") from error
+    if is_folder:
         raise InputError(f"{path} is a folder; name a file in it, such as {path / path.name}")
     folder = _real(path).parent
     if not folder.is_dir():
         raise InputError(f"{path} lies in {folder}, which is not a folder; make it first, or write elsewhere")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
-    if path.exists() and any(Path(source).exists() and path.samefile(source) for source in sources):
+    if path.exists() and any(gdal.exists(source) and path.samefile(source) for source in sources):
         raise InputError(f"{path} is the scene itself; give another file to write to")
 
 

@@ -82,7 +82,15 @@ def is_utf8(address: str) -> bool:
 
 def absolute(path: str) -> str:
     """Make `path` such that a process with another working directory finds the same file."""
-    return str(Path(path).absolute()) if Path(path).exists() else path
+    return str(Path(path).absolute()) if exists(path) else path
+
+
+def exists(address: str) -> bool:
+    """Tell whether a file or a folder is seen at `address`; what is too long for a name, as a VRT's text, is none."""
+    try:
+        return Path(address).exists()
+    except OSError:
+        return False
 
 
 def short_name(address: str) -> str:

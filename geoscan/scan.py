@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoscan import __version__
 from geoscan.arrays import Chips, Scores
-from geoscan.errors import InputError, RadiometryError, ReadError, SceneError
+from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, SceneError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE
 from geoscan.machine import peak_rss_mb
@@ -76,12 +76,23 @@ class Plan:
         """
         preprocess = package.card.preprocess
         scene = scene.at_gsd(preprocess.gsd, hint=hint)
-        grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride or preprocess.chip)
+        grid = TileGrid(scene.rows, scene.cols, preprocess.chip, preprocess.chip if stride is None else stride)
         radiometry = resolve(stretch, scene)
         airlight = None
         if preprocess.dehaze is not None and preprocess.dehaze.airlight == "scene":
             red, green, blue = scene_airlight(scene, radiometry, preprocess.dehaze).tolist()
             airlight = (red, green, blue)
+        log.debug(
+            "%s: %d x %d px at %.3g m%s, bands %s, stretch %s, model %s",
+            scene.name,
+            scene.rows,
+            scene.cols,
+            scene.gsd[0],
+            f" ({scene.resampling} resampling)" if scene.resampling else "",
+            ",".join(map(str, scene.bands)),
+            radiometry.name,
+            package.card.name,
+        )
         return cls(scene, grid, radiometry, preprocess, airlight)
 
 
@@ -253,9 +264,14 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
 
 
 def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
-    """Score prepared tiles; a batch of nodata alone never wakes the model."""
+    """Score prepared tiles; a batch of nodata alone never wakes the model.
+
+    Raises PackageError when a score is NaN, which would pass for a tile that was skipped.
+    """
     start = time.perf_counter()
     scores = make()(batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
+    if lost := int(np.isnan(scores).any(axis=1).sum()):
+        raise PackageError(f"the model gives no score (NaN) for {lost} of {len(scores)} chips; train it anew")
     seconds = {**batch.seconds, "infer": time.perf_counter() - start}
     return Scored(batch.tiles, scores, batch.observed, batch.failed, seconds)
 
@@ -277,11 +293,13 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
         return
     import dask
     from distributed import Client
+    from distributed.comm import resolve_address
 
     with ExitStack() as stack:
         if scheduler is not None:
             stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s"}))
             try:
+                resolve_address(scheduler)  # a client of an impossible address takes 20 s to give up, with a traceback
                 client = stack.enter_context(Client(scheduler, set_as_default=False))
             except (OSError, ValueError, TimeoutError) as err:
                 reason = " ".join(str(err).split())

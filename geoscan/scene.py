@@ -188,28 +188,34 @@ class Scene:
 def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Addresses of the scenes that `paths` name: files and remote names as they are, rasters inside directories sorted.
 
-    A directory is not searched below its own level. Each address comes once, in the order given.
-    Raises SceneError for a directory without rasters, and for an empty name.
+    A directory is not searched below its own level. Each scene comes once, in the order given.
+    Raises SceneError for a directory without rasters or that cannot be listed, and for an empty name.
     """
     found: list[str] = []
     for given in (os.fspath(path) for path in paths):
         if not given:
             raise SceneError(f"an empty name is no scene; {_WANTED}")
-        if not Path(given).is_dir():
+        if not gdal.exists(given) or not Path(given).is_dir():
             found.append(given)
             continue
-        inside = sorted(
-            str(file)
-            for file in Path(given).iterdir()
-            # macOS leaves "._scene.tif" beside a scene that it copies.
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-        )
+        try:
+            inside = sorted(
+                str(file)
+                for file in Path(given).iterdir()
+                # macOS leaves "._scene.tif" beside a scene that it copies.
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+            )
+        except OSError as error:
+            raise SceneError(f"{given} cannot be listed ({error.strerror}); change its permissions") from error
         if not inside:
             raise SceneError(
                 f"{given} holds no rasters ({', '.join(SUFFIXES)}); give a scene, or a directory with some"
             )
         found += inside
-    return list(dict.fromkeys(found))
+    unique: dict[str, str] = {}
+    for address in found:
+        unique.setdefault(gdal.absolute(address), address)
+    return list(unique.values())
 
 
 class _Handles(threading.local):
@@ -255,7 +261,7 @@ def _for_opening(address: str) -> Iterator[Any]:
     """Open the dataset at `address`, or raise SceneError."""
     if not gdal.is_utf8(address):
         raise SceneError(f"{address!a} has a name that is not UTF-8, which GDAL cannot open; rename it")
-    if gdal.is_plain(address) and not Path(address).exists():
+    if gdal.is_plain(address) and not gdal.exists(address):
         raise SceneError(f"{address} does not exist; {_WANTED}")
     try:
         with warnings.catch_warnings():

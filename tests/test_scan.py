@@ -14,14 +14,14 @@ import shapely
 from affine import Affine
 from click.testing import CliRunner
 from conftest import CORNER, write_package, write_scene
-from fakes import BrightIsPositive, Flow, Unable
+from fakes import BrightIsPositive, Flow, Lost, Unable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from geoscan import layers
 from geoscan.cli import main
-from geoscan.errors import GridError, InputError, SceneError
+from geoscan.errors import GridError, InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
 from geoscan.polygons import Thresholds
@@ -162,8 +162,9 @@ def test_a_smaller_stride_answers_for_smaller_cores(make_scene, package):
     assert scores.observed.tolist() == [64] * len(scores.plan.grid)
     union, truth = in_crs(scores), flagged_cores(scores)
     assert union.symmetric_difference(truth).area < 1e-6 * truth.area
-    with pytest.raises(GridError, match=r"--stride 1\.\.32"):
-        run(make_scene(pixels=pixels), package, stride=33)
+    for wrong in (0, 33):
+        with pytest.raises(GridError, match=r"--stride 1\.\.32"):
+            run(make_scene(pixels=pixels), package, stride=wrong)
 
 
 def test_the_same_bytes_with_dask_and_without(make_scene, package, tmp_path):
@@ -361,6 +362,11 @@ def test_the_command_writes_the_rest_and_says_so(broken, package, tmp_path, monk
 def test_what_is_unexpected_stops_the_scan(make_scene, package, jobs):
     with workers(jobs) as client, pytest.raises(MemoryError, match="4 chips are too many"):
         run(make_scene(pixels=blocks()), package, client, detect=Unable)
+
+
+def test_a_score_that_is_no_number_is_not_taken_for_nodata(make_scene, package):
+    with pytest.raises(PackageError, match=r"no score \(NaN\) for 1 of 4 chips"):
+        run(make_scene(pixels=blocks()), package, detect=Lost)
 
 
 def test_a_read_that_fails_once_is_tried_again(make_scene, package, monkeypatch):

@@ -423,6 +423,19 @@ def test_directories_are_searched_one_level(make_scene, tmp_path):
         find_scenes([tmp_path / "empty"])
 
 
+def test_a_scene_named_in_two_ways_comes_once(make_scene, tmp_path, monkeypatch):
+    path = make_scene(name="a.tif")
+    monkeypatch.chdir(tmp_path)
+    assert find_scenes(["a.tif", "./a.tif", str(path), "."]) == ["a.tif"]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "folder/" + "a" * 300 + ".tif"])
+def test_a_name_too_long_for_the_system_is_no_scene(name):
+    assert find_scenes([name]) == [name]
+    with pytest.raises(SceneError, match="does not exist"):
+        Scene.open(name)
+
+
 # Real files
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,9 +91,10 @@ class _Commands(click.Group):
 
 def _near_command(word: str) -> str | None:
     """Return the command that a misspelt word may have meant; None for what is or may be a scene, or an option."""
-    if word.startswith("-") or any(mark in word for mark in "./:\\") or Path(word).exists():
+    near = difflib.get_close_matches(word, _COMMANDS, n=1)
+    if not near or word.startswith("-") or any(mark in word for mark in "./:\\") or Path(word).exists():
         return None
-    return next(iter(difflib.get_close_matches(word, _COMMANDS, n=1)), None)
+    return near[0]
 
 
 @click.group(
@@ -109,7 +109,3 @@ def main() -> None:
 
     `geoscan SCENE ...` is short for `geoscan scan SCENE ...`; each command has its own --help.
     """
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from geoscan.cli import options
+
+log = logging.getLogger(__name__)
 
 
 @click.command(epilog="Example:  geoscan models planet")
@@ -17,7 +21,10 @@ def models(name: str | None) -> None:
     if name is not None:
         click.echo(find(name).card.to_json(), nl=False)
         return
-    for package in shipped():
+    packages = shipped()
+    if not packages:
+        log.warning("no model is shipped with this installation; geoscan train makes one")
+    for package in packages:
         card = package.card
         figures = card.metrics.get("not_only_cloudy", {})
         quality = f"F2 {figures['f2_samples']:.3f} on {figures['n']} chips" if figures else "no figures"

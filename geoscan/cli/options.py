@@ -1,4 +1,4 @@
-"""What several commands share: how much is said, and whether progress is shown."""
+"""What several commands share: options for pixels, jobs and how much is said, and whether progress is shown."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def scan(
     planner = _planner(model, bands, stride, stretch)
     plans, left_out = each_scene(planner, _addresses(scenes))
     chosen = [_thresholds(package, seed, join, lone) for _, package in plans]
-    found, provenance, summaries = [], [], []
+    found, provenance, summaries, ground = [], [], [], []
     with ExitStack() as stack:
         client = stack.enter_context(workers(cores() if jobs is None else jobs, scheduler))
         bar = stack.enter_context(
@@ -91,11 +91,12 @@ def scan(
             found += here
             provenance.append(scores.provenance(thresholds))
             summaries.append(scores.summary(thresholds, here))
+            ground.append(plan.grid.rows * plan.grid.cols * plan.scene.gsd[0] * plan.scene.gsd[1])
             log.info("%s", _sentence(summaries[-1]))
     if out is not None:
         layers.write(out, found, provenance)
     if as_json:
-        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else _total(summaries)))
+        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else _total(summaries, ground)))
     if left_out or any(summary["failed"] for summary in summaries):
         click.get_current_context().exit(1)
 
@@ -162,17 +163,16 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _total(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of several scenes together, and of each under `scenes`."""
+def _total(summaries: list[dict[str, Any]], ground: list[float]) -> dict[str, Any]:
+    """Figures of several scenes together, and of each under `scenes`; ground: what each covers, in square metres."""
     total: dict[str, Any] = {"scene": [one["scene"] for one in summaries]}
     for key in ("model", "digest"):
         values = list(dict.fromkeys(one[key] for one in summaries))
         total[key] = values[0] if len(values) == 1 else values
     for key in ("chips", "skipped", "failed", "flagged", "detections", "area_ha", "seconds"):
         total[key] = round(sum(one[key] for one in summaries), 4)
-    weights = [one["chips"] / total["chips"] for one in summaries]
-    for key in ("observed_fraction",):
-        total[key] = round(sum(one[key] * w for one, w in zip(summaries, weights, strict=True)), 6)
+    observed = sum(one["observed_fraction"] * area for one, area in zip(summaries, ground, strict=True))
+    total["observed_fraction"] = round(observed / sum(ground), 6)
     scored = total["chips"] - total["skipped"] - total["failed"]
     total["chips_per_second"] = round(scored / total["seconds"], 3) if total["seconds"] else 0.0
     stages = summaries[0]["stage_seconds"]

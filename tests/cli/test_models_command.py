@@ -30,6 +30,13 @@ def test_each_model_has_a_line(shipped):
     assert sentinel.startswith("sentinel: 17 labels, 256 px at 10 m, ")
 
 
+def test_no_model_is_said(monkeypatch):
+    monkeypatch.setattr("geoscan.model.package.shipped", list)
+    result = invoke()
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("warning: no model is shipped")
+
+
 def test_a_name_prints_the_whole_card(shipped):
     result = invoke("sentinel")
     assert result.exit_code == 0

@@ -99,11 +99,12 @@ def test_json_is_one_object_with_the_promised_keys(scene, package):
 
 
 def test_two_scenes_sum_up(scene, package, make_scene):
-    other = make_scene((3, 40, 40), name="other.tif")
+    other = make_scene(pixels=np.zeros((3, 40, 40)), nodata=0, name="other.tif")
     figures = json.loads(invoke(scene, other, "--json", "-q", model=package).stdout)
     assert set(figures) == {*KEYS, "scenes"}
     assert figures["scene"] == ["scene.tif", "other.tif"]
     assert figures["chips"] == sum(one["chips"] for one in figures["scenes"]) == 12 + 4
+    assert figures["observed_fraction"] == pytest.approx(96 * 128 / (96 * 128 + 40 * 40), rel=1e-3)  # of the ground
     assert [list(one) for one in figures["scenes"]] == [KEYS, KEYS]
 
 
