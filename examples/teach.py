@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -70,7 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--kaggle-dir", "--chips", "--index", "--eurosat", "--out"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0, help="the seed that `geoscan train` will use")
+    parser.add_argument("--seed", type=int, default=0, help="as `geoscan train` will get it, like the next two")
+    parser.add_argument("--held-out", type=float, default=0.2)
+    parser.add_argument("--cap-cloudy", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--share", type=float, default=1.0, help="of the usual number of lessons")
     options = parser.parse_args()
@@ -80,8 +83,8 @@ def main() -> None:
         options.kaggle_dir,
         plain,
         small=(options.chips, options.index),
-        cap=100,
-        held_out=0.2,
+        cap=options.cap_cloudy,
+        held_out=options.held_out,
         seed=options.seed,
         cache=default_directory(),
     )
@@ -93,6 +96,7 @@ def main() -> None:
         options.out / "chips.npy", mode="w+", dtype=np.uint8, shape=(sum(counts), 256, 256, 3)
     )
     known = draw_lessons(chips, counts, material, mosaics, options.eurosat, np.random.default_rng(options.seed + 1))
+    (options.out / "split.json").write_text(json.dumps(dict(material.split)))
     network = fine_tune(material, chips[counts[0] : counts[0] + counts[1]], known[counts[0] :], options.epochs)
     targets = score(network, chips)
     targets = np.where(np.isnan(known), targets, TRUST * known + (1 - TRUST) * targets)

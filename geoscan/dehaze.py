@@ -6,8 +6,7 @@ first paper's matting. Every window holds real pixels only: beyond the border an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -86,17 +85,6 @@ class DehazeParams:
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DehazeParams:
-        """Undo `to_dict`, also after JSON made a list of the tuple; raises InputError for a name it does not know."""
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise InputError(f"dehaze has no {', '.join(unknown)}; it takes {', '.join(known)}")
-        rest = dict(values)
-        if "fixed_airlight" in rest:
-            rest["fixed_airlight"] = tuple(rest["fixed_airlight"])
-        return cls(**rest)
 
 
 def estimate_airlight(pixels: Reflectance, valid: Mask | None, params: DehazeParams) -> _Airlight:

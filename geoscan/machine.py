@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
+
+BATCH: Final = 16
+"""Chips that are prepared together, and scored in one call of the model; a GPU likes more."""
 
 
 def cores() -> int:

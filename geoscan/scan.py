@@ -19,7 +19,7 @@ from geoscan.arrays import Chips, Scores
 from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, SceneError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE
-from geoscan.machine import peak_rss_mb
+from geoscan.machine import BATCH, peak_rss_mb
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector, detector
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 log = logging.getLogger(__name__)
-
-BATCH = 16
-"""Chips that one task prepares and one call of the model scores."""
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
@@ -71,24 +68,28 @@ class Plan:
     ) -> Plan:
         """Bring a scene to a model's resolution, and take its statistics.
 
-        stride: side of a tile's core, in pixels; the whole chip if None. stretch: see `radiometry.resolve`.
+        stride: side of a tile's core, in pixels; the whole chip if None. stretch: see `radiometry.resolve`; `auto` is
+        the model's own radiometry where that is another than `visual`.
         Raises SceneError, GridError or RadiometryError for what does not fit, ReadError when it cannot be read.
         """
         preprocess = package.card.preprocess
         scene = scene.at_gsd(preprocess.gsd, hint=hint)
+        if scene.resampling:
+            log.info("%s is resampled to the model's %g m (%s)", scene.name, preprocess.gsd, scene.resampling)
         grid = TileGrid(scene.rows, scene.cols, preprocess.chip, preprocess.chip if stride is None else stride)
+        if stretch == "auto" and preprocess.radiometry != "visual":
+            stretch = preprocess.radiometry
         radiometry = resolve(stretch, scene)
         airlight = None
         if preprocess.dehaze is not None and preprocess.dehaze.airlight == "scene":
             red, green, blue = scene_airlight(scene, radiometry, preprocess.dehaze).tolist()
             airlight = (red, green, blue)
         log.debug(
-            "%s: %d x %d px at %.3g m%s, bands %s, stretch %s, model %s",
+            "%s: %d x %d px at %.3g m, bands %s, stretch %s, model %s",
             scene.name,
             scene.rows,
             scene.cols,
             scene.gsd[0],
-            f" ({scene.resampling} resampling)" if scene.resampling else "",
             ",".join(map(str, scene.bands)),
             radiometry.name,
             package.card.name,

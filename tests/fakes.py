@@ -18,8 +18,6 @@ SEEN: list[int] = []
 class BrightIsPositive:
     """A chip scores as a mine what it is bright: its mean, 0..255, over 255; its weather is clear."""
 
-    batch = 16
-
     def __call__(self, chips: Chips) -> Scores:
         SEEN.append(len(chips))
         scores = np.zeros((len(chips), len(LABELS)), np.float32)
@@ -31,16 +29,12 @@ class BrightIsPositive:
 class Unable:
     """Fails as a network does that runs out of memory: not on purpose."""
 
-    batch = 16
-
     def __call__(self, chips: Chips) -> Scores:
         raise MemoryError(f"{len(chips)} chips are too many")
 
 
 class Lost:
     """Answers no number for its last chip, as weights that ran away in training do."""
-
-    batch = 16
 
     def __call__(self, chips: Chips) -> Scores:
         scores = BrightIsPositive()(chips)

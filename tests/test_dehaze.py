@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from slow_dehaze import by_pixel
 
 from geoscan.dehaze import DehazeParams, dehaze, estimate_airlight
@@ -174,8 +175,7 @@ def test_scene_airlight_must_be_given():
 
 def test_params_round_trip_through_json():
     params = DehazeParams(airlight="chip", fixed_airlight=(0.5, 0.6, 0.7), omega=0.7, patch=9, radius=12)
-    assert DehazeParams.from_dict(json.loads(json.dumps(params.to_dict()))) == params
-    assert DehazeParams.from_dict({}) == DehazeParams()
+    assert TypeAdapter(DehazeParams).validate_json(json.dumps(params.to_dict())) == params, "as the card is read"
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,10 @@ def test_params_round_trip_through_json():
         {"radius": 0},
         {"eps": 0},
         {"t0": 0},
-        {"depth": 1},
     ],
 )
 def test_params_out_of_range_are_refused(wrong):
     with pytest.raises(InputError) as refused:
-        DehazeParams.from_dict(wrong)
+        DehazeParams(**wrong)
     assert next(iter(wrong)) in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -10,11 +10,14 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options
+from geoscan.machine import BATCH
 
 
 @click.command(epilog="Example:  geoscan evaluate --kaggle-dir unseen/ --model models/mine --json figures.json")
 @click.option(
-    "--kaggle-dir", type=click.Path(path_type=Path), help="Directory of labelled chips as Kaggle lays it out."
+    "--kaggle-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of labelled chips as Kaggle lays it out.",
 )
 @click.option("--chips", type=click.Path(exists=True, path_type=Path), help="Archive or directory of mine/other chips.")
 @click.option("--index", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Their table; see train.")
@@ -51,7 +54,7 @@ def evaluate(
     from geoscan.train.evaluate import evaluate_kaggle, evaluate_partial
 
     package = find(model)
-    detect = detector(package.path.absolute(), package.card.digest, 16)
+    detect = detector(package.path.absolute(), package.card.digest, BATCH)
 
     def ticker(items: Iterable[int]) -> Iterable[int]:
         return tqdm(items, unit="chip", disable=options.silent(), leave=False)

@@ -13,6 +13,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options
+from geoscan.machine import BATCH
 
 if TYPE_CHECKING:
     from geoscan.model.package import Package
@@ -42,7 +43,9 @@ _CAUSES = 3
 @click.option("--lone", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Chips that are scored at once.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=BATCH, show_default=True, help="Chips that are scored at once."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures of the scan as one JSON object.")
 @options.verbosity
 def scan(
@@ -111,13 +114,12 @@ def _addresses(scenes: tuple[str, ...]) -> list[tuple[str, bool]]:
 def _planner(
     model: str, bands: tuple[int, int, int] | None, stride: int | None, stretch: str
 ) -> Callable[[str], tuple[Plan, Package]]:
-    from geoscan.model.package import choose, find, shipped
+    from geoscan.model.package import choose, find
     from geoscan.scan import Plan
     from geoscan.scene import Scene
 
     named = None if model == "auto" else find(model)
-    fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in shipped()) or "none"
-    hint = f"shipped models: {fits}; choose one with --model, or give a scene of its resolution"
+    hint = _hint()
 
     def plan(address: str) -> tuple[Plan, Package]:
         scene = Scene.open(address, bands=bands)
@@ -125,6 +127,18 @@ def _planner(
         return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint), package
 
     return plan
+
+
+def _hint() -> str:
+    """Tell which resolutions the shipped models are for; nothing where one is damaged, for another may be in use."""
+    from geoscan.errors import PackageError
+    from geoscan.model.package import shipped
+
+    try:
+        fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in shipped()) or "none"
+    except PackageError:
+        return ""
+    return f"shipped models: {fits}; give a scene of their resolution, or another model with --model"
 
 
 def _thresholds(package: Package, seed: float | None, join: float | None, lone: float | None) -> Thresholds:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from geoscan.errors import PackageError
+
 log = logging.getLogger(__name__)
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -22,7 +24,12 @@ _NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:|[I
 
 @cache
 def start() -> list[Any]:
-    """Import TensorFlow and return its GPUs, whose memory it will take as it needs it and not all at once."""
+    """Import TensorFlow and return its GPUs, whose memory it will take as it needs it and not all at once.
+
+    Raises PackageError when Keras has been told to compute with something else.
+    """
+    if (backend := os.environ["KERAS_BACKEND"]) != "tensorflow":
+        raise PackageError(f"KERAS_BACKEND is {backend}, geoscan's models run on tensorflow; unset it")
     with _without_noise():
         import tensorflow as tf
 

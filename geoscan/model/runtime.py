@@ -10,6 +10,7 @@ import numpy as np
 
 from geoscan.arrays import Chips, Scores
 from geoscan.errors import PackageError
+from geoscan.machine import BATCH
 from geoscan.model.backend import start
 from geoscan.model.package import Package, load
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 class Detector(Protocol):
     """What a scan needs of a model."""
 
-    batch: int
-    """Chips that it likes to get at once."""
-
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels) in 0..1. A chip's scores do not depend on the others in the call."""
 
@@ -36,11 +34,11 @@ class TensorFlowDetector:
     network computes in half precision, the heads in single.
     """
 
-    def __init__(self, package: Package, batch: int = 16, *, compiled: bool = True) -> None:
+    def __init__(self, package: Package, batch: int = BATCH, *, compiled: bool = True) -> None:
         gpus = start()
         import tensorflow as tf
 
-        self.batch = batch
+        self._batch = batch
         self._chip = package.card.spec.chip
         self._labels = len(package.card.labels)
         self._heads = [head.name for head in package.card.spec.heads]
@@ -57,13 +55,13 @@ class TensorFlowDetector:
 
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels); the last batch is filled up, so that one compiled shape serves all."""
-        parts = [self._score(chips[start : start + self.batch]) for start in range(0, len(chips), self.batch)]
+        parts = [self._score(chips[start : start + self._batch]) for start in range(0, len(chips), self._batch)]
         return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
 
     def _score(self, chips: Chips) -> Scores:
         import tensorflow as tf
 
-        missing = self.batch - len(chips)
+        missing = self._batch - len(chips)
         full = np.concatenate([chips, np.zeros((missing, *chips.shape[1:]), np.uint8)]) if missing else chips
         with self._lock, tf.device(self._device):
             answers = self._run(tf.constant(full))

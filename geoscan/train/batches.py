@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -43,87 +43,88 @@ _SIDE = 2
 """Small chips along one side of a mosaic: 2 x 48 px at 10 m cover what a chip of 256 px at 3.7 m covers."""
 
 
-@dataclass(frozen=True)
 class Mosaics:
     """Chips made of 2 x 2 small ones of a coarser sensor, brought to the ground and the colours of the model's own.
 
     Half of them hold one or two mines, the others none; nothing else is known of them.
     look: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
+    Raises DatasetError when there are no mines, or nothing else.
     """
 
-    source: PartialSet
-    preprocess: Preprocess
-    look: tuple[tuple[float, float, float], tuple[float, float, float]]
-
-    def __post_init__(self) -> None:
-        target = self.source.targets[:, _MINE]
-        mines, others = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
-        if not len(mines) or not len(others):
+    def __init__(
+        self,
+        source: PartialSet,
+        preprocess: Preprocess,
+        look: tuple[tuple[float, float, float], tuple[float, float, float]],
+    ) -> None:
+        target = source.targets[:, _MINE]
+        self._mines, self._others = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
+        if not len(self._mines) or not len(self._others):
             raise DatasetError(
-                f"{self.source.source} has {len(mines)} mines and {len(others)} other chips for one side of the split; "
-                "mosaics need both, so give more sampling campaigns"
+                f"{source.source} has {len(self._mines)} mines and {len(self._others)} other chips for one side of the "
+                "split; mosaics need both, so give more sampling campaigns"
             )
-        object.__setattr__(self, "_mines", mines)
-        object.__setattr__(self, "_others", others)
-        sample = np.random.default_rng(0).permutation(len(self.source))[:300]
-        pixels = np.concatenate([self.source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
-        object.__setattr__(self, "_mean", pixels.mean(axis=1))
-        object.__setattr__(self, "_std", pixels.std(axis=1))
+        self._source, self._preprocess, self._look = source, preprocess, look
+        sample = np.random.default_rng(0).permutation(len(source))[:300]
+        pixels = np.concatenate([source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
+        self._mean, self._std = pixels.mean(axis=1), pixels.std(axis=1)
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Return a mosaic of which one thing is known: whether it holds a mine."""
         cells = _SIDE * _SIDE
         mines = int(rng.integers(1, 3)) if rng.random() < 0.5 else 0
-        chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])  # type: ignore[attr-defined]
+        chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])
         rng.shuffle(chosen)
-        parts = [self.source.read(int(i)) for i in chosen]
+        parts = [self._source.read(int(i)) for i in chosen]
         rows = [np.concatenate(parts[r * _SIDE : (r + 1) * _SIDE], axis=2) for r in range(_SIDE)]
         targets = np.full(len(LABELS), np.nan, np.float32)
         targets[_MINE] = mines > 0
-        return self.preprocess(self._matched(np.concatenate(rows, axis=1))), targets
+        return self._preprocess(self._matched(np.concatenate(rows, axis=1))), targets
 
     def _matched(self, pixels: Visual) -> Visual:
         """Bring pixels to the model's look and to the size of a chip."""
-        mean, std = np.array(self.look)
-        scale = (std / self._std)[:, None, None]  # type: ignore[attr-defined]
-        matched = (pixels - self._mean[:, None, None]) * scale + mean[:, None, None]  # type: ignore[attr-defined]
-        side = self.preprocess.chip
+        mean, std = np.array(self._look)
+        scale = (std / self._std)[:, None, None]
+        matched = (pixels - self._mean[:, None, None]) * scale + mean[:, None, None]
+        side = self._preprocess.chip
         large = cv2.resize(matched.transpose(1, 2, 0).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
         planar: Visual = np.rint(np.clip(large, 0, 255)).astype(np.uint8).transpose(2, 0, 1)
         return planar
 
 
-@dataclass(frozen=True)
 class Lessons:
     """Chips that a teacher scored: its scores are their targets.
 
-    directory: holds `chips.npy`, (n, chip, chip, 3) visual pixels, and `targets.npy`, (n, 17), 0..1.
-    Raises DatasetError when it does not.
+    directory: holds `chips.npy`, (n, chip, chip, 3) visual pixels; `targets.npy`, (n, 17), 0..1; and `split.json`, what
+    `Material.split` was when the teacher learned.
+    split: what it is now. With another one the teacher has seen chips that are kept for validation.
+    Raises DatasetError when a file is missing or does not fit.
     """
 
-    directory: Path
-    preprocess: Preprocess
-
-    def __post_init__(self) -> None:
+    def __init__(self, directory: Path, preprocess: Preprocess, split: Mapping[str, Any]) -> None:
         try:
-            chips = StoredChips(self.directory / "chips.npy")
-            targets = np.load(self.directory / "targets.npy")
+            self._chips = StoredChips(directory / "chips.npy")
+            self._targets: Targets = np.load(directory / "targets.npy")
+            taught = json.loads((directory / "split.json").read_text())
         except (OSError, EOFError, ValueError) as err:
-            raise DatasetError(f"{self.directory} must hold chips.npy and targets.npy ({err})") from err
-        side = self.preprocess.chip
-        if not len(chips) or chips.shape[1:] != (side, side, 3) or targets.shape != (len(chips), len(LABELS)):
+            raise DatasetError(f"{directory} must hold chips.npy, targets.npy and split.json ({err})") from err
+        if taught != dict(split):
             raise DatasetError(
-                f"{self.directory} holds chips {chips.shape} and targets {targets.shape}; "
+                f"the teacher of {directory} learned from another split ({taught}, now {dict(split)}) and has seen "
+                "validation chips; teach anew with examples/teach.py, or train with the options it was made with"
+            )
+        side, n = preprocess.chip, len(self._chips)
+        if not n or self._chips.shape[1:] != (side, side, 3) or self._targets.shape != (n, len(LABELS)):
+            raise DatasetError(
+                f"{directory} holds chips {self._chips.shape} and targets {self._targets.shape}; "
                 f"they must be (n, {side}, {side}, 3) and (n, {len(LABELS)})"
             )
-        object.__setattr__(self, "_chips", chips)
-        object.__setattr__(self, "_targets", targets)
+        self._preprocess = preprocess
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Return one of the chips, prepared, and what the teacher says of it."""
-        i = int(rng.integers(len(self._targets)))  # type: ignore[attr-defined]
-        chip: Visual = np.asarray(self._chips[i]).transpose(2, 0, 1)  # type: ignore[attr-defined]
-        return self.preprocess(chip), self._targets[i]  # type: ignore[attr-defined]
+        i = int(rng.integers(len(self._targets)))
+        return self._preprocess(self._chips[i].transpose(2, 0, 1)), self._targets[i]
 
 
 class Batches:

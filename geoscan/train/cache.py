@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan import __version__
 from geoscan.errors import DatasetError, OutputError, ReadError
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.kaggle import KaggleSet, read_chip
@@ -39,7 +38,7 @@ def prepared(
     """Return all chips as the model takes them, from a file in `directory` that is made if it is not there.
 
     Returns (n, chip, chip, 3); (n,) True where the chip could be read; a line for each that could not. The file is
-    named after what made it: geoscan's version, the preprocessing, and each source's path, size and time of change.
+    named after what made it: the preprocessing, and each source's path, size and time of change.
     Raises OutputError when the cache cannot be written, DatasetError when a chip is no longer there.
     """
     stem = directory / _key(chips.paths, preprocess)
@@ -97,7 +96,10 @@ def _sweep(directory: Path) -> None:
 
 
 def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
-    digest = hashlib.sha256(json.dumps([__version__, asdict(preprocess)], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(asdict(preprocess), sort_keys=True).encode())
+    # What it does, not only what it is told: code that changes makes other pixels of the same options.
+    sample = np.random.default_rng(0).integers(0, 256, (3, preprocess.chip, preprocess.chip), np.uint8)
+    digest.update(preprocess(sample).tobytes())
     for path in paths:
         try:
             facts = path.stat()

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Scores, Visual
-from geoscan.errors import DatasetError, ReadError
+from geoscan.errors import DatasetError, PackageError, ReadError
 from geoscan.labels import LABELS, MINE
+from geoscan.machine import BATCH
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 Ticker = Callable[[Iterable[int]], Iterable[int]]
 Reader = Callable[[int], Visual]
 
-_BATCH = 16
 _SYMMETRIES = 8
 
 
@@ -121,7 +121,7 @@ def _scores(
     waiting: list[NDArray[np.uint8]] = []
     for chip in chips():
         waiting.append(chip)
-        if len(waiting) == _BATCH * views:
+        if len(waiting) == BATCH * views:
             parts.append(detect(np.stack(waiting)))
             waiting.clear()
     if waiting:
@@ -151,7 +151,9 @@ def _resized(pixels: Visual, factor: float, most: int) -> Visual:
 
 
 def _of_labels(targets: Targets, labels: tuple[str, ...]) -> Targets:
-    """Columns of Kaggle's targets in the order of a card."""
+    """Columns of Kaggle's targets in the order of a card; raises PackageError for a label that Kaggle has not."""
+    if unknown := set(labels) - set(LABELS):
+        raise PackageError(f"the model's labels {', '.join(sorted(unknown))} are not among Kaggle's 17")
     return targets[:, [LABELS.index(label) for label in labels]]
 
 

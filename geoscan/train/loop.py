@@ -87,7 +87,7 @@ def fit(
         rate, weight_decay=schedule.decay, use_ema=True, ema_momentum=schedule.average, clipnorm=5.0
     )
     # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
-    accelerated = keras.backend.backend() != "tensorflow" or bool(start())
+    accelerated = bool(start())
     network.compile(optimizer, loss=losses, jit_compile="auto" if accelerated else False)
     optimizer.build(network.trainable_variables)
     keeper = _Keeper(network, judge, checkpoint, json.loads(json.dumps(dict(identity))))

@@ -42,6 +42,12 @@ class Material:
     validation: NDArray[np.intp]
     """Indexes of chips; no place lies in both."""
 
+    groups: NDArray[np.int64]
+    """(n,), the place of each chip: chips that adjoin share one."""
+
+    split: Mapping[str, Any]
+    """What decided which chips are kept for validation: equal splits of equal data are equal."""
+
     facts: Mapping[str, Any]
     """For the card: sources, counts, fingerprint."""
 
@@ -106,7 +112,8 @@ def gather(
             "training": _mines(parts[0]),
             "validation": _mines(parts[1]),
         }
-    return Material(chosen.names, chips, chosen.targets, training, validation, facts, *parts)
+    split = {"seed": seed, "held_out": held_out, "cap": cap, "data": facts["fingerprint"]}
+    return Material(chosen.names, chips, chosen.targets, training, validation, groups, split, facts, *parts)
 
 
 def _small(archive: Path, index: Path, held_out: float, seed: int) -> tuple[PartialSet | None, PartialSet | None]:

@@ -138,6 +138,6 @@ def _member(source: Path, name: str) -> bytes:
             raise ReadError(f"{source} cannot be read ({error})") from error
     try:
         data: bytes = _open.archive.read(name)
-    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ReadError(f"{source}/{name} cannot be read ({error}); fetch the archive again") from error
     return data

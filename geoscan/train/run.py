@@ -45,7 +45,7 @@ _FEWEST = 2
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides what a run learns; with the same data and machine it gives the same model."""
+    """Everything that decides what a run learns; with the same data, on the same CPU, it gives the same model."""
 
     spec: DenseNetSpec
     preprocess: Preprocess
@@ -102,7 +102,7 @@ def run(
     judged_mosaics = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
     drawn: list[tuple[Source, int]] = [(mosaics, recipe.mosaics)] if mosaics else []
     if lessons is not None:
-        drawn.append((Lessons(lessons, recipe.preprocess), recipe.lessons))
+        drawn.append((Lessons(lessons, recipe.preprocess, material.split), recipe.lessons))
     network = build(recipe.spec)
     seen = material.targets[material.training]
     weights = dict(zip(LABELS, positive_weights(seen), strict=True))
@@ -198,7 +198,8 @@ def _card(
     targets = material.targets[material.validation]
     scores = score(network, material.chips, recipe.spec, material.validation)
     thresholds = tune_f2(targets, scores)
-    metrics = figures(targets, scores, ~material.tagged_only_cloudy[material.validation], recipe.seed)
+    kept = ~material.tagged_only_cloudy[material.validation]
+    metrics = figures(targets, scores, kept, material.groups[material.validation], recipe.seed)
     if mosaics is not None:
         metrics["mosaics"] = asdict(mine_metrics(mosaics[1], score(network, mosaics[0], recipe.spec)[:, _MINE]))
     return Card(
@@ -221,18 +222,22 @@ def _card(
     )
 
 
-def figures(targets: Targets, scores: Scores, kept: NDArray[np.bool_], seed: int) -> dict[str, Any]:
+def figures(
+    targets: Targets, scores: Scores, kept: NDArray[np.bool_], groups: NDArray[np.integer], seed: int
+) -> dict[str, Any]:
     """Return what the card says of validation chips.
 
     targets, scores: (n, 17). kept: (n,), True for the chips that are not tagged only `cloudy`: the figures that count
-    are theirs. Thresholds are tuned on the other chips of the validation set, in 5 folds, so no figure is tuned on
-    what it judges; which epoch was kept, however, was decided on these same chips.
+    are theirs. groups: (n,), the place of each chip. Thresholds are tuned on other places of the validation set, in 5
+    folds, so no F2 is tuned on what it judges; which epoch was kept, however, was decided on these same chips, and the
+    figures of single labels are at the card's thresholds, tuned on all of them.
     """
     thresholds = tune_f2(targets, scores)
     named = {}
     for key, rows in (("not_only_cloudy", kept), ("all", np.ones(len(targets), bool))):
         n = int(rows.sum())
-        fold = stratified_group_split(targets[rows], np.arange(n), min(_FOLDS, n), seed)
+        folds = min(_FOLDS, len(np.unique(groups[rows])))
+        fold = stratified_group_split(targets[rows], groups[rows], folds, seed)
         crossed = cross_tuned_f2(targets[rows], scores[rows], fold)
         predicted = scores[rows] >= START
         baseline = np.isin(LABELS, ("clear", "primary"))[None].repeat(n, axis=0)

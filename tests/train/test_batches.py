@@ -1,3 +1,4 @@
+import json
 import zipfile
 from dataclasses import replace
 
@@ -182,17 +183,21 @@ def test_mosaics_need_mines_and_others(small, kind):
         Mosaics(small.take(np.flatnonzero(column == kind)), PLAIN, LOOK)
 
 
+SPLIT = {"seed": 0, "held_out": 0.2, "cap": 100, "data": "abc"}
+
+
 @pytest.fixture
 def lessons(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "chips.npy", rng.integers(90, 256, (5, 32, 32, 3), dtype=np.uint8))
     np.save(tmp_path / "targets.npy", rng.uniform(0, 1, (5, 17)).astype(np.float32))
+    (tmp_path / "split.json").write_text(json.dumps(SPLIT))
     return tmp_path
 
 
 def test_lessons_are_chips_with_their_teachers_scores(lessons):
     preprocess = replace(PLAIN, dehaze=DehazeParams())
-    made = Lessons(lessons, preprocess)
+    made = Lessons(lessons, preprocess, SPLIT)
     chips, targets = np.load(lessons / "chips.npy"), np.load(lessons / "targets.npy")
     rng = np.random.default_rng(0)
     seen = set()
@@ -216,7 +221,7 @@ def test_lessons_are_chips_with_their_teachers_scores(lessons):
 def test_refuses_lessons_that_do_not_fit(lessons, name, array):
     np.save(lessons / name, array)
     with pytest.raises(DatasetError) as caught:
-        Lessons(lessons, PLAIN)
+        Lessons(lessons, PLAIN, SPLIT)
     assert "\n" not in str(caught.value)
 
 
@@ -224,12 +229,17 @@ def test_refuses_lessons_that_are_absent_or_none(lessons, tmp_path):
     np.save(lessons / "chips.npy", np.zeros((0, 32, 32, 3), np.uint8))
     np.save(lessons / "targets.npy", np.zeros((0, 17), np.float32))
     with pytest.raises(DatasetError):
-        Lessons(lessons, PLAIN)
+        Lessons(lessons, PLAIN, SPLIT)
     (lessons / "chips.npy").write_bytes(b"")
     with pytest.raises(DatasetError, match="No data left"):
-        Lessons(lessons, PLAIN)
+        Lessons(lessons, PLAIN, SPLIT)
     with pytest.raises(DatasetError, match=r"chips\.npy"):
-        Lessons(tmp_path / "nowhere", PLAIN)
+        Lessons(tmp_path / "nowhere", PLAIN, SPLIT)
+
+
+def test_refuses_a_teacher_that_saw_validation_chips(lessons):
+    with pytest.raises(DatasetError, match="has seen validation chips"):
+        Lessons(lessons, PLAIN, {**SPLIT, "seed": 1})
 
 
 def test_training_and_scan_see_the_same_pixels(tmp_path, make_scene):

@@ -33,8 +33,6 @@ def kaggle(tmp_path):
 class Oracle:
     """Knows each chip's tags by the order that they come in."""
 
-    batch = 16
-
     def __init__(self, views=1, wrong=0.0):
         self.views, self.wrong, self.seen = views, wrong, []
 
