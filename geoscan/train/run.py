@@ -254,15 +254,11 @@ def figures(
 
 
 def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Thresholds:
-    """Thresholds for polygons, from the mine scores of validation chips without a mine, (n,).
+    """Thresholds for polygons.
 
-    tuned: the label's own threshold. A detection needs one chip that passes it and scores more than 99 % of `others`;
-    a neighbour may score half as much, if that is more than 97 % of them; a chip alone must score more than 99.8 %.
+    others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
+    Neighbours confirm each other, so among them one chip needs no more than the label's threshold and the others half
+    of it; a chip alone must score more than 99 % of the chips without a mine.
     """
-    neighbours, rare, rarest = (
-        float(share) for share in np.quantile(others if len(others) else 0.0, (0.97, 0.99, 0.998))
-    )
-    seed = max(rare, tuned)
-    return Thresholds(
-        seed=round(seed, 3), join=round(min(max(neighbours, seed / 2), seed), 3), lone=round(max(rarest, seed), 3)
-    )
+    rare = float(np.quantile(others, 0.99)) if len(others) else tuned
+    return Thresholds(seed=round(tuned, 3), join=round(tuned / 2, 3), lone=round(max(rare, tuned), 3))

@@ -193,7 +193,7 @@ def test_too_far_off_names_the_shipped_models(make_scene, make_package, tmp_path
     monkeypatch.setattr("geoscan.model.package.shipped", lambda: ours)
     message = refused(make_scene(gsd=300), out=tmp_path / "mines.geojson")
     assert "has 300 m pixels; the model works at 10 m (2.5 to 40 m)" in message
-    assert "shipped models: planet 3.4 m, sentinel 10 m; choose one with --model" in message
+    assert "shipped models: planet 3.4 m, sentinel 10 m; give a scene of their resolution" in message
 
 
 def test_the_shipped_model_is_chosen_by_resolution(make_scene, make_package, monkeypatch):
