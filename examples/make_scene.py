@@ -205,21 +205,21 @@ def mine(image: Image, rng: np.random.Generator) -> None:
     paint(image, (66, 66, 52), 0.75 * ramp(field, -18, 0) * ramp(noise(rng, (9, 1), (20, 1)), -1, 0.8))  # dying trees
     dug = ramp(field + noise(rng, (5, 0.8)), -1.5, 2)
 
-    fan, n = bent_cells(rng, 13)
+    fan, n = bent_cells(rng, 26)
     rills = noise(rng, (2.5, 3), (5, 7), (12, 8), (45, 6))[..., None]
     paint(image, soft(choose(rng, SAND, n)[fan], 2.2) + rills, dug)
     bare = ramp(noise(rng, (5, 0.4), (9, 0.6), (34, 1.0)), 0.5, 1.5)
     paint(image, soft(choose(rng, SOIL, n)[fan], 3) + rills, dug * bare)
-    paint(image, (126, 110, 83), 0.6 * dug * ramp(-edges(fan) - noise(rng, (7, 1.0), (25, 1.2)), -2.0, -0.2))  # ditches
+    paint(image, (126, 110, 83), 0.25 * dug * ramp(-edges(fan) - noise(rng, (7, 1.0), (25, 1.2)), -2.0, -0.2))  # ditches
 
     pit, n = bent_cells(rng, 24)
-    wet = (rng.random(n + 1) < 0.5)[pit].astype(np.float32) * ramp(noise(rng, (70, 1)), -1.6, -0.8)
+    wet = (rng.random(n + 1) < 0.25)[pit].astype(np.float32) * ramp(noise(rng, (70, 1)), -1.6, -0.8)
     bank = edges(pit) + noise(rng, (7, 1.0), (16, 1.6))
     paint(image, (100, 92, 68), 0.55 * wet * ramp(bank, 0.2, 2.0) * ramp(field, 1, 6))
     pond = wet * ramp(bank, 1.6, 3.4) * ramp(field, 3, 8)
     paint(image, choose(rng, POND, n)[pit] + noise(rng, (5, 1.2), (14, 3))[..., None], pond)
     paint(
-        image, (76, 82, 60), 0.9 * dug * (1 - pond) * ramp(noise(rng, (5, 0.4), (9, 0.5), (28, 1)), 1.1, 1.7)
+        image, (76, 82, 60), 0.9 * dug * (1 - pond) * ramp(noise(rng, (5, 0.4), (9, 0.5), (28, 1)), 0.2, 0.9)
     )  # regrowth
     run = away_from(MINE_PATH) + noise(rng, (16, 3), (50, 8))
     paint(image, (192, 158, 114), 0.85 * ramp(-np.abs(run - 6), -4.5, -2) * dug * (1 - 0.8 * pond))

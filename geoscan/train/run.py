@@ -137,7 +137,9 @@ def run(
         tick=tick,
     )
     card = _card(out.resolve().name, recipe, material, network, outcome, judged_mosaics)
-    package = save(out, network, card)
+    trained = build(recipe.spec)  # what was compiled would be saved with its optimizer, which is three times as large
+    trained.set_weights(network.get_weights())
+    package = save(out, trained, card)
     if not outcome.interrupted:
         (out / CHECKPOINT).unlink(missing_ok=True)
     return package, outcome

@@ -111,7 +111,7 @@ def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained
     made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
     scores = score(package.network(), made.chips, SPEC, made.validation)
     targets = made.targets[made.validation]
-    wanted = figures(targets, scores, ~made.tagged_only_cloudy[made.validation], 0)
+    wanted = figures(targets, scores, ~made.tagged_only_cloudy[made.validation], made.groups[made.validation], 0)
     assert package.card.metrics["all"]["f2_samples"] == pytest.approx(wanted["all"]["f2_samples"], abs=1e-6)
 
 
