@@ -210,7 +210,9 @@ def mine(image: Image, rng: np.random.Generator) -> None:
     paint(image, soft(choose(rng, SAND, n)[fan], 2.2) + rills, dug)
     bare = ramp(noise(rng, (5, 0.4), (9, 0.6), (34, 1.0)), 0.5, 1.5)
     paint(image, soft(choose(rng, SOIL, n)[fan], 3) + rills, dug * bare)
-    paint(image, (126, 110, 83), 0.25 * dug * ramp(-edges(fan) - noise(rng, (7, 1.0), (25, 1.2)), -2.0, -0.2))  # ditches
+    paint(
+        image, (126, 110, 83), 0.25 * dug * ramp(-edges(fan) - noise(rng, (7, 1.0), (25, 1.2)), -2.0, -0.2)
+    )  # ditches
 
     pit, n = bent_cells(rng, 24)
     wet = (rng.random(n + 1) < 0.25)[pit].astype(np.float32) * ramp(noise(rng, (70, 1)), -1.6, -0.8)

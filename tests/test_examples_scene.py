@@ -3,10 +3,14 @@
 import sys
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+from click.testing import CliRunner
 from rasterio import features
+
+from geoscan.cli import main
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -61,7 +65,7 @@ def test_the_outline_lies_on_the_mine_and_nowhere_else_is_like_it(maker, rendere
     assert 50e4 < outline.area < 150e4, "50 to 150 ha"
     inside = features.geometry_mask([outline], rendered.shape[1:], maker.TRANSFORM, invert=True)
     bright = rendered.mean(0) > 95
-    assert bright[inside].mean() > 0.75
+    assert bright[inside].mean() > 0.6  # the rest is regrowth
     ring = features.geometry_mask([outline.buffer(600).difference(outline.buffer(200))], bright.shape, maker.TRANSFORM)
     assert bright[~ring].mean() < 0.12
 
@@ -71,3 +75,14 @@ def test_forest_fills_most_of_the_scene(rendered):
     assert np.allclose(forest.mean((1, 2)), (61, 70, 61), atol=4)
     assert np.all(forest.std((1, 2)) > 3)
     assert np.mean(rendered.mean(0) < 95) > 0.7
+
+
+def test_the_shipped_model_finds_the_mine_and_nothing_else(maker, tmp_path):
+    out = tmp_path / "mines.geojson"
+    result = CliRunner().invoke(main, ["scan", str(EXAMPLES / "scene.tif"), "--out", str(out), "-q"])
+    assert result.exit_code == 0, result.output
+    found = geopandas.read_file(out).to_crs(maker.EPSG).geometry
+    mine = maker.mine_outline()
+    assert len(found) >= 1
+    assert found.intersects(mine).all()
+    assert found.union_all().intersection(mine).area > 0.5 * mine.area
