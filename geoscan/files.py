@@ -29,6 +29,16 @@ def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources
     if path.suffix.lower() not in suffixes:
         given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise InputError(f"{path} has {given}, which names no {kind}; end it in {', '.join(suffixes)}")
+    check_place(path)
+    if path.exists() and any(gdal.exists(source) and path.samefile(source) for source in sources):
+        raise InputError(f"{path} is the scene itself; give another file to write to")
+
+
+def check_place(path: Path) -> None:
+    """Say before the work whether a file can be written at `path`, whatever its format.
+
+    Raises InputError for a folder that is missing or cannot be written, or a folder in the file's place.
+    """
     try:
         is_folder = path.is_dir()
     except OSError as error:
@@ -40,8 +50,6 @@ def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources
         raise InputError(f"{path} lies in {folder}, which is not a folder; make it first, or write elsewhere")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
-    if path.exists() and any(gdal.exists(source) and path.samefile(source) for source in sources):
-        raise InputError(f"{path} is the scene itself; give another file to write to")
 
 
 @contextlib.contextmanager

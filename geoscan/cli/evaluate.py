@@ -46,13 +46,13 @@ def evaluate(
     """
     if (chips is None) != (index is None) or (kaggle_dir is None) == (chips is None):
         raise click.UsageError("pass either --kaggle-dir, or --chips and --index")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise click.UsageError(f"--json {out} lies in no directory; make it first")
-    from geoscan.files import replacing
+    from geoscan.files import check_place, replacing
     from geoscan.model.package import find
     from geoscan.model.runtime import detector
     from geoscan.train.evaluate import evaluate_kaggle, evaluate_partial
 
+    if out is not None:
+        check_place(out)
     package = find(model)
     detect = detector(package.path.absolute(), package.card.digest, BATCH)
 

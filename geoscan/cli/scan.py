@@ -114,31 +114,27 @@ def _addresses(scenes: tuple[str, ...]) -> list[tuple[str, bool]]:
 def _planner(
     model: str, bands: tuple[int, int, int] | None, stride: int | None, stretch: str
 ) -> Callable[[str], tuple[Plan, Package]]:
-    from geoscan.model.package import choose, find
+    from geoscan.errors import PackageError
+    from geoscan.model.package import choose, find, shipped
     from geoscan.scan import Plan
     from geoscan.scene import Scene
 
     named = None if model == "auto" else find(model)
-    hint = _hint()
+    try:
+        packages = shipped()
+    except PackageError:
+        if named is None:
+            raise
+        packages = []  # a damaged one is no obstacle to using another
+    fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in packages) or "none"
+    hint = f"shipped models: {fits}; give a scene of their resolution, or another model with --model"
 
     def plan(address: str) -> tuple[Plan, Package]:
         scene = Scene.open(address, bands=bands)
-        package = named or choose(scene.gsd)
+        package = named or choose(packages, scene.gsd)
         return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint), package
 
     return plan
-
-
-def _hint() -> str:
-    """Tell which resolutions the shipped models are for; nothing where one is damaged, for another may be in use."""
-    from geoscan.errors import PackageError
-    from geoscan.model.package import shipped
-
-    try:
-        fits = ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in shipped()) or "none"
-    except PackageError:
-        return ""
-    return f"shipped models: {fits}; give a scene of their resolution, or another model with --model"
 
 
 def _thresholds(package: Package, seed: float | None, join: float | None, lone: float | None) -> Thresholds:

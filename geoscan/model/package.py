@@ -6,7 +6,7 @@ import hashlib
 import importlib.resources
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,9 +174,11 @@ def find(name: str) -> Package:
     return packages[name]
 
 
-def choose(gsd: tuple[float, float]) -> Package:
-    """Return the shipped package whose ground sample distance is nearest, as a factor, to a scene's (x, y) metres."""
-    packages = shipped()
+def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
+    """Return the one of the shipped packages whose GSD is nearest, as a factor, to a scene's (x, y) metres.
+
+    Raises PackageError when there is none.
+    """
     if not packages:
         raise PackageError("no model is shipped with this installation; train one and pass it with --model DIR")
     middle = (gsd[0] * gsd[1]) ** 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector
 from geoscan.train.augment import symmetry
 from geoscan.train.kaggle import Targets, discover, only_cloudy, read_chip
+from geoscan.train.material import Ticker
 from geoscan.train.metrics import f2_interval, f2_samples, label_metrics, mine_metrics
 from geoscan.train.partial import read_partial
 from geoscan.train.thresholds import START, predict
 
 log = logging.getLogger(__name__)
 
-Ticker = Callable[[Iterable[int]], Iterable[int]]
 Reader = Callable[[int], Visual]
 
 _SYMMETRIES = 8
@@ -77,7 +77,10 @@ def evaluate_partial(
     for line in found.problems.lines():
         log.warning("%s: %s", archive, line)
     factor = (gsd or package.card.preprocess.gsd) / package.card.preprocess.gsd
-    resized = lambda i: _resized(found.read(i), factor, package.card.preprocess.chip)  # noqa: E731
+
+    def resized(i: int) -> Visual:
+        return _resized(found.read(i), factor, package.card.preprocess.chip)
+
     scores, read = _scores(package, detect, resized, len(found), tta, ticker)
     targets = _of_labels(found.targets[read], package.card.labels)
     mine = list(package.card.labels).index(MINE)

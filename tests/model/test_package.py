@@ -288,13 +288,13 @@ def test_finds_by_name_or_path(installed, made, monkeypatch):
     ("gsd", "name"), [((3.0, 3.0), "fine"), ((10.0, 10.0), "coarse"), ((5.9, 5.9), "fine"), ((6.3, 6.3), "coarse")]
 )
 def test_chooses_the_nearest_ground_sample_distance(installed, gsd, name):
-    assert choose(gsd).card.name == name
+    assert choose(shipped(), gsd).card.name == name
 
 
 def test_says_so_when_nothing_is_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(packages.importlib.resources, "files", lambda _: tmp_path)
     with pytest.raises(PackageError, match="--model DIR"):
-        choose((3.0, 3.0))
+        choose(shipped(), (3.0, 3.0))
     with pytest.raises(PackageError, match="none is installed"):
         find("planet")
 
