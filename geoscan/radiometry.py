@@ -114,6 +114,16 @@ def percentile(low: float, high: float, native: Native, valid: Mask) -> Radiomet
     return Radiometry(f"percentile:{low:g},{high:g}", (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]))
 
 
+def suited(wanted: str, scene: Scene) -> str:
+    """Name the adapter that brings a scene to the look that a model wants: its own, or the one for 8-bit products of it.
+
+    wanted: the radiometry in the model's card. `auto` is left to the scene where the model wants `visual`.
+    """
+    if wanted == "visual":
+        return "auto"
+    return _EIGHT_BIT.get(wanted, wanted) if scene.dtype == "uint8" else wanted
+
+
 def _auto(_: str, scene: Scene) -> Radiometry:
     if scene.dtype == "uint8":
         return VISUAL
@@ -149,5 +159,8 @@ _ADAPTERS: Final[dict[str, Callable[[str, Scene], Radiometry]]] = {
     "planet-analytic": _fixed(PLANET_ANALYTIC, eight_bit=False),
     "percentile": _percentile,
 }
+
+_EIGHT_BIT: Final = {"sentinel2-l1c": "sentinel2-tci"}
+"""What else shows the same look, in 8 bits."""
 
 _USAGE: Final = tuple("percentile:LOW,HIGH" if name == "percentile" else name for name in _ADAPTERS)

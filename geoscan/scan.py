@@ -24,7 +24,7 @@ from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector, detector
 from geoscan.polygons import Detection, Provenance, Thresholds, detections, flag
-from geoscan.radiometry import Radiometry, resolve
+from geoscan.radiometry import Radiometry, resolve, suited
 from geoscan.restore import scene_airlight
 from geoscan.scene import Scene
 
@@ -69,7 +69,7 @@ class Plan:
         """Bring a scene to a model's resolution, and take its statistics.
 
         stride: side of a tile's core, in pixels; the whole chip if None. stretch: see `radiometry.resolve`; `auto` is
-        the model's own radiometry where that is another than `visual`.
+        what `radiometry.suited` finds for the model.
         Raises SceneError, GridError or RadiometryError for what does not fit, ReadError when it cannot be read.
         """
         preprocess = package.card.preprocess
@@ -77,8 +77,8 @@ class Plan:
         if scene.resampling:
             log.info("%s is resampled to the model's %g m (%s)", scene.name, preprocess.gsd, scene.resampling)
         grid = TileGrid(scene.rows, scene.cols, preprocess.chip, preprocess.chip if stride is None else stride)
-        if stretch == "auto" and preprocess.radiometry != "visual":
-            stretch = preprocess.radiometry
+        if stretch == "auto":
+            stretch = suited(preprocess.radiometry, scene)
         radiometry = resolve(stretch, scene)
         airlight = None
         if preprocess.dehaze is not None and preprocess.dehaze.airlight == "scene":

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from geoscan import radiometry
 from geoscan.errors import RadiometryError
-from geoscan.radiometry import Radiometry, percentile, resolve
+from geoscan.radiometry import Radiometry, percentile, resolve, suited
 from geoscan.scene import Scene
 
 ADAPTERS = [radiometry.VISUAL, radiometry.SENTINEL2_L1C, radiometry.SENTINEL2_TCI, radiometry.PLANET_ANALYTIC]
@@ -183,3 +183,19 @@ def test_planet_analytic_is_what_the_pairs_give(shared_data):
         pytest.approx(31.9, abs=0.1),
     )
     assert np.mean(errors) < 22.8
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dtype", "found"),
+    [
+        ("visual", "uint8", "auto"),
+        ("visual", "uint16", "auto"),
+        ("sentinel2-l1c", "uint16", "sentinel2-l1c"),
+        ("sentinel2-l1c", "uint8", "sentinel2-tci"),
+        ("percentile:2,98", "uint8", "percentile:2,98"),
+    ],
+)
+def test_a_models_look_comes_from_the_product_that_the_scene_is(make_scene, wanted, dtype, found):
+    scene = Scene.open(make_scene(pixels=np.ones((3, 8, 8)), dtype=dtype))
+    assert suited(wanted, scene) == found
+    resolve(found, scene)
