@@ -153,7 +153,7 @@ def write_tiny_package(path: Path, gsd: float = 3.7) -> Package:
     start()
     import keras
 
-    from geoscan.model.densenet import build
+    from geoscan.model.network import build
 
     spec = DenseNetSpec(blocks=(2, 2), growth=4, stem=8, shrink=2)
     keras.utils.set_random_seed(7)

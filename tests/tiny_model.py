@@ -6,13 +6,13 @@ from typing import Any
 from geoscan.dehaze import DehazeParams
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import DenseNetSpec
+from geoscan.model.spec import DenseNetSpec, Spec
 from geoscan.polygons import Thresholds
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, chip=32, stem_stride=2)
 
 
-def card(spec: DenseNetSpec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | None = None, **rest: Any) -> Card:
+def card(spec: Spec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | None = None, **rest: Any) -> Card:
     """Make a card that fits a spec."""
     return Card(
         name=rest.pop("name", "tiny"),
@@ -24,7 +24,7 @@ def card(spec: DenseNetSpec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | 
     )
 
 
-def network(spec: DenseNetSpec = SPEC, seed: int = 0) -> Any:
+def network(spec: Spec = SPEC, seed: int = 0) -> Any:
     """Build a network whose normalisations and biases say something too, as if it had been trained."""
     from geoscan.model.backend import start
 
@@ -32,7 +32,7 @@ def network(spec: DenseNetSpec = SPEC, seed: int = 0) -> Any:
     import keras
     import numpy as np
 
-    from geoscan.model.densenet import build
+    from geoscan.model.network import build
 
     keras.utils.set_random_seed(seed)
     made = build(spec)
@@ -40,9 +40,22 @@ def network(spec: DenseNetSpec = SPEC, seed: int = 0) -> Any:
     for variable in made.weights:
         if variable.ndim == 1:
             variable.assign(np.abs(variable.numpy() + rng.normal(0, 0.2, variable.shape)))
+    if not isinstance(spec, DenseNetSpec):
+        _settle(made, rng.uniform(0, 256, (8, spec.chip, spec.chip, 3)))
     return made
 
 
-def package(path: Path, spec: DenseNetSpec = SPEC, seed: int = 0, **facts: Any) -> Package:
+def _settle(made: Any, chips: Any) -> None:
+    """Give the normalisations the averages of these chips: else fifty random layers leave nothing of a chip."""
+    norms = [layer for layer in made.layers if hasattr(layer, "moving_variance")]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    made(chips, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def package(path: Path, spec: Spec = SPEC, seed: int = 0, **facts: Any) -> Package:
     """Write a package."""
     return save(path, network(spec, seed), card(spec, **facts))

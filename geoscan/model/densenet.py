@@ -1,4 +1,4 @@
-"""Build the Keras network that a `DenseNetSpec` describes."""
+"""The trunk of a DenseNet-BC in Keras."""
 
 from __future__ import annotations
 
@@ -7,21 +7,9 @@ from keras import layers
 
 from geoscan.model.spec import DenseNetSpec
 
-FEATURES = "features"
-"""Name of the last feature map, (n, rows, cols, channels): global pooling and the heads follow it."""
 
-
-def build(spec: DenseNetSpec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
-    """Return the untrained network.
-
-    Input: (n, chip, chip, 3) chips, red, green, blue, 0..255, any number type. Output: a dict of one (n, labels)
-    float32 array a head, each in 0..1. dtype: `mixed_float16` computes in half precision on a GPU and keeps the
-    heads in float32, where sums of many small numbers would overflow.
-    """
-    chips = keras.Input((spec.chip, spec.chip, 3), name="chips")
-    x = layers.Rescaling(
-        [1 / s for s in spec.std], [-m / s for m, s in zip(spec.mean, spec.std, strict=True)], dtype=dtype, name="scale"
-    )(chips)
+def trunk(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
+    """Last feature map, (n, rows, cols, channels), of scaled chips, (n, chip, chip, 3)."""
     if spec.shrink > 1:
         x = layers.AveragePooling2D(spec.shrink, dtype=dtype, name="shrink")(x)
     x = _stem(x, spec, dtype)
@@ -33,15 +21,7 @@ def build(spec: DenseNetSpec, dtype: str | keras.DTypePolicy = "float32") -> ker
         if i < len(spec.blocks):
             channels = int(channels * spec.compression)
             x = _transition(x, channels, f"transition{i}", dtype)
-    x = _norm_relu(x, "last", dtype)
-    x = layers.Activation("linear", dtype="float32", name=FEATURES)(x)
-    x = layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
-    x = layers.Dropout(spec.dropout, dtype="float32", name="dropout")(x)
-    heads = {
-        head.name: layers.Dense(len(head.labels), activation=head.activation, dtype="float32", name=head.name)(x)
-        for head in spec.heads
-    }
-    return keras.Model(chips, heads, name="densenet")
+    return _norm_relu(x, "last", dtype)
 
 
 def _stem(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:

@@ -1,13 +1,15 @@
-"""A DenseNet as data: it round-trips through JSON, and the same spec always builds the same network."""
+"""Networks as data: a spec round-trips through JSON, and the same spec always builds the same network."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from geoscan.errors import PackageError
-from geoscan.labels import LAND, WEATHER
+from geoscan.labels import LAND, MINE, WEATHER
 
 Activation: TypeAlias = Literal["softmax", "sigmoid"]
 StemStride: TypeAlias = Literal[1, 2, 4]
@@ -24,6 +26,11 @@ class Head:
 
 
 PLANET_HEADS = (Head("weather", WEATHER, "softmax"), Head("land", LAND, "sigmoid"))
+MINE_HEADS = (Head("land", (MINE,), "sigmoid"),)
+"""Of a model that knows mines from the rest, and nothing else."""
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +60,20 @@ class DenseNetSpec:
     mean: tuple[float, float, float] = (80.0, 87.0, 77.0)
     std: tuple[float, float, float] = (40.0, 36.0, 34.0)
     heads: tuple[Head, ...] = PLANET_HEADS
+    family: Literal["densenet"] = "densenet"
 
     def __post_init__(self) -> None:
         if not self.blocks or min(self.blocks) < 1 or self.growth < 1 or self.stem < 1:
             raise PackageError(f"a DenseNet needs blocks, growth and stem of 1 or more; got {self}")
-        if not 0 < self.compression <= 1 or not 0 <= self.dropout < 1:
-            raise PackageError(f"compression must lie in (0, 1] and dropout in [0, 1); got {self}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
-            raise PackageError(f"mean and std need three numbers, std above 0; got {self.mean} and {self.std}")
+        if not 0 < self.compression <= 1:
+            raise PackageError(f"compression must lie in (0, 1]; got {self}")
         if self.stem_stride not in get_args(StemStride):
             raise PackageError(f"stem_stride {self.stem_stride} is not known; choose 1, 2 or 4")
         if self.shrink < 1 or self.chip % self.shrink:
             raise PackageError(f"shrink {self.shrink} must divide the chip of {self.chip} px")
-        labels = self.labels
-        if not all(head.labels and head.activation in get_args(Activation) for head in self.heads):
-            raise PackageError(f"each head needs labels, and softmax or sigmoid; got {self.heads}")
-        if not labels or len(set(labels)) != len(labels) or len({h.name for h in self.heads}) != len(self.heads):
-            raise PackageError(f"heads need names and labels that differ from each other; got {self.heads}")
         if self.chip < self.reduction:
             raise PackageError(f"a chip of {self.chip} px is too small; these blocks need {self.reduction} px or more")
+        _check(self)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -85,16 +87,67 @@ class DenseNetSpec:
         return reduction
 
 
-PRESETS = MappingProxyType(
+@dataclass(frozen=True, slots=True)
+class EfficientNetSpec:
+    """An EfficientNet-Lite0 over square RGB chips: Tan and Le 2019, table 1, ReLU6, no squeeze-and-excitation.
+
+    side: the chip is brought to `side` x `side` pixels inside the network.
+    chip, dropout, mean, std, heads: as in `DenseNetSpec`; mean and std are ImageNet's, for its weights are the point.
+    """
+
+    side: int
+    dropout: float = 0.3
+    chip: int = 256
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    heads: tuple[Head, ...] = PLANET_HEADS
+    family: Literal["efficientnet-lite0"] = "efficientnet-lite0"
+
+    def __post_init__(self) -> None:
+        if self.chip < 1 or self.side < 32:
+            raise PackageError(f"an EfficientNet needs a chip of 1 px and a side of 32 px or more; got {self}")
+        _check(self)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, in the order of the scores' columns."""
+        return tuple(label for head in self.heads for label in head.labels)
+
+
+Spec: TypeAlias = DenseNetSpec | EfficientNetSpec
+"""Any network that geoscan builds; `family` tells them apart in JSON."""
+
+
+def _check(spec: Spec) -> None:
+    """Refuse what no network can have."""
+    if not 0 <= spec.dropout < 1:
+        raise PackageError(f"dropout must lie in [0, 1); got {spec}")
+    colours = (*spec.mean, *spec.std)
+    if len(spec.mean) != 3 or len(spec.std) != 3 or not all(map(isfinite, colours)) or min(spec.std) <= 0:
+        raise PackageError(f"mean and std need three numbers, std above 0; got {spec.mean} and {spec.std}")
+    labels, heads = spec.labels, spec.heads
+    if not all(head.labels and head.activation in get_args(Activation) for head in heads):
+        raise PackageError(f"each head needs labels, and softmax or sigmoid; got {heads}")
+    if not labels or len(set(labels)) != len(labels) or len({head.name for head in heads}) != len(heads):
+        raise PackageError(f"heads need names and labels that differ from each other; got {heads}")
+
+
+PRESETS: Mapping[str, Spec] = MappingProxyType(
     {
         "densenet121": DenseNetSpec(blocks=(6, 12, 24, 16), growth=32, stem=64),
         "compact": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, shrink=2),
+        "lite": EfficientNetSpec(side=160),
+        "lite-small": EfficientNetSpec(side=80, chip=48),
     }
 )
-"""`densenet121` is the paper's; `compact` the small network for few chips, which looks at half the resolution."""
+"""`densenet121` is the paper's; `compact` the small network for few chips, which looks at half the resolution.
+
+`lite` and `lite-small` are made to begin with what ImageNet taught them: the first teaches `compact`, the second takes
+chips of 48 px, as 10 m sensors need them.
+"""
 
 
-def preset(name: str, heads: tuple[Head, ...] = PLANET_HEADS) -> DenseNetSpec:
+def preset(name: str, heads: tuple[Head, ...] = PLANET_HEADS) -> Spec:
     """Return a preset by name, with other heads if wanted. Raises PackageError for an unknown name."""
     if name not in PRESETS:
         raise PackageError(f"no preset is called {name!r}; choose one of {', '.join(PRESETS)}")

@@ -1,14 +1,17 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_model import package
+from tiny_model import SPEC, card, network, package
 
 from geoscan.errors import PackageError
 from geoscan.model import runtime
 from geoscan.model.runtime import TensorFlowDetector, detector
+from geoscan.model.spec import EfficientNetSpec
 
+LITE = EfficientNetSpec(side=48, chip=32)
 RNG = np.random.default_rng(5)
 CHIPS = RNG.integers(0, 256, (11, 32, 32, 3), dtype=np.uint8)
 
@@ -57,6 +60,37 @@ def test_a_score_does_not_depend_on_the_batch_size(tiny, compiled, batch):
 
 def test_without_xla_the_same(tiny, compiled):
     np.testing.assert_allclose(TensorFlowDetector(tiny, batch=4, compiled=False)(CHIPS), compiled(CHIPS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "gpus", "given", "expected"),
+    [
+        (SPEC, [], None, True),
+        (LITE, [], None, False),
+        (LITE, ["a GPU"], None, True),
+        (SPEC, [], False, False),
+        (LITE, [], True, True),
+    ],
+)
+def test_xla_is_chosen_where_it_is_faster_unless_told(monkeypatch, spec, gpus, given, expected):
+    import tensorflow as tf
+
+    chosen = []
+    monkeypatch.setattr(tf, "function", lambda run, **how: chosen.append(how["jit_compile"]))
+    monkeypatch.setattr(runtime, "start", lambda: gpus)
+    monkeypatch.setattr(runtime, "_half_precision", lambda package: None)
+    stand_in = SimpleNamespace(card=card(spec), network=lambda: None)
+    TensorFlowDetector(stand_in, batch=4, compiled=given)
+    assert chosen == [expected]
+
+
+def test_an_efficientnet_scores_as_its_network():
+    made = network(LITE)
+    answers = made(CHIPS, training=False)
+    scores = TensorFlowDetector(SimpleNamespace(card=card(LITE), network=lambda: made), batch=4)(CHIPS)
+    expected = np.concatenate([answers["weather"], answers["land"]], axis=1)
+    assert expected.std(axis=0).max() > 1e-3
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
 def test_no_chips_no_scores(compiled):

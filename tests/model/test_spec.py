@@ -1,38 +1,79 @@
 from dataclasses import replace
+from typing import Annotated
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from geoscan.errors import PackageError
-from geoscan.labels import LABELS, LAND, WEATHER
-from geoscan.model.spec import PRESETS, DenseNetSpec, Head, preset
+from geoscan.labels import LABELS, LAND, MINE, WEATHER
+from geoscan.model.spec import MINE_HEADS, PRESETS, DenseNetSpec, EfficientNetSpec, Head, Spec, preset
 
 SMALL = DenseNetSpec(blocks=(2, 3), growth=8, stem=16, chip=64, stem_stride=2)
-_JSON = TypeAdapter(DenseNetSpec)
+LITE = EfficientNetSpec(side=64, chip=48, dropout=0.1, heads=MINE_HEADS)
+_JSON = TypeAdapter(Annotated[Spec, Field(discriminator="family")])
+_IMPOSSIBLE = [
+    {"dropout": 1.0},
+    {"dropout": -0.1},
+    {"dropout": float("nan")},
+    {"std": (40.0, 0.0, 40.0)},
+    {"std": (40.0, float("nan"), 40.0)},
+    {"std": (40.0, 40.0)},
+    {"mean": (1.0, 2.0, 3.0, 4.0)},
+    {"mean": (1.0, 2.0, float("inf"))},
+    {"chip": 0},
+    {"heads": ()},
+    {"heads": (Head("one", (), "sigmoid"),)},
+    {"heads": (Head("one", ("a",), "relu"),)},
+    {"heads": (Head("one", ("a", "a"), "sigmoid"),)},
+    {"heads": (Head("one", ("a",), "sigmoid"), Head("one", ("b",), "sigmoid"))},
+    {"heads": (Head("one", ("a",), "sigmoid"), Head("two", ("a",), "sigmoid"))},
+]
+"""What neither family can be."""
 
 
-@pytest.mark.parametrize("spec", [SMALL, *PRESETS.values()])
+@pytest.mark.parametrize("spec", [SMALL, LITE, *PRESETS.values()])
 def test_round_trips_through_json(spec):
-    assert _JSON.validate_json(_JSON.dump_json(spec)) == spec
+    read = _JSON.validate_json(_JSON.dump_json(spec))
+    assert type(read) is type(spec)
+    assert read == spec
+    assert hash(read) == hash(spec), "tuples, as before, and not lists"
+
+
+def test_a_family_cannot_be_left_out_or_made_up():
+    facts = _JSON.dump_python(LITE, mode="json")
+    for changed in ({**facts, "family": "vgg"}, {key: value for key, value in facts.items() if key != "family"}):
+        with pytest.raises(ValidationError, match="family"):
+            _JSON.validate_python(changed)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_answer_all_labels_in_kaggles_order(name):
     spec = preset(name)
     assert spec.labels == LABELS
-    assert spec.chip == 256
-    assert spec.chip % spec.reduction == 0
     assert [(head.labels, head.activation) for head in spec.heads] == [(WEATHER, "softmax"), (LAND, "sigmoid")]
 
 
-def test_preset_takes_other_heads():
-    heads = (Head("land", ("artisinal_mine",), "sigmoid"),)
-    assert preset("compact", heads).labels == ("artisinal_mine",)
-    assert preset("compact", heads).blocks == PRESETS["compact"].blocks
+def test_presets_are_for_chips_of_their_sensors():
+    assert {name: spec.chip for name, spec in PRESETS.items()} == {
+        "densenet121": 256,
+        "compact": 256,
+        "lite": 256,
+        "lite-small": 48,
+    }
+    assert (PRESETS["lite"].side, PRESETS["lite-small"].side) == (160, 80)
+    for name in ("densenet121", "compact"):
+        assert PRESETS[name].chip % PRESETS[name].reduction == 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_takes_other_heads(name):
+    spec = preset(name, MINE_HEADS)
+    assert spec.labels == (MINE,)
+    assert replace(spec, heads=PRESETS[name].heads) == PRESETS[name]
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(PackageError, match=r"'resnet'.*densenet121, compact"):
+    with pytest.raises(PackageError, match=r"'resnet'.*densenet121, compact, lite, lite-small$"):
         preset("resnet")
 
 
@@ -54,24 +95,21 @@ def test_reduction_counts_shrink_stem_and_transitions(change, reduction):
         {"compression": 0.0},
         {"compression": 1.1},
         {"compression": float("nan")},
-        {"dropout": 1.0},
-        {"dropout": -0.1},
-        {"std": (40.0, 0.0, 40.0)},
-        {"std": (40.0, 40.0)},
-        {"mean": (1.0, 2.0, 3.0, 4.0)},
         {"shrink": 0},
         {"shrink": 3},
         {"stem_stride": 3},
         {"chip": 2},
-        {"heads": ()},
-        {"heads": (Head("one", (), "sigmoid"),)},
-        {"heads": (Head("one", ("a",), "relu"),)},
-        {"heads": (Head("one", ("a", "a"), "sigmoid"),)},
-        {"heads": (Head("one", ("a",), "sigmoid"), Head("one", ("b",), "sigmoid"))},
-        {"heads": (Head("one", ("a",), "sigmoid"), Head("two", ("a",), "sigmoid"))},
+        *_IMPOSSIBLE,
     ],
 )
-def test_refuses_what_no_network_can_be(change):
+def test_refuses_what_no_densenet_can_be(change):
     with pytest.raises(PackageError) as caught:
         replace(SMALL, **change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"side": 31}, {"side": 0}, {"chip": -48}, *_IMPOSSIBLE])
+def test_refuses_what_no_efficientnet_can_be(change):
+    with pytest.raises(PackageError) as caught:
+        replace(LITE, **change)
     assert "\n" not in str(caught.value)

