@@ -1,4 +1,4 @@
-"""A model on disk: a directory that holds `weights.keras` and `card.json`, whose digest ties the two together."""
+"""A model on disk: a directory with `weights.keras`, `card.json`, whose digest ties the two together, and `card.md`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from geoscan.errors import OutputError, PackageError
 from geoscan.labels import MINE
+from geoscan.model.calibration import Calibration
+from geoscan.model.markdown import card_markdown
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import DenseNetSpec
+from geoscan.model.spec import Spec
 from geoscan.polygons import Thresholds
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights.keras"
 CARD = "card.json"
+MARKDOWN = "card.md"
+"""The card for people; nothing reads it."""
+
 _NEXT_CARD = f".{CARD}"
 """Card of weights that are being replaced: it is in force if `save` breaks off between weights and card."""
 
@@ -35,6 +40,7 @@ class Card:
 
     thresholds: of each label, in 0..1, tuned for F2; the label holds where its score is not below.
     detection: thresholds on the score of artisanal mine, from which polygons are made.
+    calibration: from scores to probabilities; the thresholds are for the scores.
     metrics: measured on chips that training did not see.
     data: what it was trained on: sources, counts, fingerprint, licence.
     training: how: geoscan's version, seed, epochs, options.
@@ -42,13 +48,14 @@ class Card:
     """
 
     name: str
-    spec: DenseNetSpec
+    spec: Annotated[Spec, Field(discriminator="family")]
     preprocess: Preprocess
     thresholds: Mapping[str, float]
     detection: Thresholds
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -59,6 +66,9 @@ class Card:
             raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
         if self.preprocess.chip != self.spec.chip:
             raise PackageError(f"the card prepares {self.preprocess.chip} px chips, the network takes {self.spec.chip}")
+        heads = [head.name for head in self.spec.heads]
+        if unknown := set(self.calibration.temperatures) - set(heads):
+            raise PackageError(f"temperatures of {', '.join(sorted(unknown))} do not fit the heads {', '.join(heads)}")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -113,21 +123,25 @@ class Package:
 def save(path: Path, network: keras.Model, card: Card) -> Package:
     """Write a package, replacing one that is there; whenever it breaks off, `load` finds the old one or the new one.
 
+    Neither an optimizer, twice as large as the weights, nor half precision is kept.
     Raises OutputError when it cannot be written.
     """
     weights, part = path / f".{WEIGHTS}", path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
+    text = path / f".{MARKDOWN}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        network.save(part)
+        _bare(network, card.spec).save(part)
         _make_reproducible(part, weights)
         card = replace(card, digest=_digest(weights, card))
         (path / _NEXT_CARD).write_text(card.to_json(), encoding="utf-8")
+        text.write_text(card_markdown(Card.from_json(card.to_json())), encoding="utf-8")
         weights.replace(path / WEIGHTS)
         (path / _NEXT_CARD).replace(path / CARD)
+        text.replace(path / MARKDOWN)
     except OSError as err:
         raise OutputError(f"the model package {path} cannot be written: {err.strerror or _brief(err)}") from err
     finally:
-        for leftover in (part, weights):
+        for leftover in (part, weights, text):
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
     return Package(path, card)
@@ -183,6 +197,21 @@ def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
         raise PackageError("no model is shipped with this installation; train one and pass it with --model DIR")
     middle = (gsd[0] * gsd[1]) ** 0.5
     return min(packages, key=lambda p: max(p.card.preprocess.gsd / middle, middle / p.card.preprocess.gsd))
+
+
+def _bare(network: keras.Model, spec: Spec) -> keras.Model:
+    """Return the network itself or, where it was compiled or computes in half precision, a copy that does neither."""
+    half = any(layer.compute_dtype != "float32" for layer in getattr(network, "layers", ()))
+    if getattr(network, "optimizer", None) is None and not half:
+        return network
+    from geoscan.model.network import build
+
+    copy = build(spec)
+    copy.set_weights(network.get_weights())
+    weights = {id(variable) for variable in copy.weights}
+    for seed in (variable for variable in copy.variables if id(variable) not in weights):
+        seed.assign([0, 0])  # dropout's; equal networks shall give equal files
+    return copy
 
 
 def _digest(weights: Path, card: Card) -> str:

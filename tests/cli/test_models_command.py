@@ -1,12 +1,15 @@
 """`geoscan models`: what is installed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from geoscan.cli import main
+from geoscan.model.markdown import card_markdown
 from geoscan.model.package import Card
+from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 
 
 def invoke(*words):
@@ -37,8 +40,28 @@ def test_no_model_is_said(monkeypatch):
     assert result.stderr.startswith("warning: no model is shipped")
 
 
-def test_a_name_prints_the_whole_card(shipped):
+def test_each_kind_has_the_figure_it_is_judged_by(make_package, monkeypatch):
+    planet = make_package("planet")
+    planet = replace(planet, card=replace(planet.card, metrics={"not_only_cloudy": {"f2_samples": 0.9064, "n": 173}}))
+    mine = make_package("mine", gsd=10, spec=DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=48, heads=MINE_HEADS))
+    unmeasured = replace(mine, card=replace(mine.card, metrics={"mine": {"n": 0, "n_other": 9, "ap": None}}))
+    mine = replace(mine, card=replace(mine.card, metrics={"mine": {"n": 1752, "n_other": 7991, "ap": 0.871}}))
+    monkeypatch.setattr("geoscan.model.package.shipped", lambda: [planet, mine, unmeasured])
+    first, second, third = invoke().stdout.splitlines()
+    assert ", F2 0.906 on 173 chips, " in first
+    assert second.startswith("mine: 1 label, 48 px at 10 m, mine AP 0.87 (1,752 mines, 7,991 other), digest ")
+    assert ", no figures, " in third
+
+
+def test_a_name_prints_the_card_for_people(shipped):
     result = invoke("sentinel")
+    assert result.exit_code == 0
+    assert result.stdout == card_markdown(shipped[1].card)
+    assert shipped[1].card.digest in result.stdout
+
+
+def test_a_name_prints_the_whole_card_as_json(shipped):
+    result = invoke("sentinel", "--json")
     assert result.exit_code == 0
     assert Card.from_json(result.stdout) == shipped[1].card
     assert json.loads(result.stdout)["digest"] == shipped[1].card.digest
@@ -46,7 +69,14 @@ def test_a_name_prints_the_whole_card(shipped):
 
 def test_a_directory_prints_its_card(make_package):
     package = make_package("own")
-    assert Card.from_json(invoke(package.path).stdout) == package.card
+    assert invoke(package.path).stdout == (package.path / "card.md").read_text(encoding="utf-8")
+    assert Card.from_json(invoke("--json", package.path).stdout) == package.card
+
+
+def test_json_needs_a_name(shipped):
+    result = invoke("--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "name a model" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["plant", "no/such/directory"])

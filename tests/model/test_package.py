@@ -17,8 +17,10 @@ from geoscan.dehaze import DehazeParams
 from geoscan.errors import InputError, OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model import package as packages
-from geoscan.model.package import CARD, WEIGHTS, Card, choose, find, load, save, shipped
-from geoscan.model.spec import Head
+from geoscan.model.calibration import Calibration
+from geoscan.model.markdown import card_markdown
+from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, Card, choose, find, load, save, shipped
+from geoscan.model.spec import MINE_HEADS, EfficientNetSpec, Head
 
 network = cache(build)
 CHIPS = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
@@ -61,14 +63,75 @@ def test_card_round_trips_through_json():
     assert Card.from_json(whole.to_json()) == whole
 
 
-def test_holds_nothing_but_weights_and_card(made):
-    assert sorted(path.name for path in made.path.iterdir()) == [CARD, WEIGHTS]
+@pytest.mark.parametrize("spec", [SPEC, EfficientNetSpec(side=32, chip=16, heads=MINE_HEADS)])
+def test_card_round_trips_with_either_family_and_a_calibration(spec):
+    whole = card(spec, calibration=Calibration({"land": 1.7}, seen_prior=0.18, ground_prior=0.001))
+    opened = Card.from_json(whole.to_json())
+    assert opened == whole
+    assert type(opened.spec) is type(spec)
+    assert opened.labels == spec.labels
+
+
+def test_refuses_a_network_of_no_known_family(copy):
+    edit(copy, spec=json.loads((copy / CARD).read_text())["spec"] | {"family": "perceptron"})
+    refused(copy, "perceptron.*densenet")
+
+
+@pytest.mark.parametrize(
+    ("calibration", "match"),
+    [
+        ({"temperatures": {"land": 0}}, "temperature 0.0 of land"),
+        ({"temperatures": {"land": None}}, "temperatures"),
+        ({"temperatures": {"sea": 2}}, "sea do not fit the heads weather, land"),
+        ({"seen_prior": 0}, "seen_prior 0.0"),
+        ({"ground_prior": 7}, "ground_prior 7.0"),
+    ],
+)
+def test_refuses_an_impossible_calibration(copy, calibration, match):
+    edit(copy, calibration=calibration)
+    refused(copy, match)
+
+
+def test_the_card_for_people_says_what_the_card_says(made):
+    text = (made.path / MARKDOWN).read_text(encoding="utf-8")
+    assert text == card_markdown(load(made.path).card)
+    assert made.card.digest in text
+
+
+def test_a_package_without_a_card_for_people_is_whole(copy, made):
+    (copy / MARKDOWN).unlink()
+    assert load(copy).card.digest == made.card.digest
+
+
+def test_optimizer_and_half_precision_stay_behind(tmp_path):
+    import keras
+
+    from geoscan.model import network as networks
+
+    compiled, half = build(seed=3), networks.build(SPEC, dtype="mixed_float16")
+    half.set_weights(compiled.get_weights())
+    compiled.compile(
+        keras.optimizers.AdamW(1e-3), {"weather": "categorical_crossentropy", "land": "binary_crossentropy"}
+    )
+    compiled.optimizer.build(compiled.trainable_variables)
+    keras.utils.set_random_seed(99)
+    saved, twin = save(tmp_path / "a", compiled, card()), save(tmp_path / "b", half, card())
+    assert saved.card.digest == twin.card.digest, "whatever the seed of dropout and the precision of training"
+    assert (saved.path / WEIGHTS).stat().st_size < 1.5 * (package(tmp_path / "c", seed=3).path / WEIGHTS).stat().st_size
+    assert compiled.optimizer is not None
+    opened = saved.network()
+    assert getattr(opened, "optimizer", None) is None
+    np.testing.assert_array_equal(opened(CHIPS)["land"], compiled(CHIPS)["land"])
+
+
+def test_holds_nothing_but_weights_and_cards(made):
+    assert sorted(path.name for path in made.path.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
 
 
 def test_same_network_and_card_give_the_same_bytes(made, tmp_path):
     twin = package(tmp_path / "twin", seed=1, metrics={"f2": 0.5, "nothing": float("nan")})
     assert twin.card.digest == made.card.digest
-    for name in (CARD, WEIGHTS):
+    for name in (CARD, MARKDOWN, WEIGHTS):
         assert (twin.path / name).read_bytes() == (made.path / name).read_bytes()
 
 
@@ -178,10 +241,10 @@ def test_refuses_weights_that_are_no_network_though_the_digest_fits(copy, made, 
 def test_replaces_a_package(copy):
     new = save(copy, network(seed=2), card())
     assert load(copy).card.digest == new.card.digest
-    assert sorted(path.name for path in copy.iterdir()) == [CARD, WEIGHTS]
+    assert sorted(path.name for path in copy.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(6))
 def test_a_package_is_the_old_or_the_new_one_wherever_saving_breaks_off(copy, made, monkeypatch, step):
     """A killed process runs no clean-up: stop before each step, and freeze the directory as it is then."""
     frozen, steps = copy.parent / "frozen", iter(range(10))
@@ -203,8 +266,8 @@ def test_a_package_is_the_old_or_the_new_one_wherever_saving_breaks_off(copy, ma
     monkeypatch.undo()
     for path in (frozen, copy):
         opened = load(path)
-        assert (opened.card.digest == made.card.digest) == (step < 3)
-        expected = network(seed=1 if step < 3 else 2)(CHIPS)
+        assert (opened.card.digest == made.card.digest) == (step < 4)
+        expected = network(seed=1 if step < 4 else 2)(CHIPS)
         np.testing.assert_array_equal(opened.network()(CHIPS)["land"], expected["land"])
     assert load(copy).card.digest == load(frozen).card.digest
 
@@ -240,7 +303,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_package(copy, made):
     assert all(str(copy) in line and "cannot be written: File too large" in line for line in lines)
     assert done.stderr == ""
     assert load(copy).card.digest == made.card.digest
-    assert sorted(path.name for path in copy.iterdir()) == [CARD, WEIGHTS]
+    assert sorted(path.name for path in copy.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
@@ -271,6 +334,7 @@ def test_shipped_packages_of_this_installation_are_whole():
     for one in shipped():
         assert one.card.name == one.path.name
         assert (one.path / WEIGHTS).stat().st_size < 15e6
+        assert (one.path / MARKDOWN).read_text(encoding="utf-8") == card_markdown(one.card)
 
 
 def test_finds_by_name_or_path(installed, made, monkeypatch):
