@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tqdm import tqdm
 
 from geoscan.cli import options
 from geoscan.machine import BATCH
+
+log = logging.getLogger(__name__)
 
 
 @click.command(epilog="Example:  geoscan evaluate --kaggle-dir unseen/ --model models/mine --json figures.json")
@@ -21,14 +24,26 @@ from geoscan.machine import BATCH
 )
 @click.option("--chips", type=click.Path(exists=True, path_type=Path), help="Archive or directory of mine/other chips.")
 @click.option("--index", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Their table; see train.")
-@click.option("--gsd", type=click.FloatRange(0, min_open=True), help="Metres per pixel of --chips; else the model's.")
+@click.option(
+    "--gsd",
+    type=click.FloatRange(0, min_open=True),
+    help="Metres per pixel of the chips; else 3.4 for Kaggle's, the model's for --chips.",
+)
 @click.option("--model", required=True, help="Shipped model, or directory of a package.")
+@click.option(
+    "--against", metavar="MODEL", help="A second model, such as one trained without dehazing, to compare with."
+)
 @click.option("--tta", is_flag=True, help="Average the scores over the 8 symmetries of each chip.")
 @click.option(
     "--json",
     "out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="File for the figures; else they are printed.",
+)
+@click.option(
+    "--plots",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for pictures: F2 of each label, precision and recall, reliability, the worst mistakes.",
 )
 @options.verbosity
 def evaluate(
@@ -37,8 +52,10 @@ def evaluate(
     index: Path | None,
     gsd: float | None,
     model: str,
+    against: str | None,
     tta: bool,
     out: Path | None,
+    plots: Path | None,
 ) -> None:
     """Measure a model with the thresholds of its card: F2 as Kaggle defines it, each label, mines against the rest.
 
@@ -47,27 +64,38 @@ def evaluate(
     if (chips is None) != (index is None) or (kaggle_dir is None) == (chips is None):
         raise click.UsageError("pass either --kaggle-dir, or --chips and --index")
     from geoscan.files import check_place, replacing
-    from geoscan.model.package import find
-    from geoscan.model.runtime import detector
-    from geoscan.train.evaluate import evaluate_kaggle, evaluate_partial
 
     if out is not None:
         check_place(out)
-    package = find(model)
-    detect = detector(package.path.absolute(), package.card.digest, BATCH)
+    if plots is not None:
+        from geoscan.train.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
+
+        check_folder(plots)
+    from geoscan.model.package import find
+    from geoscan.model.runtime import detector
+    from geoscan.train.evaluate import difference, figures, judge, kaggle_sample, partial_sample
+
+    packages = [find(name) for name in (model, against) if name is not None]
+    if kaggle_dir is not None:
+        sample = kaggle_sample(kaggle_dir, gsd)
+    else:
+        assert chips is not None
+        assert index is not None
+        sample = partial_sample(chips, index, gsd)
+    models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
 
     def ticker(items: Iterable[int]) -> Iterable[int]:
         return tqdm(items, unit="chip", disable=options.silent(), leave=False)
 
-    if kaggle_dir is not None:
-        figures = evaluate_kaggle(package, detect, kaggle_dir, tta=tta, ticker=ticker)
-    else:
-        assert chips is not None
-        assert index is not None
-        figures = evaluate_partial(package, detect, chips, index, gsd=gsd, tta=tta, ticker=ticker)
-    text = json.dumps({"model": package.card.name, "digest": package.card.digest, **figures}, indent=2) + "\n"
+    judged = judge(models, sample, tta=tta, ticker=ticker)
+    found = [figures(one) for one in judged]
+    facts = found[0] if against is None else {**found[0], "against": {**found[1], "difference": difference(*judged)}}
+    text = json.dumps(facts, indent=2) + "\n"
     if out is None:
         click.echo(text, nl=False)
-        return
-    with replacing(out) as part:
-        part.write_text(text, encoding="utf-8")
+    else:
+        with replacing(out) as part:
+            part.write_text(text, encoding="utf-8")
+    if plots is not None:
+        for path in draw(plots, judged, found):
+            log.info("wrote %s", path)

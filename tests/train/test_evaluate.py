@@ -11,13 +11,14 @@ from PIL import Image
 from tiny_model import card
 
 from geoscan.cli import main
-from geoscan.errors import DatasetError
+from geoscan.errors import DatasetError, PackageError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
-from geoscan.model.spec import DenseNetSpec
-from geoscan.train.evaluate import evaluate_kaggle, evaluate_partial
+from geoscan.model.spec import DenseNetSpec, Head
+from geoscan.train.evaluate import difference, figures, judge, kaggle_sample, partial_sample
 
 SPEC = DenseNetSpec(blocks=(1,), growth=1, stem=1)
+MINE_ONLY = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=48, heads=(Head("land", (MINE,), "sigmoid"),))
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def package(tmp_path):
 @pytest.fixture
 def kaggle(tmp_path):
     return kaggle_dir.make(tmp_path / "kaggle", 20)
+
+
+def on_kaggle(package, detect, directory, **options):
+    return figures(judge([(package, detect)], kaggle_sample(directory), **options)[0])
+
+
+def on_small(package, detect, folder, index, gsd=None):
+    return figures(judge([(package, detect)], partial_sample(folder, index, gsd))[0])
 
 
 class Oracle:
@@ -47,40 +56,40 @@ class Oracle:
 
 
 def test_a_detector_that_knows_the_tags_is_perfect(package, kaggle):
-    figures = evaluate_kaggle(package, Oracle(), kaggle)
-    assert figures["n"] == 20
-    assert figures["f2_samples"] == figures["f2_at_0.2"] == 1
-    assert figures["not_only_cloudy"]["n"] == 18
-    mine = figures["labels"][MINE]
+    found = on_kaggle(package, Oracle(), kaggle)
+    assert found["n"] == 20
+    assert found["f2_samples"] == found["f2_at_0.2"] == 1
+    assert found["not_only_cloudy"]["n"] == 18
+    mine = found["labels"][MINE]
     assert (mine["n"], mine["precision"], mine["recall"], mine["f2"], mine["ap"]) == (4, 1, 1, 1, 1)
-    assert figures["mine"]["auc"] == 1
-    assert figures["mine"]["sensitivity_at_specificity"] == {"0.99": 1, "0.994": 1}
+    assert found["mine"]["auc"] == 1
+    assert found["mine"]["sensitivity_at_specificity"] == {"0.99": 1, "0.994": 1}
 
 
 def test_a_label_nobody_has_gives_no_figure_and_valid_json(package, kaggle):
-    figures = evaluate_kaggle(package, Oracle(), kaggle)
-    assert figures["labels"]["blow_down"]["recall"] is None
-    json.dumps(figures, allow_nan=False)
+    found = on_kaggle(package, Oracle(), kaggle)
+    assert found["labels"]["blow_down"]["recall"] is None
+    json.dumps(found, allow_nan=False)
 
 
 def test_the_thresholds_are_those_of_the_card(package, kaggle):
     """All scores 0.25 too high: everything passes the card's 0.2, and the same in the fixed threshold's figure."""
-    figures = evaluate_kaggle(package, Oracle(wrong=0.25), kaggle)
-    assert figures["labels"][MINE]["recall"] == 1
-    assert figures["labels"][MINE]["precision"] == pytest.approx(4 / 20)
-    assert figures["f2_samples"] == figures["f2_at_0.2"] < 0.7
+    found = on_kaggle(package, Oracle(wrong=0.25), kaggle)
+    assert found["labels"][MINE]["recall"] == 1
+    assert found["labels"][MINE]["precision"] == pytest.approx(4 / 20)
+    assert found["f2_samples"] == found["f2_at_0.2"] < 0.7
 
 
 def test_tta_asks_for_the_eight_symmetries_and_averages_them(package, kaggle):
     oracle = Oracle(views=8)
-    assert evaluate_kaggle(package, oracle, kaggle, tta=True)["f2_samples"] == 1
+    assert on_kaggle(package, oracle, kaggle, tta=True)["f2_samples"] == 1
     assert sum(oracle.seen) == 20 * 8
 
 
 def test_an_unreadable_chip_is_left_out(package, kaggle):
     whole = (kaggle / "train-jpg" / "train_19.jpg").read_bytes()
     (kaggle / "train-jpg" / "train_19.jpg").write_bytes(whole[:200])
-    assert evaluate_kaggle(package, Oracle(), kaggle)["n"] == 19
+    assert on_kaggle(package, Oracle(), kaggle)["n"] == 19
 
 
 @pytest.fixture
@@ -108,15 +117,15 @@ def bright_is_mine(chips):
 
 
 def test_mines_against_the_rest_by_campaign(package, small):
-    figures = evaluate_partial(package, bright_is_mine, *small)
-    assert (figures["mine"]["n"], figures["mine"]["n_other"]) == (3, 9)
-    assert figures["mine"]["auc"] == figures["mine"]["ap"] == 1
-    assert list(figures["labels"]) == [MINE]
-    assert figures["campaigns"]["hills"]["mine"] == 2
-    assert figures["campaigns"]["river"]["other"] == 3
+    found = on_small(package, bright_is_mine, *small)
+    assert (found["mine"]["n"], found["mine"]["n_other"]) == (3, 9)
+    assert found["mine"]["auc"] == found["mine"]["ap"] == 1
+    assert list(found["labels"]) == [MINE]
+    assert found["campaigns"]["hills"]["mine"] == 2
+    assert found["campaigns"]["river"]["other"] == 3
 
 
-@pytest.mark.parametrize(("gsd", "side"), [(3.7, 48), (10, 130), (40, 256), (1, 13)])
+@pytest.mark.parametrize(("gsd", "side"), [(3.7, 48), (4.5, 48), (10, 130), (14.8, 192), (1, 13)])
 def test_small_chips_are_brought_to_the_models_resolution(package, small, gsd, side):
     seen = []
 
@@ -124,13 +133,96 @@ def test_small_chips_are_brought_to_the_models_resolution(package, small, gsd, s
         seen.append(chips)
         return bright_is_mine(chips)
 
-    evaluate_partial(package, detect, *small, gsd=gsd)
+    on_small(package, detect, *small, gsd=gsd)
     assert seen[0].shape == (12, 256, 256, 3)
     brightness = seen[0][0, 0, :, 0].astype(int)
-    if side < 256:
-        assert np.argmax(brightness) == pytest.approx(side - 1, abs=2), "where the slope ends"
-        mirrored = min(side, 256 - side)
-        assert np.array_equal(brightness[side - mirrored : side], brightness[side : side + mirrored][::-1])
+    assert np.argmax(brightness) == pytest.approx(side - 1, abs=4), "where the slope ends"
+    mirrored = min(side, 256 - side)
+    assert np.array_equal(brightness[side - mirrored : side], brightness[side : side + mirrored][::-1])
+
+
+@pytest.mark.parametrize("gsd", [0.9, 15])
+def test_chips_too_far_from_the_models_resolution_are_refused(package, small, gsd):
+    with pytest.raises(PackageError, match="factor 4 at most"):
+        on_small(package, bright_is_mine, *small, gsd=gsd)
+
+
+def test_look_alikes_at_the_cards_threshold_and_at_a_specificity(package, small):
+    """The card's 0.2 calls the dark chips mines, whose scores are about 0.22; the other threshold does not."""
+    found = on_small(package, bright_is_mine, *small)
+    assert found["lookalikes"]["other_negatives"]["n"] == 9
+    assert found["lookalikes"]["other_negatives"]["called_mine"] == 1
+    assert found["lookalikes_at_0.994"]["other_negatives"]["called_mine"] == 0
+    assert 0.25 < found["mine"]["threshold_at_specificity"]["0.994"] < 0.8
+    hills = found["campaigns"]["hills"]
+    assert (hills["n"], hills["called_mine"]) == (8, 1)
+
+
+@pytest.fixture
+def mine_only(tmp_path):
+    return Package(tmp_path, card(MINE_ONLY, gsd=10.0, name="mine-only"))
+
+
+def test_a_model_that_knows_only_mines_is_judged_by_them(mine_only, kaggle):
+    """Its chips see 480 m, Kaggle's show 870 m: four parts each, of which the highest score counts."""
+    seen = []
+
+    def detect(chips):
+        scores = np.full((len(chips), 1), 0.1, np.float32)
+        for i in range(len(chips)):
+            chip, part = divmod(sum(seen) + i, 4)
+            if MINE in kaggle_dir.tags(chip) and part == 3:
+                scores[i] = 0.8
+        seen.append(len(chips))
+        return scores
+
+    found = on_kaggle(mine_only, detect, kaggle)
+    assert sum(seen) == 20 * 4
+    assert list(found["labels"]) == [MINE]
+    assert (found["mine"]["n"], found["mine"]["n_other"], found["mine"]["ap"]) == (4, 16, 1)
+    assert not [key for key in found if key.startswith("f2")]
+    assert "not_only_cloudy" not in found
+    json.dumps(found, allow_nan=False)
+
+
+def test_labels_that_kaggle_has_not_are_refused(tmp_path, kaggle):
+    spec = DenseNetSpec(blocks=(1,), growth=1, stem=1, heads=(Head("land", (MINE, "volcano"), "sigmoid"),))
+    with pytest.raises(PackageError, match="volcano"):
+        on_kaggle(Package(tmp_path, card(spec)), Oracle(), kaggle)
+
+
+def test_the_order_of_a_cards_labels_does_not_matter(tmp_path, package, kaggle):
+    turned = DenseNetSpec(blocks=(1,), growth=1, stem=1, heads=tuple(reversed(SPEC.heads)))
+    order = [LABELS.index(label) for label in turned.labels]
+    oracle = Oracle(wrong=0.15)
+    one = on_kaggle(package, Oracle(wrong=0.15), kaggle)
+    two = on_kaggle(Package(tmp_path, card(turned)), lambda chips: oracle(chips)[:, order], kaggle)
+    assert one == two | {"labels": one["labels"]}
+    assert one["labels"] == two["labels"]
+
+
+def test_the_difference_of_two_models_is_paired(package, kaggle):
+    """A model against itself differs by 0 for sure; against one that calls everything, by the gap of the two."""
+    pairs = [(package, Oracle()), (package, Oracle()), (package, Oracle(wrong=0.25))]
+    good, same, poor = judge(pairs, kaggle_sample(kaggle))
+    assert difference(good, same)["f2_samples_interval"] == [0, 0]
+    gap = difference(good, poor)
+    assert gap["f2_samples"] == pytest.approx(1 - figures(poor)["f2_samples"])
+    low, high = gap["f2_samples_interval"]
+    assert 0 < low <= gap["f2_samples"] <= high
+    assert gap["not_only_cloudy"]["f2_samples"] == pytest.approx(1 - 5 * 3 / (4 * 3 + 17)), "3 of 17 labels hold"
+
+
+def test_without_f2_the_difference_is_in_average_precision(package, mine_only, small):
+    rng = np.random.default_rng(0)
+    good, poor = judge(
+        [(package, bright_is_mine), (mine_only, lambda chips: rng.random((len(chips), 1)).astype(np.float32))],
+        partial_sample(*small, 10),
+    )
+    gap = difference(good, poor)
+    assert gap["mine_ap"] == pytest.approx(1 - figures(poor)["mine"]["ap"])
+    low, high = gap["mine_ap_interval"]
+    assert 0 <= low <= gap["mine_ap"] <= high <= 1
 
 
 def test_nothing_readable_is_an_error(package, small):
@@ -138,7 +230,7 @@ def test_nothing_readable_is_an_error(package, small):
     for file in folder.iterdir():
         file.write_bytes(b"no image")
     with pytest.raises(DatasetError, match="none of the 12 chips"):
-        evaluate_partial(package, bright_is_mine, folder, index)
+        on_small(package, bright_is_mine, folder, index)
 
 
 @pytest.mark.parametrize(
@@ -150,12 +242,37 @@ def test_the_command_wants_one_data_set(arguments):
     assert "--kaggle-dir, or --chips and --index" in result.output
 
 
-def test_the_command_writes_the_figures(tiny_package, kaggle, tmp_path):
-    out = tmp_path / "figures.json"
-    arguments = ["evaluate", "--model", str(tiny_package.path), "--kaggle-dir", str(kaggle), "--json", str(out)]
-    result = CliRunner().invoke(main, arguments)
+def evaluate(*words):
+    return CliRunner().invoke(main, ["evaluate", *map(str, words)])
+
+
+def test_the_command_writes_the_figures_and_the_pictures(tiny_package, kaggle, tmp_path):
+    out, plots = tmp_path / "figures.json", tmp_path / "plots"
+    model = tiny_package.path
+    result = evaluate(
+        "--model", model, "--against", model, "--kaggle-dir", kaggle, "--json", out, "--plots", plots, "--gsd", 3
+    )
     assert result.exit_code == 0, result.output
-    figures = json.loads(out.read_text())
-    assert figures["digest"] == tiny_package.card.digest
-    assert {"f2_samples", "f2_at_0.2", "labels", "mine"} <= figures.keys()
-    assert 0 <= figures["f2_samples"] <= 1
+    assert result.stdout == ""
+    found = json.loads(out.read_text())
+    assert found["digest"] == tiny_package.card.digest
+    assert {"f2_samples", "f2_at_0.2", "labels", "mine"} <= found.keys() & found["against"].keys()
+    assert 0 <= found["f2_samples"] <= 1
+    assert found["against"]["model"] == found["model"]
+    assert found["against"]["difference"]["f2_samples"] == 0
+    written = sorted(plots.iterdir())
+    assert [path.name for path in written] == ["f2.png", "mistakes.png", "precision_recall.png", "reliability.png"]
+    for path in written:
+        assert f"wrote {path}" in result.stderr
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 100
+
+
+def test_places_are_checked_before_the_work(kaggle, tmp_path):
+    (tmp_path / "taken" / "f2.png").mkdir(parents=True)
+    for plots in (tmp_path / "no" / "plots", kaggle / "train_v2.csv", tmp_path / "taken"):
+        result = evaluate("--model", "no such model", "--kaggle-dir", kaggle, "--plots", plots)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert plots.name in result.stderr
