@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 _LEVELS = np.arange(256, dtype=np.float32)[:, None]
 
+_PATH = np.array([22, 38, 62], np.float32)
+"""Path radiance of a clear tropical atmosphere in red, green and blue, in counts of 255 at Sentinel-2's DN / 3000."""
+
+_TRANSMISSION = np.array([0.95, 0.92, 0.88], np.float32)
+_MOST_CLEARED = 1.1
+"""A surface reflectance product may take away more of the atmosphere than there was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
@@ -20,12 +27,15 @@ class Augmentation:
     gain: brightness jitter, as a factor for all bands together; a band alone gets a third of it.
     haze: share of light that synthetic haze takes, 0..1, by the scattering model I = J t + A (1 - t) that dehazing
         inverts (He, Sun, Tang 2009, eq. 1), with one transmission t for the chip.
+    clear: probability, 0..1, that a chip loses a random share of a clear tropical atmosphere, by the same model solved
+        for J: top-of-atmosphere looks (Sentinel-2 L1C) become looks of surface reflectance (L2A).
     """
 
     symmetries: bool = True
     zoom: float = 1.25
     gain: float = 1.3
     haze: float = 0.35
+    clear: float = 0.0
 
     def __call__(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """(rows, cols, 3) uint8 -> another chip of the same shape."""
@@ -33,7 +43,9 @@ class Augmentation:
         gains = self.gain ** rng.uniform(-1, 1) * self.gain ** (rng.uniform(-1, 1, 3) / 3)
         veil = self.haze * rng.uniform(0, 1) if rng.random() < 0.5 else 0.0
         airlight = rng.uniform(170, 235) + rng.uniform(-12, 12, 3)
-        curve = np.clip(_LEVELS * gains * (1 - veil) + airlight * veil, 0, 255)
+        cleared = rng.uniform(0, _MOST_CLEARED) if rng.random() < self.clear else 0.0
+        levels = (_LEVELS - cleared * _PATH) / (1 - (1 - _TRANSMISSION) * cleared)
+        curve = np.clip(np.maximum(levels, 0) * gains * (1 - veil) + airlight * veil, 0, 255)
         lit: NDArray[np.uint8] = cv2.LUT(chip, np.rint(curve).astype(np.uint8)[:, None, :])  # type: ignore[assignment]
         return lit
 

@@ -95,3 +95,42 @@ def test_haze_brightens_the_dark_and_flattens_contrast():
     assert max(spans) <= 160
     assert min(spans) < 110
     assert max(darkest) > 60
+
+
+CLEARED = Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=1)
+PATH, THROUGH = np.array([22, 38, 62]), np.array([0.95, 0.92, 0.88])
+
+
+def seen_from_above(ground, share):
+    """The scattering model forwards, with a share of the atmosphere: what the satellite sees of the ground."""
+    return ground * (1 - (1 - THROUGH) * share) + share * PATH
+
+
+def test_clearing_undoes_a_share_of_the_atmosphere():
+    ground = np.array([40, 55, 30])
+    chip = np.full((4, 4, 3), np.rint(seen_from_above(ground, 1)), np.uint8)
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        pixel = CLEARED(chip, rng)[0, 0].astype(float)
+        # Each band alone tells what share it lost; all must tell the same, up to the rounding of a level.
+        share = (chip[0, 0] - pixel) / (PATH - (1 - THROUGH) * pixel)
+        assert np.ptp(share) < 0.06
+        shares.append(share.mean())
+    assert -0.03 < min(shares) < 0.05
+    assert 1.05 < max(shares) < 1.13
+    assert any(np.abs(CLEARED(chip, rng)[0, 0] - ground).max() < 3 for _ in range(200))
+
+
+def test_clearing_never_passes_black_and_hardly_dims_the_bright():
+    rng = np.random.default_rng(0)
+    dark, bright = (np.full((2, 2, 3), level, np.uint8) for level in (0, 255))
+    assert all((CLEARED(dark, rng) == 0).all() for _ in range(20))
+    assert all(CLEARED(bright, rng).min() >= 215 for _ in range(20))
+
+
+def test_clearing_is_drawn_with_its_probability():
+    half = Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=0.25)
+    rng = np.random.default_rng(0)
+    changed = np.mean([(half(CHIP, rng) != CHIP).any() for _ in range(400)])
+    assert changed == pytest.approx(0.25, abs=0.06)

@@ -12,7 +12,7 @@ import tensorflow as tf  # noqa: E402
 
 from geoscan.errors import DatasetError, OutputError  # noqa: E402
 from geoscan.labels import LABELS  # noqa: E402
-from geoscan.model.densenet import build  # noqa: E402
+from geoscan.model.network import build  # noqa: E402
 from geoscan.model.spec import DenseNetSpec  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.batches import Batches  # noqa: E402
@@ -53,22 +53,26 @@ class Ticks:
             raise self.error
 
 
-def train(checkpoint, schedule=SCHEDULE, *, figures=None, seen=None, **options):
-    """Train the tiny network; `figures` are what the judge answers, one an epoch; `seen` gets the weights it saw."""
+def train(checkpoint, schedule=SCHEDULE, *, figures=None, seen=None, judged=True, dtype="float32", **options):
+    """Train the tiny network.
+
+    figures: what the judge answers, one an epoch, as dicts or as values of F2. seen: gets the weights it saw.
+    """
     keras.utils.set_random_seed(0)
-    network = build(SPEC)
+    network = build(SPEC, dtype)
     batches = Batches(CHIPS, np.arange(N), TARGETS, SPEC.heads, batch=BATCH, seed=0, augmentation=Augmentation(zoom=1))
     losses = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
     answers = iter(figures or [])
 
-    def judge(judged):
+    def judge(network):
         if seen is not None:
-            seen.append(judged.get_weights())
+            seen.append(network.get_weights())
         if figures:
-            return {"f2": next(answers)}
-        return {"f2": float(np.asarray(judged(CHIPS)["land"]).mean())}
+            answer = next(answers)
+            return answer if isinstance(answer, dict) else {"f2": answer}
+        return {"f2": float(np.asarray(network(CHIPS)["land"]).mean())}
 
-    outcome = fit(network, losses, batches, judge, schedule, checkpoint, **options)
+    outcome = fit(network, losses, batches, judge if judged else None, schedule, checkpoint, **options)
     return network, outcome
 
 
@@ -158,6 +162,56 @@ def test_stops_when_it_gets_no_better(tmp_path):
     _, outcome = train(tmp_path / "c.npz", schedule, figures=[0.1, 0.5, 0.5, 0.4, 0.9, 0.9])
     assert len(outcome.history) == 4
     assert outcome.best_epoch == 2
+
+
+def test_the_judges_first_figure_decides(tmp_path):
+    figures = [{"ap": ap, "auc": auc} for ap, auc in ((0.1, 0.9), (float("nan"), 0.5), (0.3, 0.1))]
+    _, outcome = train(tmp_path / "c.npz", figures=figures)
+    assert outcome.best_epoch == 3
+    assert list(outcome.history[0]) == ["loss", "ap", "auc"]
+
+
+def test_it_decides_after_a_resumption_too(tmp_path):
+    figures = [{"zeal": 0.9, "auc": 0.1}, {"zeal": 0.5, "auc": 0.5}, {"zeal": 0.1, "auc": 0.9}]
+    train(tmp_path / "c.npz", figures=figures[:2], tick=Ticks(2 * STEPS + 1, KeyboardInterrupt()))
+    _, outcome = train(tmp_path / "c.npz", figures=figures[2:], resume=True)
+    assert outcome.best_epoch == 1
+    assert len(outcome.history) == 3
+
+
+def test_keeping_the_last_epoch_needs_no_judge(tmp_path):
+    last = replace(SCHEDULE, keep="last", patience=1)
+    network, outcome = train(tmp_path / "judged.npz", last, figures=[0.9, 0.1, 0.5], seen=(seen := []))
+    assert outcome.best_epoch == len(outcome.history) == SCHEDULE.epochs
+    equal(network.get_weights(), seen[-1])
+    unjudged, outcome = train(tmp_path / "c.npz", last, judged=False)
+    assert [list(figures) for figures in outcome.history] == [["loss"]] * SCHEDULE.epochs
+    equal(unjudged.get_weights(), network.get_weights())
+    with pytest.raises(ValueError, match="judge"):
+        train(tmp_path / "c.npz", judged=False)
+
+
+def test_the_last_epoch_without_a_judge_can_be_resumed(tmp_path):
+    last = replace(SCHEDULE, keep="last")
+    with pytest.raises(Stopped):
+        train(tmp_path / "c.npz", last, judged=False, tick=Ticks(STEPS + 1, Stopped()))
+    network, outcome = train(tmp_path / "c.npz", last, judged=False, resume=True)
+    wanted, _ = train(tmp_path / "whole.npz", last, judged=False)
+    assert outcome.best_epoch == SCHEDULE.epochs
+    equal(network.get_weights(), wanted.get_weights())
+
+
+def test_in_half_precision_the_average_is_judged_and_a_resumption_is_the_same_run(tmp_path):
+    seen = []
+    _, whole = train(tmp_path / "whole.npz", dtype="mixed_float16", seen=seen)
+    assert all(np.isfinite(weights).all() for weights in seen[-1])
+    plain = train(tmp_path / "plain.npz", replace(SCHEDULE, average=0.0), dtype="mixed_float16")[1]
+    assert plain.history[0]["loss"] == whole.history[0]["loss"]
+    assert plain.history[-1]["f2"] != whole.history[-1]["f2"]
+    with pytest.raises(Stopped):
+        train(tmp_path / "c.npz", dtype="mixed_float16", tick=Ticks(2 * STEPS + 1, Stopped()))
+    _, again = train(tmp_path / "c.npz", dtype="mixed_float16", resume=True)
+    assert again.history == [pytest.approx(figures, abs=1e-6) for figures in whole.history]
 
 
 def test_refuses_a_checkpoint_of_another_run(tmp_path):

@@ -1,0 +1,52 @@
+from types import SimpleNamespace
+
+import pytest
+
+from geoscan.model.backend import start
+
+start()
+import tensorflow as tf  # noqa: E402
+
+from geoscan.train import devices  # noqa: E402
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend GPUs of some compute capabilities."""
+
+    def pretend(*capabilities):
+        monkeypatch.setattr(devices, "start", lambda: list(capabilities))
+        details = SimpleNamespace(get_device_details=lambda found: {"compute_capability": found} if found else {})
+        monkeypatch.setattr(tf.config, "experimental", details)
+
+    return pretend
+
+
+def test_half_precision_where_every_gpu_is_fast_at_it(gpus):
+    for capabilities, wanted in (
+        ([], "float32"),
+        ([(7, 0)], "mixed_float16"),
+        ([(8, 6), (9, 0)], "mixed_float16"),
+        ([(6, 1)], "float32"),
+        ([(8, 6), (6, 1)], "float32"),
+        ([None], "float32"),
+    ):
+        gpus(*capabilities)
+        assert devices.policy() == wanted, capabilities
+
+
+def test_a_cpu_needs_no_strategy(gpus):
+    gpus()
+    assert not tf.distribute.has_strategy()
+    with devices.strategy().scope():
+        assert not tf.distribute.has_strategy()
+    assert devices.strategy().num_replicas_in_sync == 1
+
+
+def test_one_gpu_is_used_and_several_share(gpus, monkeypatch):
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: "mirrored")
+    monkeypatch.setattr(tf.distribute, "OneDeviceStrategy", lambda device: device)
+    gpus((8, 0))
+    assert devices.strategy() == "/GPU:0"
+    gpus((8, 0), (8, 0))
+    assert devices.strategy() == "mirrored"

@@ -1,0 +1,86 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geoscan.model.backend import start
+
+start()
+import keras  # noqa: E402
+
+from geoscan.model.network import build  # noqa: E402
+from geoscan.model.spec import DenseNetSpec  # noqa: E402
+from geoscan.train.losses import loss_of  # noqa: E402
+from geoscan.train.step import Step  # noqa: E402
+
+SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.3)
+LOSSES = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
+RNG = np.random.default_rng(0)
+CHIPS = RNG.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+TARGETS = {head.name: RNG.integers(0, 2, (6, len(head.labels))).astype(np.float32) for head in SPEC.heads}
+
+
+def fresh():
+    keras.utils.set_random_seed(0)
+    return build(SPEC), keras.optimizers.AdamW(0.01, use_ema=True, clipnorm=1.0)
+
+
+def test_it_is_the_step_that_keras_makes():
+    network, optimizer = fresh()
+    step = Step(network, LOSSES, optimizer)
+    twin, again = fresh()
+    twin.compile(again, loss=LOSSES, jit_compile=False)
+    for _ in range(3):
+        assert step(CHIPS, TARGETS) == pytest.approx(float(twin.train_on_batch(CHIPS, TARGETS)[0]), rel=1e-6)
+    for one, other in zip(network.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_only_half_precision_scales_the_loss():
+    network, optimizer = fresh()
+    assert Step(network, LOSSES, optimizer).optimizer is optimizer
+    half = Step(build(SPEC, "mixed_float16"), LOSSES, keras.optimizers.SGD())
+    assert isinstance(half.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory):
+    """What `tests/train_mirrored.py` found."""
+    script = Path(__file__).parents[1] / "train_mirrored.py"
+    command = [sys.executable, str(script), str(tmp_path_factory.mktemp("mirrored"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def close(history, wanted, tolerance=1e-4):
+    assert len(history) == len(wanted) == 3
+    for figures, expected in zip(history, wanted, strict=True):
+        assert figures == pytest.approx(expected, abs=tolerance)
+
+
+def test_two_devices_share_a_batch_and_learn_what_one_learns(mirrored):
+    close(mirrored["shared"], mirrored["alone"])
+    assert mirrored["apart"] < 1e-4
+
+
+def test_two_devices_resume_as_one_does(mirrored):
+    close(mirrored["resumed"], mirrored["normalising"], 1e-6)
+
+
+def test_a_gradient_that_overflows_on_one_device_stops_both(mirrored):
+    assert mirrored["overflow"] == {"untouched": True, "halved": True}
+
+
+def test_an_odd_batch_cannot_be_shared(mirrored):
+    assert mirrored["odd"] == "2 GPUs cannot share a batch of 5 equally; pass --batch 4"
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_judged_is_compiled_as_what_learns(compiled):
+    network, optimizer = fresh()
+    Step(network, LOSSES, optimizer, compiled=compiled)
+    assert network.jit_compile is compiled
