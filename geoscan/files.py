@@ -37,7 +37,8 @@ def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources
 def check_place(path: Path) -> None:
     """Say before the work whether a file can be written at `path`, whatever its format.
 
-    Raises InputError for a folder that is missing or cannot be written, or a folder in the file's place.
+    Raises InputError for a folder that is missing or cannot be written, or anything in the file's place that is no file
+    to replace: a folder, a device, a pipe.
     """
     try:
         is_folder = path.is_dir()
@@ -45,6 +46,8 @@ def check_place(path: Path) -> None:
         raise InputError(f"{path} is no name for a file here ({error.strerror}); give another") from error
     if is_folder:
         raise InputError(f"{path} is a folder; name a file in it, such as {path / path.name}")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file, so it cannot be replaced; name another")
     folder = _real(path).parent
     if not folder.is_dir():
         raise InputError(f"{path} lies in {folder}, which is not a folder; make it first, or write elsewhere")

@@ -7,7 +7,7 @@ import pytest
 from rasterio.errors import RasterioError, RasterioIOError
 
 from geoscan.errors import InputError, OutputError, ReadError
-from geoscan.files import check_target, replacing
+from geoscan.files import check_place, check_target, replacing
 
 SUFFIXES = (".geojson", ".gpkg")
 
@@ -38,6 +38,21 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match="may not be written to"):
         check(tmp_path / "mines.geojson")
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path):
+    """As root, a rename would put a regular file in the place of /dev/full."""
+    pipe = tmp_path / "pipe.gpkg"
+    os.mkfifo(pipe)
+    (tmp_path / "link.gpkg").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link.gpkg"):
+        for refused in (check, check_place):
+            with pytest.raises(InputError, match=r"\.gpkg is no regular file") as caught:
+                refused(path)
+            assert "\n" not in str(caught.value)
+    assert pipe.is_fifo()
+    (tmp_path / "nowhere.gpkg").symlink_to(tmp_path / "new.gpkg")
+    check_place(tmp_path / "nowhere.gpkg")
 
 
 def test_a_source_is_never_the_target(tmp_path):

@@ -1,4 +1,4 @@
-"""`geoscan` with one more preset, `tiny`, and what a test wants to happen on the way, in a process of its own.
+"""`geoscan` with two more presets, `tiny` and `tiny-small`, and what a test wants to happen on the way, in a process of its own.
 
 GEOSCAN_TEST_SIGNAL=9@6 sends it signal 9 after 6 training steps. GEOSCAN_TEST_FILE_SIZE=N limits the size of a file,
 from the first step on, as a full disk does.
@@ -13,6 +13,7 @@ from geoscan.model import spec
 from geoscan.train.batches import Batches
 
 TINY = spec.DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2)
+SMALL = spec.DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1)
 
 
 def _interfere() -> None:
@@ -33,6 +34,6 @@ def _interfere() -> None:
     Batches.epoch = counted
 
 
-spec.PRESETS = MappingProxyType({**spec.PRESETS, "tiny": TINY})
+spec.PRESETS = MappingProxyType({**spec.PRESETS, "tiny": TINY, "tiny-small": SMALL})
 _interfere()
 main()

@@ -1,9 +1,10 @@
-"""`geoscan train`: train a model package on Kaggle's Planet set."""
+"""`geoscan train`: train a model package."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -15,20 +16,13 @@ from geoscan.cli import options
 @click.option(
     "--kaggle-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
     help="Directory that holds train_v2.csv and train-jpg/ or train-tif-v2/.",
 )
 @click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory of the model package to write; its name is the model's.",
-)
-@click.option("--preset", default="compact", show_default=True, help="Architecture: compact or densenet121.")
-@click.option(
     "--chips",
     type=click.Path(exists=True, path_type=Path),
-    help="Zip archive or directory of small chips at about 10 m, each a mine or not; needs --index.",
+    help="Zip archive or directory of chips at about 10 m, each a mine or not; needs --index. Beside --kaggle-dir they "
+    "become mosaics, alone they make a model that knows mines from the rest.",
 )
 @click.option(
     "--index",
@@ -36,13 +30,30 @@ from geoscan.cli import options
     help="Table with the columns file, label (mine or other) and source_gallery for --chips.",
 )
 @click.option(
-    "--distill",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory of chips that a teacher scored, from examples/teach.py.",
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of the model package to write; its name is the model's.",
+)
+@click.option("--preset", default="compact", show_default=True, help="Architecture; a wrong one lists all.")
+@click.option(
+    "--init",
+    default="none",
+    show_default=True,
+    help="What the weights begin with: none, imagenet, or a model package of the same architecture.",
+)
+@click.option(
+    "--pretrain",
+    type=click.Path(exists=True, path_type=Path),
+    help="Archive or directory with one folder a class, such as EuroSAT, to learn from first.",
+)
+@click.option("--pretrain-epochs", type=click.IntRange(0), default=10, show_default=True, help="How long.")
+@click.option(
+    "--distill", multiple=True, help="Model package that teaches; several may. It must have had the same split."
 )
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="Epochs at most.")
 @click.option(
-    "--patience", type=click.IntRange(1), default=20, show_default=True, help="Stop after so many without a better F2."
+    "--patience", type=click.IntRange(1), default=20, show_default=True, help="Stop after so many without a better one."
 )
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Chips in a training step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Learning rate.")
@@ -55,6 +66,11 @@ from geoscan.cli import options
     help="Share of the chips that is kept for validation.",
 )
 @click.option(
+    "--folds",
+    type=click.IntRange(2),
+    help="Instead of --held-out: judge by so many folds, each by a network that has not seen it; then train on all.",
+)
+@click.option(
     "--cap-cloudy",
     type=click.IntRange(0),
     default=100,
@@ -62,74 +78,128 @@ from geoscan.cli import options
     help="Use at most so many chips tagged only cloudy.",
 )
 @click.option(
-    "--dehaze/--no-dehaze", default=True, show_default=True, help="Remove haze from each chip; written in the card."
+    "--dehaze",
+    type=click.Choice(["none", "fixed", "chip"]),
+    default="none",
+    show_default=True,
+    help="Whether haze is removed from each chip, with which airlight; written in the card.",
 )
 @click.option(
-    "--gsd", type=click.FloatRange(0, min_open=True), default=3.4, show_default=True, help="Metres per pixel."
+    "--clear",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Share of chips that lose atmosphere, as surface reflectance has less.  [default: 0.5 for --chips alone]",
+)
+@click.option("--mixup", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of blended batches.")
+@click.option(
+    "--focus",
+    type=(float, float, float),
+    default=(0.0, 0.0, 0.0),
+    metavar="POS NEG MARGIN",
+    help="Exponents and margin of an asymmetric or focal loss.  [default: 0 0 0, cross-entropy]",
+)
+@click.option(
+    "--gsd", type=click.FloatRange(0, min_open=True), help="Metres per pixel.  [default: 3.4, 10 for --chips]"
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Where prepared chips are kept.")
 @options.verbosity
 def train(
-    kaggle_dir: Path,
-    out: Path,
-    preset: str,
+    kaggle_dir: Path | None,
     chips: Path | None,
     index: Path | None,
-    distill: Path | None,
+    out: Path,
+    pretrain: Path | None,
+    resume: bool,
+    cache: Path | None,
+    **how: Any,
+) -> None:
+    """Train a model on Kaggle's "Planet: Understanding the Amazon from Space", or on chips of mines.
+
+    Chips of one place stay on one side of the split. Of the epochs the one with the best F2 on the validation chips is
+    kept (average precision where mines are all that is known), with thresholds and figures in card.json and card.md.
+    """
+    if (chips is None) != (index is None) or (kaggle_dir is None and chips is None):
+        raise click.UsageError("pass --kaggle-dir, or --chips and --index, or all three")
+    from geoscan.model.backend import start
+
+    start()
+    from geoscan.train.cache import default_directory
+    from geoscan.train.run import Data, run
+
+    data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain)
+    recipe = _recipe(data, **how)
+    with tqdm(unit=" chips", disable=options.silent(), leave=False) as bar:
+        package, _ = run(
+            recipe,
+            data,
+            out,
+            resume=resume,
+            cache=cache or default_directory(),
+            ticker=lambda items: tqdm(items, desc="preparing", unit=" chips", disable=options.silent(), leave=False),
+            tick=options.advance(bar),
+        )
+    metrics = package.card.metrics
+    if "mine" in metrics:
+        mine = metrics["mine"]
+        found = mine["sensitivity_at_specificity"]["0.994"]
+        click.echo(
+            f"{package.path}: average precision {mine['ap']:.3f} on {mine['n']} mines and {mine['n_other']} others; "
+            f"finds {found:.3f} of the mines at specificity 0.994"
+        )
+        return
+    figures = metrics["not_only_cloudy"]
+    click.echo(
+        f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
+        f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
+    )
+
+
+def _recipe(
+    data: Any,
+    preset: str,
+    init: str,
+    pretrain_epochs: int,
+    distill: tuple[str, ...],
     epochs: int,
     patience: int,
     batch: int,
     rate: float,
     seed: int,
     held_out: float,
+    folds: int | None,
     cap_cloudy: int,
-    dehaze: bool,
-    gsd: float,
-    resume: bool,
-    cache: Path | None,
-) -> None:
-    """Train a model on Kaggle's "Planet: Understanding the Amazon from Space" and write its package.
-
-    Chips that adjoin stay on one side of the split. The epoch with the best F2 on the validation chips is kept, with a
-    threshold for each label and its figures in card.json.
-    """
-    if (chips is None) != (index is None):
-        raise click.UsageError("--chips and --index go together; pass both or neither")
-    from geoscan.model.backend import start
-
-    start()
+    dehaze: str,
+    clear: float | None,
+    mixup: float,
+    focus: tuple[float, float, float],
+    gsd: float | None,
+) -> Any:
     from geoscan.dehaze import DehazeParams
     from geoscan.model import spec as specs
     from geoscan.model.preprocess import Preprocess
-    from geoscan.train.cache import default_directory
+    from geoscan.train.augment import Augmentation
     from geoscan.train.loop import Schedule
-    from geoscan.train.run import Recipe, run
+    from geoscan.train.losses import Focus
+    from geoscan.train.material import Split
+    from geoscan.train.run import Recipe
 
-    architecture = specs.preset(preset)
-    recipe = Recipe(
+    alone = data.kaggle is None
+    architecture = specs.preset(preset, specs.MINE_HEADS if alone else specs.PLANET_HEADS)
+    haze = {"none": None, "fixed": DehazeParams(), "chip": DehazeParams(airlight="chip")}[dehaze]
+    return Recipe(
         spec=architecture,
-        preprocess=Preprocess(architecture.chip, gsd, "visual", DehazeParams() if dehaze else None),
-        schedule=replace(Schedule(), epochs=epochs, patience=patience, rate=rate),
+        preprocess=Preprocess(
+            architecture.chip, gsd or (10.0 if alone else 3.4), "sentinel2-l1c" if alone else "visual", haze
+        ),
+        schedule=replace(Schedule(), epochs=epochs, patience=patience, rate=rate, warmup=min(3, epochs / 8)),
+        augmentation=Augmentation(clear=(0.5 if alone else 0.0) if clear is None else clear),
+        focus=Focus(*focus),
+        split=Split(seed, held_out, folds),
         batch=batch,
         cap_cloudy=cap_cloudy,
-        held_out=held_out,
-        seed=seed,
-    )
-    with tqdm(unit=" chips", disable=options.silent(), leave=False) as bar:
-        package, _ = run(
-            recipe,
-            kaggle_dir,
-            out,
-            small=(chips, index) if chips and index else None,
-            lessons=distill,
-            resume=resume,
-            cache=cache or default_directory(),
-            ticker=lambda items: tqdm(items, desc="preparing", unit=" chips", disable=options.silent(), leave=False),
-            tick=options.advance(bar),
-        )
-    figures = package.card.metrics["not_only_cloudy"]
-    click.echo(
-        f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
-        f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
+        mixup=mixup,
+        init=init,
+        pretrain_epochs=pretrain_epochs if data.classes else 0,
+        distill=distill,
     )

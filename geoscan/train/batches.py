@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Visual
+from geoscan.arrays import Chips, Scores, Visual
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Head
+from geoscan.train.ahead import made_ahead
 from geoscan.train.augment import Augmentation
 from geoscan.train.kaggle import Targets
-from geoscan.train.partial import PartialSet
-from geoscan.train.store import AnyChips, StoredChips
+from geoscan.train.mixup import mixed
+from geoscan.train.store import AnyChips, ChipSet
 
 Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
 """Chips, (n, chip, chip, 3), and their targets by head, (n, labels), NaN for unknown."""
@@ -39,6 +37,11 @@ class Source(Protocol):
 
 
 _MINE = LABELS.index(MINE)
+_STRONG = Augmentation(zoom=1.5, gain=1.4, haze=0.5)
+_TRUST = 0.7
+"""Weight of a label that is known beside the teacher's score."""
+_COVER = 96
+"""Most pixels of 10 m along one side of a mosaic."""
 _SIDE = 2
 """Small chips along one side of a mosaic: 2 x 48 px at 10 m cover what a chip of 256 px at 3.7 m covers."""
 
@@ -46,40 +49,47 @@ _SIDE = 2
 class Mosaics:
     """Chips made of 2 x 2 small ones of a coarser sensor, brought to the ground and the colours of the model's own.
 
-    Half of them hold one or two mines, the others none; nothing else is known of them.
+    mine: (n,), 1 where a small chip shows a mine and 0 where it does not: half of the mosaics then hold one or two
+    mines, the others none, and nothing else is known of them. Without it nothing is known of any.
     look: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
     Raises DatasetError when there are no mines, or nothing else.
     """
 
     def __init__(
         self,
-        source: PartialSet,
+        source: ChipSet,
         preprocess: Preprocess,
         look: tuple[tuple[float, float, float], tuple[float, float, float]],
+        mine: NDArray[np.floating] | None = None,
     ) -> None:
-        target = source.targets[:, _MINE]
-        self._mines, self._others = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
-        if not len(self._mines) or not len(self._others):
-            raise DatasetError(
-                f"{source.source} has {len(self._mines)} mines and {len(self._others)} other chips for one side of the "
-                "split; mosaics need both, so give more sampling campaigns"
-            )
+        n = len(source.names)
+        self._mines, self._others = np.empty(0, np.intp), np.arange(n)
+        if mine is not None:
+            self._mines, self._others = np.flatnonzero(mine == 1), np.flatnonzero(mine == 0)
+            if not len(self._mines) or not len(self._others):
+                raise DatasetError(
+                    f"{len(self._mines)} mines and {len(self._others)} other chips are on one side of the split; "
+                    "mosaics need both, so give more sampling campaigns"
+                )
         self._source, self._preprocess, self._look = source, preprocess, look
-        sample = np.random.default_rng(0).permutation(len(source))[:300]
+        sample = np.random.default_rng(0).permutation(n)[:300]
         pixels = np.concatenate([source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
         self._mean, self._std = pixels.mean(axis=1), pixels.std(axis=1)
 
     def draw(self, rng: np.random.Generator) -> Drawn:
-        """Return a mosaic of which one thing is known: whether it holds a mine."""
+        """Return a mosaic, of which at most one thing is known: whether it holds a mine."""
         cells = _SIDE * _SIDE
-        mines = int(rng.integers(1, 3)) if rng.random() < 0.5 else 0
+        mines = int(rng.integers(1, 3)) if len(self._mines) and rng.random() < 0.5 else 0
         chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])
         rng.shuffle(chosen)
         parts = [self._source.read(int(i)) for i in chosen]
         rows = [np.concatenate(parts[r * _SIDE : (r + 1) * _SIDE], axis=2) for r in range(_SIDE)]
+        joined = np.concatenate(rows, axis=1)
+        edge = max(0, (joined.shape[1] - _COVER) // 2)
         targets = np.full(len(LABELS), np.nan, np.float32)
-        targets[_MINE] = mines > 0
-        return self._preprocess(self._matched(np.concatenate(rows, axis=1))), targets
+        if len(self._mines):
+            targets[_MINE] = mines > 0
+        return self._preprocess(self._matched(joined[:, edge : edge + _COVER, edge : edge + _COVER])), targets
 
     def _matched(self, pixels: Visual) -> Visual:
         """Bring pixels to the model's look and to the size of a chip."""
@@ -92,39 +102,33 @@ class Mosaics:
         return planar
 
 
-class Lessons:
-    """Chips that a teacher scored: its scores are their targets.
+class Blends:
+    """Training chips seen otherwise, four of them cut together, or two blended: nothing is known of what they show.
 
-    directory: holds `chips.npy`, (n, chip, chip, 3) visual pixels; `targets.npy`, (n, 17), 0..1; and `split.json`, what
-    `Material.split` was when the teacher learned.
-    split: what it is now. With another one the teacher has seen chips that are kept for validation.
-    Raises DatasetError when a file is missing or does not fit.
+    For a teacher to judge: a student that must agree with it on these learns more than on the chips alone (Beyer et al.
+    2022, section 3).
     """
 
-    def __init__(self, directory: Path, preprocess: Preprocess, split: Mapping[str, Any]) -> None:
-        try:
-            self._chips = StoredChips(directory / "chips.npy")
-            self._targets: Targets = np.load(directory / "targets.npy")
-            taught = json.loads((directory / "split.json").read_text())
-        except (OSError, EOFError, ValueError) as err:
-            raise DatasetError(f"{directory} must hold chips.npy, targets.npy and split.json ({err})") from err
-        if taught != dict(split):
-            raise DatasetError(
-                f"the teacher of {directory} learned from another split ({taught}, now {dict(split)}) and has seen "
-                "validation chips; teach anew with examples/teach.py, or train with the options it was made with"
-            )
-        side, n = preprocess.chip, len(self._chips)
-        if not n or self._chips.shape[1:] != (side, side, 3) or self._targets.shape != (n, len(LABELS)):
-            raise DatasetError(
-                f"{directory} holds chips {self._chips.shape} and targets {self._targets.shape}; "
-                f"they must be (n, {side}, {side}, 3) and (n, {len(LABELS)})"
-            )
-        self._preprocess = preprocess
+    def __init__(self, chips: AnyChips, indexes: NDArray[np.integer]) -> None:
+        self._chips, self._indexes = chips, indexes
 
     def draw(self, rng: np.random.Generator) -> Drawn:
-        """Return one of the chips, prepared, and what the teacher says of it."""
-        i = int(rng.integers(len(self._targets)))
-        return self._preprocess(self._chips[i].transpose(2, 0, 1)), self._targets[i]
+        """Return a chip."""
+        chip, kind = self._one(rng), rng.random()
+        if kind < 0.35:
+            quarter = len(chip) // 4
+            row, col = rng.integers(quarter, 3 * quarter + 1, 2)
+            chip = chip.copy()
+            top, bottom, left, right = slice(row), slice(row, None), slice(col), slice(col, None)
+            for part in ((top, right), (bottom, left), (bottom, right)):
+                chip[part] = self._one(rng)[part]
+        elif kind < 0.55:
+            weight = rng.uniform(0.2, 0.8)
+            chip = np.rint(chip * weight + self._one(rng) * (1 - weight)).astype(np.uint8)
+        return chip, np.full(len(LABELS), np.nan, np.float32)
+
+    def _one(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        return _STRONG(np.asarray(self._chips[int(rng.choice(self._indexes))]), rng)
 
 
 class Batches:
@@ -132,6 +136,7 @@ class Batches:
 
     chips: (n, chip, chip, 3), read where they are needed. targets: (n, 17), 0..1, NaN for unknown.
     drawn: sources, and how many chips of each batch come from them; the rest are `chips`, all of them once an epoch.
+    mixup: probability, 0..1, that a batch is blended with itself.
     """
 
     def __init__(
@@ -145,13 +150,13 @@ class Batches:
         seed: int,
         augmentation: Augmentation,
         drawn: Sequence[tuple[Source, int]] = (),
-        workers: int = 2,
+        mixup: float = 0.0,
     ) -> None:
         self._own = min(batch - sum(count for _, count in drawn), len(indexes))
         if self._own < 1:
             raise DatasetError(f"a batch of {batch} leaves no room for labelled chips; pass a larger --batch")
         self._chips, self._indexes, self._targets, self._heads = chips, indexes, targets, heads
-        self._seed, self._augmentation, self._drawn, self._workers = seed, augmentation, drawn, workers
+        self._seed, self._augmentation, self._drawn, self._mixup = seed, augmentation, drawn, mixup
 
     def __len__(self) -> int:
         # The last few chips wait for another epoch's order, so that every batch has one shape and is compiled once.
@@ -160,15 +165,7 @@ class Batches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, made ahead of time by a few threads."""
         order = np.random.default_rng((self._seed, number)).permutation(self._indexes)
-        steps = iter(range(len(self)))
-        with ThreadPoolExecutor(self._workers) as pool:
-            ahead = deque(pool.submit(self._make, order, number, step) for step in islice(steps, 2 * self._workers))
-            try:
-                while ahead:
-                    yield ahead.popleft().result()
-                    ahead.extend(pool.submit(self._make, order, number, step) for step in islice(steps, 1))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        return made_ahead(lambda step: self._make(order, number, step), len(self))
 
     def _make(self, order: NDArray[np.integer], epoch: int, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, epoch, step))
@@ -176,10 +173,48 @@ class Batches:
         pairs = [(np.asarray(self._chips[i]), self._targets[i]) for i in own]
         pairs += [source.draw(rng) for source, count in self._drawn for _ in range(count)]
         chips = np.stack([self._augmentation(chip, rng) for chip, _ in pairs])
-        return chips, by_head(np.stack([targets for _, targets in pairs]), self._heads)
+        batch = chips, by_head(np.stack([targets for _, targets in pairs]), self._heads)
+        return mixed(batch, rng, self._mixup)
 
 
 def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.float32]]:
     """Split (n, 17) targets into what each head answers."""
     columns: Mapping[str, list[int]] = {head.name: [LABELS.index(label) for label in head.labels] for head in heads}
     return {name: targets[:, chosen].astype(np.float32) for name, chosen in columns.items()}
+
+
+class Taught:
+    """Batches in which teachers have their say: an unknown target is their mean score, a known one is drawn to it.
+
+    teachers: each takes (n, chip, chip, 3) and gives (n, labels), columns in the order of the heads' labels.
+    """
+
+    def __init__(
+        self, batches: Batches, teachers: Sequence[Callable[[Chips], Scores]], heads: tuple[Head, ...]
+    ) -> None:
+        self._batches, self._teachers, self._heads = batches, teachers, heads
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch; the teachers judge one while the student learns from another."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead: deque[Future[Batch]] = deque()
+            for batch in self._batches.epoch(number):
+                ahead.append(pool.submit(self._judged, batch))
+                if len(ahead) > 1:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _judged(self, batch: Batch) -> Batch:
+        chips, targets = batch
+        said = np.mean([teacher(chips) for teacher in self._teachers], axis=0)
+        judged, column = {}, 0
+        for head in self._heads:
+            known = targets[head.name]
+            says = said[:, column : column + len(head.labels)]
+            judged[head.name] = np.where(np.isnan(known), says, _TRUST * known + (1 - _TRUST) * says).astype(np.float32)
+            column += len(head.labels)
+        return chips, judged

@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.errors import DatasetError, OutputError, ReadError
+from geoscan.errors import OutputError, ReadError
 from geoscan.model.preprocess import Preprocess
-from geoscan.train.kaggle import KaggleSet, read_chip
-from geoscan.train.store import StoredChips
+from geoscan.train.store import ChipSet, StoredChips
 
 _DAY = 24 * 3600
 
@@ -30,7 +29,7 @@ def default_directory() -> Path:
 
 
 def prepared(
-    chips: KaggleSet,
+    chips: ChipSet,
     preprocess: Preprocess,
     directory: Path,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
@@ -38,10 +37,10 @@ def prepared(
     """Return all chips as the model takes them, from a file in `directory` that is made if it is not there.
 
     Returns (n, chip, chip, 3); (n,) True where the chip could be read; a line for each that could not. The file is
-    named after what made it: the preprocessing, and each source's path, size and time of change.
+    named after what made it: the preprocessing, and place, size and time of what the chips are read from.
     Raises OutputError when the cache cannot be written, DatasetError when a chip is no longer there.
     """
-    stem = directory / _key(chips.paths, preprocess)
+    stem = directory / _key(chips, preprocess)
     pixels, notes = stem.with_suffix(".npy"), stem.with_suffix(".json")
     if not (notes.exists() and pixels.exists()):
         try:
@@ -57,14 +56,14 @@ def prepared(
 
 
 def _fill(
-    chips: KaggleSet,
+    chips: ChipSet,
     preprocess: Preprocess,
     pixels: Path,
     notes: Path,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> None:
     part = pixels.with_suffix(f".part{os.getpid()}-{threading.get_ident()}")
-    shape = (len(chips), preprocess.chip, preprocess.chip, 3)
+    shape = (len(chips.names), preprocess.chip, preprocess.chip, 3)
     bad: dict[str, str] = {}
     try:
         with part.open("wb") as file:
@@ -72,9 +71,9 @@ def _fill(
             np.lib.format.write_array_header_1_0(file, header)
             if hasattr(os, "posix_fallocate"):  # a disk that is too small shows at once, not after the work
                 os.posix_fallocate(file.fileno(), file.tell(), math.prod(shape))
-            for i in progress(range(len(chips))):
+            for i in progress(range(len(chips.names))):
                 try:
-                    chip = preprocess(read_chip(chips.paths[i]))
+                    chip = preprocess(chips.read(i))
                 except ReadError as err:
                     bad[chips.names[i]] = str(err)
                     chip = np.zeros(shape[1:], np.uint8)
@@ -95,15 +94,11 @@ def _sweep(directory: Path) -> None:
                 part.unlink()
 
 
-def _key(paths: Sequence[Path], preprocess: Preprocess) -> str:
+def _key(chips: ChipSet, preprocess: Preprocess) -> str:
     digest = hashlib.sha256(json.dumps(asdict(preprocess), sort_keys=True).encode())
     # What it does, not only what it is told: code that changes makes other pixels of the same options.
     sample = np.random.default_rng(0).integers(0, 256, (3, preprocess.chip, preprocess.chip), np.uint8)
     digest.update(preprocess(sample).tobytes())
-    for path in paths:
-        try:
-            facts = path.stat()
-        except OSError as err:
-            raise DatasetError(f"{path} has gone since the chips were listed ({err.strerror}); run again") from err
-        digest.update(f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    for stamp in chips.stamps():
+        digest.update(f"{stamp}\n".encode())
     return digest.hexdigest()[:32]

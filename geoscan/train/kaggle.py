@@ -24,6 +24,7 @@ from geoscan.errors import DatasetError, ReadError
 from geoscan.gdal import FAILURES, cause
 from geoscan.labels import LABELS, WEATHER
 from geoscan.radiometry import PLANET_ANALYTIC
+from geoscan.train.store import stamp
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,14 @@ class KaggleSet:
     def known(self) -> NDArray[np.bool_]:
         """(n, 17), True where the target is known."""
         return ~np.isnan(self.targets)
+
+    def read(self, index: int) -> Visual:
+        """One chip as `read_chip` gives it."""
+        return read_chip(self.paths[index])
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when a chip changes."""
+        return map(stamp, self.paths)
 
     def take(self, indexes: Iterable[int]) -> "KaggleSet":
         """Keep the chips at these positions, in this order."""

@@ -1,4 +1,4 @@
-"""From directories to what the loop eats: chips prepared, labels known, places dealt to training or validation."""
+"""From directories to what the loop eats: chips prepared, labels known, places dealt to the folds of a split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.errors import DatasetError, ReadError
-from geoscan.labels import LABELS
+from geoscan.labels import LABELS, MINE
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.cache import prepared
 from geoscan.train.kaggle import Targets, cap_cloudy, discover, only_cloudy, stream
@@ -23,8 +23,28 @@ from geoscan.train.store import StoredChips
 
 log = logging.getLogger(__name__)
 
+Small = tuple[Path, Path]
+"""Archive or directory of chips that are known as mine or other, and their index."""
+
 Ticker = Callable[[Iterable[int]], Iterable[int]]
 """Wraps an iterable to show how far it is; `iter` shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How places are dealt: either a share is held out for validation, or each of several folds once.
+
+    held_out: share of the chips that is kept for validation. folds: 2 or more; held_out then counts for nothing.
+    """
+
+    seed: int = 0
+    held_out: float = 0.2
+    folds: int | None = None
+
+    @property
+    def shares(self) -> int | tuple[float, float]:
+        """Folds as `stratified_group_split` wants them; of two shares, the second is held out."""
+        return self.folds or (1 - self.held_out, self.held_out)
 
 
 @dataclass(frozen=True)
@@ -38,22 +58,42 @@ class Material:
     targets: Targets
     """(n, 17), NaN for unknown."""
 
-    training: NDArray[np.intp]
-    validation: NDArray[np.intp]
-    """Indexes of chips; no place lies in both."""
+    fold: NDArray[np.int64]
+    """(n,), which fold of the split each chip is in, -1 for those that could not be read; no place lies in two."""
 
     groups: NDArray[np.int64]
-    """(n,), the place of each chip: chips that adjoin share one."""
+    """(n,), the place of each chip: chips that adjoin share one, and those of one sampling campaign."""
 
     split: Mapping[str, Any]
-    """What decided which chips are kept for validation: equal splits of equal data are equal."""
+    """What decided which chips are in which fold: equal splits of equal data are equal."""
 
     facts: Mapping[str, Any]
     """For the card: sources, counts, fingerprint."""
 
-    small_training: PartialSet | None = None
-    small_validation: PartialSet | None = None
-    """Chips of a coarser sensor, known as mine or other; no campaign lies in both."""
+    campaigns: tuple[str, ...] = ()
+    """Names of the sampling campaigns of the chips, where they have any."""
+
+    small: PartialSet | None = None
+    """Chips of a coarser sensor beside the others, known as mine or other."""
+
+    small_fold: NDArray[np.int64] | None = None
+    """(len(small),), which fold each of them is in; no campaign lies in two."""
+
+    @property
+    def readable(self) -> NDArray[np.intp]:
+        """Indexes of all chips that can be used."""
+        return np.flatnonzero(self.fold >= 0)
+
+    def sides(self, held_out: int | None = 1) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indexes of the chips to train on, and of those that are judged: the fold that is held out, or none."""
+        return np.flatnonzero((self.fold >= 0) & (self.fold != held_out)), np.flatnonzero(self.fold == held_out)
+
+    def small_sides(self, held_out: int | None = 1) -> tuple[PartialSet | None, PartialSet | None]:
+        """Return the small chips of both sides, None where there are none."""
+        if self.small is None or self.small_fold is None:
+            return None, None
+        kept, judged = np.flatnonzero(self.small_fold != held_out), np.flatnonzero(self.small_fold == held_out)
+        return self.small.take(kept), self.small.take(judged) if len(judged) else None
 
     @property
     def tagged_only_cloudy(self) -> NDArray[np.bool_]:
@@ -64,23 +104,22 @@ class Material:
 def gather(
     kaggle_dir: Path,
     preprocess: Preprocess,
+    split: Split,
     *,
-    small: tuple[Path, Path] | None,
+    small: Small | None,
     cap: int,
-    held_out: float,
-    seed: int,
     cache: Path,
     ticker: Ticker = iter,
 ) -> Material:
-    """Read a Kaggle directory, and an archive of small chips with its index if given, and split both without leaks.
+    """Read a Kaggle directory, and small chips of a coarser sensor if given, and split both without leaks.
 
-    cap: the most chips tagged only `cloudy` that are kept. held_out: share of the chips for validation.
+    cap: the most chips tagged only `cloudy` that are kept.
     What is wrong with the data but not fatal is logged as warnings.
     Raises DatasetError when nothing can be learned from it.
     """
     found = discover(kaggle_dir)
     _warn(kaggle_dir, found.problems.lines())
-    chosen = cap_cloudy(found, cap, seed)
+    chosen = cap_cloudy(found, cap, split.seed)
     log.info("%d labelled chips, %d after capping those tagged only cloudy at %d", len(found), len(chosen), cap)
     chips, readable, bad = prepared(chosen, preprocess, cache, ticker)
     _warn(kaggle_dir, bad)
@@ -90,53 +129,77 @@ def gather(
     groups = neighbour_groups(
         next(stream([path])) if ok else None for path, ok in zip(chosen.paths, readable, strict=True)
     )
-    fold = stratified_group_split(chosen.targets, groups, (1 - held_out, held_out), seed)
-    training = np.flatnonzero(readable & (fold == 0))
-    validation = np.flatnonzero(readable & (fold == 1))
+    fold = stratified_group_split(chosen.targets, groups, split.shares, split.seed)
     shared = len(groups) - int(groups.max()) - 1
-    log.info("%d chips to train, %d to validate; %d adjoin another one", len(training), len(validation), shared)
+    log.info("%d chips in %d folds; %d adjoin another one", readable.sum(), len(np.unique(fold)), shared)
     facts: dict[str, Any] = {
         "source": 'Kaggle "Planet: Understanding the Amazon from Space"',
         "licence": "Planet imagery under Kaggle's competition rules; not redistributed with the model",
         "fingerprint": _fingerprint(chosen.names, chosen.targets),
-        "training_chips": len(training),
-        "validation_chips": len(validation),
-        "training_positives": _positives(chosen.targets[training]),
-        "validation_positives": _positives(chosen.targets[validation]),
     }
-    parts: tuple[PartialSet | None, PartialSet | None] = (None, None)
-    if small:
-        parts = _small(*small, held_out, seed)
-        facts["small_chips"] = {
-            "source": small[0].name,
-            "training": _mines(parts[0]),
-            "validation": _mines(parts[1]),
-        }
-    split = {"seed": seed, "held_out": held_out, "cap": cap, "data": facts["fingerprint"]}
-    return Material(chosen.names, chips, chosen.targets, training, validation, groups, split, facts, *parts)
+    fold[~readable] = -1
+    decided = _split(split, facts["fingerprint"]) | {"cap": cap}
+    if small is None:
+        return Material(chosen.names, chips, chosen.targets, fold, groups, decided, facts)
+    beside = _read_small(small)
+    small_fold = stratified_group_split(beside.targets, renumber(beside.campaigns), split.shares, split.seed)
+    facts["small_chips"] = {"source": small[0].name, **_mines(beside.targets)}
+    return Material(
+        chosen.names, chips, chosen.targets, fold, groups, decided, facts, small=beside, small_fold=small_fold
+    )
 
 
-def _small(archive: Path, index: Path, held_out: float, seed: int) -> tuple[PartialSet | None, PartialSet | None]:
-    whole = read_partial(archive, index)
-    _warn(archive, whole.problems.lines())
-    whole = whole.take(_readable(whole))
-    fold = stratified_group_split(whole.targets, renumber(whole.campaigns), (1 - held_out, held_out), seed)
-    return whole.take(np.flatnonzero(fold == 0)), whole.take(np.flatnonzero(fold == 1))
+def gather_small(small: Small, preprocess: Preprocess, split: Split, *, cache: Path, ticker: Ticker = iter) -> Material:
+    """Read chips that are known as mine or other and nothing else, and split them by sampling campaign.
+
+    Raises DatasetError when nothing can be learned from them.
+    """
+    archive, index = small
+    found = read_partial(archive, index)
+    _warn(archive, found.problems.lines())
+    chips, readable, bad = prepared(found, preprocess, cache, ticker)
+    _warn(archive, bad)
+    if not readable.any():
+        raise DatasetError(f"none of the {len(found)} chips in {archive} can be read; fetch them again")
+    groups = renumber(found.campaigns)
+    fold = stratified_group_split(found.targets, groups, split.shares, split.seed)
+    fold[~readable] = -1
+    facts = {
+        "source": archive.name,
+        "fingerprint": _fingerprint(found.names, found.targets),
+        "campaigns": int(groups.max()) + 1,
+    }
+    log.info("%d chips of %d campaigns in %d folds", readable.sum(), facts["campaigns"], len(np.unique(fold)))
+    decided = _split(split, str(facts["fingerprint"]))
+    return Material(found.names, chips, found.targets, fold, groups, decided, facts, campaigns=found.campaigns)
 
 
-def _readable(small: PartialSet) -> list[int]:
-    """Positions of the chips that can be read; a warning for each other one, for a draw must not fail on the way."""
+def positives(targets: Targets) -> dict[str, int]:
+    """Count the chips of each label that is known anywhere."""
+    known = np.flatnonzero((~np.isnan(targets)).any(axis=0))
+    return {LABELS[column]: int((targets[:, column] == 1).sum()) for column in known}
+
+
+def _split(split: Split, fingerprint: str) -> dict[str, Any]:
+    how = {"folds": split.folds} if split.folds else {"held_out": split.held_out}
+    return {"seed": split.seed, **how, "data": fingerprint}
+
+
+def _read_small(small: Small) -> PartialSet:
+    """Read what can be read; a warning for each other chip, for a draw must not fail on the way."""
+    whole = read_partial(*small)
+    _warn(small[0], whole.problems.lines())
     positions = []
-    for i in range(len(small)):
+    for i in range(len(whole)):
         try:
-            small.read(i)
+            whole.read(i)
         except ReadError as err:
             log.warning("%s", err)
         else:
             positions.append(i)
     if not positions:
-        raise DatasetError(f"none of the {len(small)} chips in {small.source} can be read; fetch them again")
-    return positions
+        raise DatasetError(f"none of the {len(whole)} chips in {whole.source} can be read; fetch them again")
+    return whole.take(positions)
 
 
 def _warn(where: Path, lines: Iterable[str]) -> None:
@@ -150,10 +213,6 @@ def _fingerprint(names: tuple[str, ...], targets: Targets) -> str:
     return digest.hexdigest()
 
 
-def _positives(targets: Targets) -> dict[str, int]:
-    return {label: int((targets[:, column] == 1).sum()) for column, label in enumerate(LABELS)}
-
-
-def _mines(part: PartialSet | None) -> dict[str, int]:
-    targets = part.targets if part else np.empty((0, len(LABELS)))
-    return {"mine": int((targets == 1).sum()), "other": int((targets == 0).sum())}
+def _mines(targets: Targets) -> dict[str, int]:
+    mine = targets[:, LABELS.index(MINE)]
+    return {"mine": int((mine == 1).sum()), "other": int((mine == 0).sum())}

@@ -1,26 +1,21 @@
 """Chips that say one thing only: mine, or not a mine. Every other label stays unknown."""
 
 import csv
-import os
 import re
-import threading
-import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from geoscan.arrays import Visual
-from geoscan.errors import DatasetError, ReadError
+from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE
-from geoscan.train.kaggle import Problems, Targets, decode
+from geoscan.train import archive
+from geoscan.train.kaggle import Problems, Targets
 
 _TARGET = {"mine": 1.0, "other": 0.0}
 _COMPOSITE = re.compile(r"_S2L\d[AC]_clear[\d.]+.*$")
-_open = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +44,13 @@ class PartialSet:
             campaigns=tuple(self.campaigns[i] for i in chosen),
         )
 
+    def stamps(self) -> Iterator[str]:
+        """What changes when a chip changes."""
+        return archive.stamps(self.source, self.names)
+
     def read(self, index: int) -> Visual:
         """One chip as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
-        name = self.names[index]
-        if self.source.is_dir():
-            return decode((self.source / name).read_bytes, self.source / name)
-        return decode(partial(_member, self.source, name), f"{self.source}/{name}")
+        return archive.read(self.source, self.names[index])
 
 
 def read_partial(source: Path, index: Path) -> PartialSet:
@@ -65,7 +61,7 @@ def read_partial(source: Path, index: Path) -> PartialSet:
     counted.
     Raises DatasetError when either cannot be used, or when no labelled chip is left.
     """
-    held = _held(source)
+    held = set(archive.images(source))
     rows = _read_index(index)
     chosen: dict[str, dict[str, str]] = {}
     missing, repeated, unknown = [], [], set()
@@ -102,19 +98,6 @@ def campaign(gallery: str) -> str:
     return _COMPOSITE.sub("", gallery)
 
 
-def _held(source: Path) -> set[str]:
-    """Images in the archive or directory."""
-    if source.is_dir():
-        names = [path.relative_to(source).as_posix() for path in source.rglob("*")]
-    else:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                names = archive.namelist()
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{source} is neither a directory nor a readable zip archive ({error})") from error
-    return {name for name in names if name.lower().endswith((".png", ".jpg", ".jpeg"))}
-
-
 def _read_index(index: Path) -> list[dict[str, str]]:
     try:
         with index.open(newline="", encoding="utf-8-sig") as lines:
@@ -126,18 +109,3 @@ def _read_index(index: Path) -> list[dict[str, str]]:
     if not {"file", "label"} <= set(columns):
         raise DatasetError(f"{index} has the columns {', '.join(columns) or 'of no table'}; it needs file,label")
     return rows
-
-
-def _member(source: Path, name: str) -> bytes:
-    """Bytes of one member; each thread of each process has a handle of its own."""
-    key = (os.getpid(), source)
-    if getattr(_open, "key", None) != key:
-        try:
-            _open.archive, _open.key = zipfile.ZipFile(source), key
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ReadError(f"{source} cannot be read ({error})") from error
-    try:
-        data: bytes = _open.archive.read(name)
-    except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ReadError(f"{source}/{name} cannot be read ({error}); fetch the archive again") from error
-    return data

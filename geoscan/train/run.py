@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,149 +13,300 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan import __version__
-from geoscan.arrays import Chips, Scores
-from geoscan.errors import DatasetError
+from geoscan.arrays import Scores
+from geoscan.errors import DatasetError, PackageError
+from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE
-from geoscan.model.densenet import build
-from geoscan.model.package import Card, Package, save
+from geoscan.machine import BATCH
+from geoscan.model.network import build
+from geoscan.model.package import Package, find, save
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import DenseNetSpec
-from geoscan.polygons import Thresholds
+from geoscan.model.pretrained import imagenet, scaled
+from geoscan.model.runtime import TensorFlowDetector
+from geoscan.model.spec import Spec
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches, Lessons, Mosaics, Source
-from geoscan.train.kaggle import Targets
-from geoscan.train.loop import Outcome, Schedule, fit
-from geoscan.train.losses import loss_of, positive_weights
-from geoscan.train.material import Material, Ticker, gather
-from geoscan.train.metrics import f2_interval, f2_samples, label_metrics, mine_metrics
+from geoscan.train.batches import Batches, Blends, Mosaics, Source, Taught
+from geoscan.train.card import Judged, figure, make_card
+from geoscan.train.devices import policy, strategy
+from geoscan.train.folders import read_folders
+from geoscan.train.loop import Judge, Outcome, Schedule, fit
+from geoscan.train.losses import Focus, loss_of, positive_weights
+from geoscan.train.material import Material, Small, Split, Ticker, gather, gather_small
+from geoscan.train.metrics import mine_metrics
 from geoscan.train.partial import PartialSet
-from geoscan.train.splits import stratified_group_split
+from geoscan.train.pretrain import CHECKPOINT as PRETRAINING
+from geoscan.train.pretrain import pretrain, transfer
 from geoscan.train.store import AnyChips
-from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = ".checkpoint.npz"
+_LEFTOVERS = ".*.npz"
+"""What a run keeps beside its package until it is done, for another to resume."""
 _MINE = LABELS.index(MINE)
+_PLANET_LOOK = ((80.0, 87.0, 77.0), (40.0, 33.0, 31.0))
+"""Mean and standard deviation of Kaggle's chips, red, green and blue."""
 _MOSAICS_JUDGED = 256
-_FOLDS = 5
 _FEWEST = 2
 """Chips in the validation set: one to tune thresholds on, one to judge them by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where chips come from.
+
+    kaggle: directory as Kaggle lays it out. small: chips known as mine or other, and their index; beside a Kaggle
+    directory they are of a coarser sensor and become mosaics, without one they are all there is.
+    classes: a folder-per-class set to pre-train on; with teachers also chips for them to judge.
+    Raises DatasetError when there is neither of the first two.
+    """
+
+    kaggle: Path | None = None
+    small: Small | None = None
+    classes: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.kaggle is None and self.small is None:
+            raise DatasetError("there is nothing to train on; pass --kaggle-dir, or --chips and --index")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides what a run learns; with the same data, on the same CPU, it gives the same model."""
 
-    spec: DenseNetSpec
+    spec: Spec
     preprocess: Preprocess
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    focus: Focus = field(default_factory=Focus)
+    split: Split = field(default_factory=Split)
     batch: int = 32
     cap_cloudy: int = 100
-    held_out: float = 0.2
+    mixup: float = 0.0
     mosaics: int = 8
-    """Mosaics of small chips in a batch, where there are small chips."""
+    """Mosaics of small chips in a batch, where there are small chips beside others."""
 
-    lessons: int = 16
-    """Chips in a batch that a teacher scored, where there is one."""
+    blends: int = 12
+    """Blended chips in a batch, where there is a teacher to judge them."""
 
-    seed: int = 0
+    foreign: int = 4
+    """Mosaics of chips of other landscapes in a batch, where there are a teacher and such chips."""
+
+    init: str = "none"
+    """What the weights begin with: `none`, `imagenet`, or a model package by name or directory."""
+
+    pretrain_epochs: int = 0
+    distill: tuple[str, ...] = ()
+    """Model packages, by name or directory, whose mean scores teach."""
 
 
 def run(
     recipe: Recipe,
-    kaggle_dir: Path,
+    data: Data,
     out: Path,
     *,
-    small: tuple[Path, Path] | None = None,
-    lessons: Path | None = None,
     resume: bool = False,
     cache: Path,
     ticker: Ticker = iter,
     tick: Callable[[int], None] = lambda _: None,
 ) -> tuple[Package, Outcome]:
-    """Train a model on a Kaggle directory and write its package to `out`.
+    """Train a model and write its package to `out`.
 
-    small: archive or directory of small chips of a coarser sensor, and their index (see `train.partial`).
-    lessons: directory of chips that a teacher scored (see `batches.Lessons`).
-    Raises DatasetError for data that cannot be used, OutputError when something cannot be written.
+    With folds, a network is trained without each of them and judged by it; the package's own is then trained on all
+    chips, and its figures are those of the others. Returns the package, and how its own training went.
+    Raises DatasetError for data that cannot be used or nothing to resume, OutputError when something cannot be written,
+    PackageError for a model to begin with or a teacher that does not fit, KeyboardInterrupt after Ctrl-C in a fold.
     """
-    keras.utils.set_random_seed(recipe.seed)
-    material = gather(
-        kaggle_dir,
+    if resume and not any(out.glob(_LEFTOVERS)):
+        raise DatasetError(f"{out} holds no checkpoint, so there is nothing to resume; leave --resume out")
+    if recipe.init == "imagenet":
+        recipe = replace(recipe, spec=scaled(recipe.spec))
+    material = material_of(recipe, data, cache, ticker)
+    trainer = _Trainer(recipe, data, material, out, resume, tick)
+    if recipe.split.folds:
+        judged = trainer.cross_validate(recipe.split.folds)
+        network, outcome, _ = trainer.train(None, CHECKPOINT)
+    else:
+        network, outcome, judged = trainer.train(1, CHECKPOINT)
+    card = make_card(
+        out.resolve().name,
+        recipe.spec,
         recipe.preprocess,
-        small=small,
-        cap=recipe.cap_cloudy,
-        held_out=recipe.held_out,
-        seed=recipe.seed,
-        cache=cache,
-        ticker=ticker,
+        material,
+        judged,
+        training={**trainer.facts, "parameters": network.count_params(), **asdict(outcome)},
+        extra=trainer.judged_mosaics(network),
     )
-    judged = len(material.validation) - int(material.tagged_only_cloudy[material.validation].sum())
-    if len(material.training) < 1 or judged < _FEWEST:
-        raise DatasetError(
-            f"of {len(material.names)} chips {len(material.training)} are left to train and {judged} that are not only "
-            f"cloudy to validate; give more chips (at least {_FEWEST} are needed to validate), or another --held-out"
-        )
-    mosaics = _mosaics(material.small_training, recipe)
-    judged_mosaics = _judged_mosaics(_mosaics(material.small_validation, recipe), recipe.seed)
-    drawn: list[tuple[Source, int]] = [(mosaics, recipe.mosaics)] if mosaics else []
-    if lessons is not None:
-        drawn.append((Lessons(lessons, recipe.preprocess, material.split), recipe.lessons))
-    network = build(recipe.spec)
-    seen = material.targets[material.training]
-    weights = dict(zip(LABELS, positive_weights(seen), strict=True))
-    batches = Batches(
-        material.chips,
-        material.training,
-        material.targets,
-        recipe.spec.heads,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        augmentation=recipe.augmentation,
-        drawn=drawn,
-    )
-    heads = recipe.spec.heads
-    losses = {head.name: loss_of(head, np.array([weights[label] for label in head.labels])) for head in heads}
-    targets = material.targets[material.validation]
-
-    def judge(network: keras.Model) -> dict[str, float]:
-        scores = score(network, material.chips, recipe.spec, material.validation)
-        common = best_common(targets, scores)
-        return {"f2": f2_samples(targets, scores >= common), "threshold": common}
-
-    outcome = fit(
-        network,
-        losses,
-        batches,
-        judge,
-        recipe.schedule,
-        out / CHECKPOINT,
-        resume=resume,
-        identity=_identity(recipe, material, lessons),
-        tick=tick,
-    )
-    card = _card(out.resolve().name, recipe, material, network, outcome, judged_mosaics)
-    trained = build(recipe.spec)  # what was compiled would be saved with its optimizer, which is three times as large
-    trained.set_weights(network.get_weights())
-    package = save(out, trained, card)
+    package = save(out, network, card)
     if not outcome.interrupted:
-        (out / CHECKPOINT).unlink(missing_ok=True)
+        for leftover in out.glob(_LEFTOVERS):
+            leftover.unlink()
     return package, outcome
 
 
+class _Trainer:
+    """Trains the networks of one run."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        material: Material,
+        out: Path,
+        resume: bool,
+        tick: Callable[[int], None],
+    ) -> None:
+        self._recipe, self._data, self._material, self._out = recipe, data, material, out
+        self._resume, self._tick = resume, tick
+        self._teachers = [_teacher(name, recipe, material.split) for name in recipe.distill]
+        self._classes = read_folders(data.classes) if data.classes else None
+        self._trunk: keras.Model | None = None
+        _, small = material.small_sides()
+        self._held_out = None if small is None or recipe.split.folds else self._mosaics(small)
+        self._devices = strategy()
+        self.facts: dict[str, Any] = {
+            "recipe": _plain(recipe),
+            "teachers": [teacher.card.digest for teacher in self._teachers],
+        }
+
+    def cross_validate(self, folds: int) -> Judged:
+        """Train a network without each fold, and return what each says of the fold that it has not seen."""
+        scores = np.full(self._material.targets.shape, np.nan, np.float32)
+        for fold in range(folds):
+            rows = self._material.sides(fold)[1]
+            kept = self._out / f".fold{fold + 1}-scores.npz"
+            identity = json.dumps(self._identity(fold), sort_keys=True)
+            if self._resume and (done := _scores_of(kept, identity)) is not None:
+                scores[rows] = done
+                continue
+            log.info("fold %d of %d: %d chips kept out", fold + 1, folds, len(rows))
+            _, outcome, judged = self.train(fold, f".fold{fold + 1}.npz")
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            scores[rows] = judged.scores
+            with replacing(kept) as part, part.open("wb") as file:
+                np.savez(file, scores=judged.scores, identity=np.array(identity))
+        return Judged(self._material.readable, scores[self._material.readable])
+
+    def train(self, held_out: int | None, checkpoint: str) -> tuple[keras.Model, Outcome, Judged]:
+        """Train a network without one fold, None for on all chips, and judge it by that fold."""
+        recipe, material = self._recipe, self._material
+        training, validation = material.sides(held_out)
+        small, _ = material.small_sides(held_out)
+        keras.utils.set_random_seed(recipe.split.seed)
+        path = self._out / checkpoint
+        with self._devices.scope():
+            network = self._begin()
+        keras.utils.set_random_seed(recipe.split.seed)
+        heads, seen = recipe.spec.heads, material.targets[training]
+        weights = dict(zip(LABELS, positive_weights(seen), strict=True))
+        losses = {
+            head.name: loss_of(head, np.array([weights[label] for label in head.labels]), recipe.focus)
+            for head in heads
+        }
+        batches = Batches(
+            material.chips,
+            training,
+            material.targets,
+            heads,
+            batch=recipe.batch,
+            seed=recipe.split.seed,
+            augmentation=recipe.augmentation,
+            mixup=recipe.mixup,
+            drawn=self._drawn(small, training),
+        )
+        teachers = [TensorFlowDetector(teacher, recipe.batch) for teacher in self._teachers]
+        outcome = fit(
+            network,
+            losses,
+            Taught(batches, teachers, heads) if teachers else batches,
+            self._judge(validation) if len(validation) else None,
+            replace(recipe.schedule, keep="last") if recipe.split.folds else recipe.schedule,
+            path,
+            resume=self._resume and path.exists(),
+            identity=self._identity(held_out),
+            tick=self._tick,
+        )
+        return network, outcome, Judged(validation, score(network, material.chips, recipe.spec, validation))
+
+    def judged_mosaics(self, network: keras.Model) -> dict[str, Any]:
+        """Figures on mosaics of small chips that were held out, for the card."""
+        if self._held_out is None:
+            return {}
+        rng = np.random.default_rng(self._recipe.split.seed)
+        drawn = [self._held_out.draw(rng) for _ in range(_MOSAICS_JUDGED)]
+        scores = score(network, np.stack([chip for chip, _ in drawn]), self._recipe.spec)[:, _MINE]
+        return {"mosaics": asdict(mine_metrics(np.stack([targets[_MINE] for _, targets in drawn]), scores))}
+
+    def _begin(self) -> keras.Model:
+        """Return the network as the recipe has it begin."""
+        recipe, dtype = self._recipe, policy()
+        if recipe.init == "imagenet":
+            network = imagenet(recipe.spec, dtype)
+        else:
+            network = build(recipe.spec, dtype)
+            if recipe.init != "none":
+                package = find(recipe.init)
+                _warn_of_leak(package, self._material.split)
+                log.info("%d layers begin as in %s", transfer(package.network(), network), package.path)
+        if self._classes is not None and recipe.pretrain_epochs:
+            self._trunk = self._trunk or self._pretrained(network)
+            log.info("%d layers begin as %s taught them", transfer(self._trunk, network), self._classes.source)
+        return network
+
+    def _pretrained(self, begin: keras.Model) -> keras.Model:
+        assert self._classes is not None
+        recipe = self._recipe
+        return pretrain(
+            recipe.spec,
+            self._classes,
+            epochs=recipe.pretrain_epochs,
+            batch=recipe.batch,
+            rate=recipe.schedule.rate,
+            seed=recipe.split.seed,
+            out=self._out,
+            resume=self._resume and (self._out / PRETRAINING).exists(),
+            tick=self._tick,
+            begin=begin,
+        )
+
+    def _drawn(self, small: PartialSet | None, training: NDArray[np.intp]) -> list[tuple[Source, int]]:
+        recipe = self._recipe
+        drawn: list[tuple[Source, int]] = []
+        if small is not None:
+            drawn.append((self._mosaics(small), recipe.mosaics))
+        if recipe.distill:
+            drawn.append((Blends(self._material.chips, training), recipe.blends))
+            if self._classes is not None:
+                drawn.append((Mosaics(self._classes, recipe.preprocess, _PLANET_LOOK), recipe.foreign))
+        return drawn
+
+    def _mosaics(self, small: PartialSet) -> Mosaics:
+        return Mosaics(small, self._recipe.preprocess, _PLANET_LOOK, small.targets[:, _MINE])
+
+    def _judge(self, validation: NDArray[np.intp]) -> Judge:
+        spec, chips, targets = self._recipe.spec, self._material.chips, self._material.targets[validation]
+        return lambda network: figure(targets, score(network, chips, spec, validation), spec.labels)
+
+    def _identity(self, held_out: int | None) -> dict[str, Any]:
+        """What decides how a run goes, by name; patience only decides how long."""
+        options = asdict(self._recipe)
+        schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
+        data = {
+            "split": dict(self._material.split),
+            "small chips": self._material.facts.get("small_chips"),
+            "classes": self._classes and self._classes.fingerprint[:12],
+        }
+        return options | schedule | data | {"teachers": self.facts["teachers"], "without": held_out}
+
+
 def score(
-    network: keras.Model,
-    chips: AnyChips,
-    spec: DenseNetSpec,
-    rows: NDArray[np.integer] | None = None,
-    batch: int = 32,
+    network: keras.Model, chips: AnyChips, spec: Spec, rows: NDArray[np.integer] | None = None, batch: int = BATCH
 ) -> Scores:
     """Scores of prepared chips, (n, 17), columns as in `LABELS`; of the chips at `rows` if given.
 
-    Only a batch at a time is in memory, and the last one is filled up, so that one traced shape serves all.
+    What the network does not know scores 0. Only a batch at a time is in memory, and the last one is filled up, so that
+    one traced shape serves all.
     """
     rows = np.arange(len(chips)) if rows is None else rows
     scores = np.zeros((len(rows), len(LABELS)), np.float32)
@@ -167,100 +319,70 @@ def score(
     return scores
 
 
-def _identity(recipe: Recipe, material: Material, lessons: Path | None) -> dict[str, Any]:
-    """What decides how a run goes, by name; patience only decides how long."""
-    options = asdict(recipe)
-    schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
-    data = {"data": material.facts["fingerprint"][:12], "small chips": material.facts.get("small_chips")}
-    return options | schedule | data | {"lessons from": lessons and lessons.name}
+def material_of(recipe: Recipe, data: Data, cache: Path, ticker: Ticker = iter) -> Material:
+    """Read the chips of a run and deal them. Raises DatasetError when too few are left."""
+    if data.kaggle is not None:
+        options: dict[str, Any] = {"small": data.small, "cap": recipe.cap_cloudy, "cache": cache, "ticker": ticker}
+        material = gather(data.kaggle, recipe.preprocess, recipe.split, **options)
+    else:
+        assert data.small is not None
+        material = gather_small(data.small, recipe.preprocess, recipe.split, cache=cache, ticker=ticker)
+    training, validation = (material.readable,) * 2 if recipe.split.folds else material.sides()
+    judged = len(validation) - int(material.tagged_only_cloudy[validation].sum())
+    if len(training) < 1 or judged < _FEWEST:
+        raise DatasetError(
+            f"of {len(material.names)} chips {len(training)} are left to train and {judged} that are not only "
+            f"cloudy to validate; give more chips (at least {_FEWEST} to validate are needed), or another --held-out"
+        )
+    return material
 
 
-def _mosaics(small: PartialSet | None, recipe: Recipe) -> Mosaics | None:
-    if small is None:
-        return None
-    return Mosaics(small, recipe.preprocess, (recipe.spec.mean, recipe.spec.std))
+def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
+    """Open a teacher.
 
-
-def _judged_mosaics(mosaics: Mosaics | None, seed: int) -> tuple[Chips, NDArray[np.float32]] | None:
-    if mosaics is None:
-        return None
-    rng = np.random.default_rng(seed)
-    drawn = [mosaics.draw(rng) for _ in range(_MOSAICS_JUDGED)]
-    return np.stack([chip for chip, _ in drawn]), np.stack([targets[_MINE] for _, targets in drawn])
-
-
-def _card(
-    name: str,
-    recipe: Recipe,
-    material: Material,
-    network: keras.Model,
-    outcome: Outcome,
-    mosaics: tuple[Chips, NDArray[np.float32]] | None,
-) -> Card:
-    targets = material.targets[material.validation]
-    scores = score(network, material.chips, recipe.spec, material.validation)
-    thresholds = tune_f2(targets, scores)
-    kept = ~material.tagged_only_cloudy[material.validation]
-    metrics = figures(targets, scores, kept, material.groups[material.validation], recipe.seed)
-    if mosaics is not None:
-        metrics["mosaics"] = asdict(mine_metrics(mosaics[1], score(network, mosaics[0], recipe.spec)[:, _MINE]))
-    return Card(
-        name=name,
-        spec=recipe.spec,
-        preprocess=recipe.preprocess,
-        thresholds=thresholds,
-        detection=detection_thresholds(scores[targets[:, _MINE] == 0, _MINE], thresholds[MINE]),
-        metrics=metrics,
-        data=dict(material.facts),
-        training={
-            "geoscan": __version__,
-            "keras": keras.version(),
-            "recipe": {key: value for key, value in asdict(recipe).items() if key not in {"spec", "preprocess"}},
-            "seconds": round(outcome.seconds),
-            "best_epoch": outcome.best_epoch,
-            "history": outcome.history,
-            "interrupted": outcome.interrupted,
-        },
-    )
-
-
-def figures(
-    targets: Targets, scores: Scores, kept: NDArray[np.bool_], groups: NDArray[np.integer], seed: int
-) -> dict[str, Any]:
-    """Return what the card says of validation chips.
-
-    targets, scores: (n, 17). kept: (n,), True for the chips that are not tagged only `cloudy`: the figures that count
-    are theirs. groups: (n,), the place of each chip. Thresholds are tuned on other places of the validation set, in 5
-    folds, so no F2 is tuned on what it judges; which epoch was kept, however, was decided on these same chips, and the
-    figures of single labels are at the card's thresholds, tuned on all of them.
+    Raises PackageError when it takes other chips, knows other labels, or may have seen validation chips.
     """
-    thresholds = tune_f2(targets, scores)
-    named = {}
-    for key, rows in (("not_only_cloudy", kept), ("all", np.ones(len(targets), bool))):
-        n = int(rows.sum())
-        folds = min(_FOLDS, len(np.unique(groups[rows])))
-        fold = stratified_group_split(targets[rows], groups[rows], folds, seed)
-        crossed = cross_tuned_f2(targets[rows], scores[rows], fold)
-        predicted = scores[rows] >= START
-        baseline = np.isin(LABELS, ("clear", "primary"))[None].repeat(n, axis=0)
-        named[key] = {
-            "n": n,
-            "f2_samples": crossed.f2,
-            "f2_common_threshold": crossed.f2_common,
-            "f2_at_0.2": crossed.f2_start,
-            "f2_at_0.2_interval": f2_interval(targets[rows], predicted, seed=seed),
-            "f2_of_always_clear_primary": f2_samples(targets[rows], baseline),
-        }
-    labels = label_metrics(targets[kept], scores[kept], thresholds)
-    return {**named, "labels": {label: asdict(values) for label, values in labels.items()}}
+    if recipe.split.folds:
+        raise PackageError(
+            f"the teacher {name} has seen chips of every fold, so no fold can judge; leave --distill or --folds out"
+        )
+    package = find(name)
+    card = package.card
+    if card.labels != recipe.spec.labels or card.preprocess != recipe.preprocess:
+        raise PackageError(
+            f"the teacher {package.path} takes {card.preprocess} and answers {', '.join(card.labels)}; "
+            f"the student takes {recipe.preprocess} and answers {', '.join(recipe.spec.labels)}: they must be alike"
+        )
+    if (taught := card.data.get("split")) != split:
+        raise PackageError(
+            f"the teacher {package.path} learned from another split ({taught}, now {dict(split)}) and may have seen "
+            "chips that are kept for validation; train it with the same data, --seed and --held-out"
+        )
+    return package
 
 
-def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Thresholds:
-    """Thresholds for polygons.
+def _warn_of_leak(package: Package, split: Mapping[str, Any]) -> None:
+    before = package.card.data.get("split", {})
+    if before.get("data") == split["data"] and (before != split or "folds" in split):
+        log.warning(
+            "%s learned from another split of these chips: figures on the validation chips will flatter", package.path
+        )
 
-    others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
-    Neighbours confirm each other, so among them one chip needs no more than the label's threshold and the others half
-    of it; a chip alone must score more than 99 % of the chips without a mine.
-    """
-    rare = float(np.quantile(others, 0.99)) if len(others) else tuned
-    return Thresholds(seed=round(tuned, 3), join=round(tuned / 2, 3), lone=round(max(rare, tuned), 3))
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as JSON has it, without what the card says elsewhere."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return {key: value for key, value in plain.items() if key not in {"spec", "preprocess"}}
+
+
+def _scores_of(path: Path, identity: str) -> Scores | None:
+    """Scores of a fold that is finished, or None. Raises DatasetError when a run with another identity finished it."""
+    if not path.exists():
+        return None
+    with np.load(path) as stored:
+        if str(stored["identity"]) != identity:
+            raise DatasetError(
+                f"{path} is of another run; resume with the options and data it was started with, or leave --resume out"
+            )
+        scores: Scores = stored["scores"]
+        return scores

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips
+from geoscan.arrays import Chips, Visual
+from geoscan.errors import DatasetError
+
+
+class ChipSet(Protocol):
+    """Chips on disk that are read one at a time."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One a chip, each once."""
+
+    def read(self, index: int) -> Visual:
+        """One chip, (3, rows, cols), red, green, blue. Raises ReadError, naming the file."""
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when a chip changes: places, sizes, times. Raises DatasetError when one has gone."""
+
+
+def stamp(path: Path) -> str:
+    """Place, size and time of change of a file. Raises DatasetError when it has gone."""
+    try:
+        facts = path.stat()
+    except OSError as err:
+        raise DatasetError(f"{path} has gone since the chips were listed ({err.strerror}); run again") from err
+    return f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
 
 
 class StoredChips:

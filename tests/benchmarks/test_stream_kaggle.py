@@ -29,22 +29,23 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PLANET_HEADS
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches
-from geoscan.train.material import gather
+from geoscan.train.material import Split, gather
 
 def timed(start):
     return round(len(made.names) / (time.perf_counter() - start), 1)
 
 root, cache = map(Path, sys.argv[1:])
 preprocess = Preprocess(256, 3.4, "visual", DehazeParams())
-options = dict(small=None, cap=10**9, held_out=0.2, seed=0, cache=cache)
+options = dict(small=None, cap=10**9, cache=cache)
 start = time.perf_counter()
-made = gather(root, preprocess, **options)
+made = gather(root, preprocess, Split(), **options)
 first = timed(start)
 start = time.perf_counter()
-made = gather(root, preprocess, **options)
+made = gather(root, preprocess, Split(), **options)
 again = timed(start)
+training, _ = made.sides()
 batches = Batches(
-    made.chips, made.training, made.targets, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation()
+    made.chips, training, made.targets, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation()
 )
 start, seen = time.perf_counter(), 0
 for chips, targets in batches.epoch(0):
@@ -53,7 +54,7 @@ for chips, targets in batches.epoch(0):
 seconds = time.perf_counter() - start
 memory = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
 print(json.dumps({
-    "chips": len(made.names), "training": len(made.training), "seen": seen,
+    "chips": len(made.names), "training": len(training), "seen": seen,
     "prepared_per_second": first, "from_cache_per_second": again, "batched_per_second": round(seen / seconds, 1),
     "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     "own_mb": int(memory["RssAnon"].split()[0]) // 1024,

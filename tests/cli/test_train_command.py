@@ -1,9 +1,17 @@
 """`geoscan train`: what it refuses; training itself is tested in tests/train."""
 
+import re
+from pathlib import Path
+
 import pytest
+import small_chips
 from click.testing import CliRunner
 
 from geoscan.cli import main
+from geoscan.dehaze import DehazeParams
+from geoscan.errors import DatasetError
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import PRESETS, DenseNetSpec
 
 
 @pytest.fixture(autouse=True)
@@ -30,18 +38,28 @@ def refused(*words, tmp_path) -> str:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "Missing option '--kaggle-dir'"),
+        ("", "Missing option '--out'"),
         ("--kaggle-dir empty", "Missing option '--out'"),
+        ("--out m", "pass --kaggle-dir, or --chips and --index, or all three"),
         ("--kaggle-dir nowhere --out m", "Directory 'nowhere' does not exist"),
         ("--kaggle-dir chips.zip --out m", "chips.zip"),
         ("--kaggle-dir empty --out m --epochs 0", "0 is not in the range x>=1"),
         ("--kaggle-dir empty --out m --held-out 1", "1.0 is not in the range 0<x<1"),
+        ("--kaggle-dir empty --out m --folds 1", "1 is not in the range x>=2"),
         ("--kaggle-dir empty --out m --rate 0", "0.0 is not in the range x>0"),
         ("--kaggle-dir empty --out m --batch none", "'none' is not a valid integer"),
-        ("--kaggle-dir empty --out m --chips chips.zip", "--chips and --index go together"),
-        ("--kaggle-dir empty --out m --index chips.zip", "--chips and --index go together"),
+        ("--kaggle-dir empty --out m --gsd 0", "0.0 is not in the range x>0"),
+        ("--kaggle-dir empty --out m --clear 2", "2.0 is not in the range 0<=x<=1"),
+        ("--kaggle-dir empty --out m --mixup -1", "-1.0 is not in the range 0<=x<=1"),
+        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed', 'chip'"),
+        ("--kaggle-dir empty --out m --focus 1 2", "'--focus' requires 3 arguments"),
+        ("--kaggle-dir empty --out m --pretrain nowhere", "Path 'nowhere' does not exist"),
+        ("--kaggle-dir empty --out m --pretrain-epochs -1", "-1 is not in the range x>=0"),
+        ("--kaggle-dir empty --out m --chips chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
+        ("--kaggle-dir empty --out m --index chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
+        ("--chips chips.zip --out m", "pass --kaggle-dir, or --chips and --index, or all three"),
         ("--kaggle-dir empty --out m --dehase", "Did you mean"),
-        ("empty m", "Missing option '--kaggle-dir'"),
+        ("empty m", "Missing option '--out'"),
     ],
 )
 def test_misuse_is_refused(words, message, tmp_path):
@@ -55,7 +73,98 @@ def test_misuse_is_refused(words, message, tmp_path):
         ("--kaggle-dir empty --out m", "empty holds no train_v2.csv"),
         ("--kaggle-dir labels --out m", "labels"),
         ("--kaggle-dir empty --out m --preset huge", "no preset is called 'huge'; choose one of densenet121, compact"),
+        ("--kaggle-dir empty --out m --resume", "nothing to resume"),
+        ("--chips chips.zip --index labels/train_v2.csv --out m", "neither a directory nor a readable zip archive"),
     ],
 )
 def test_data_that_cannot_be_used_are_refused(words, message, tmp_path):
     assert message in refused(*words.split(), "--cache", str(tmp_path / "empty"), tmp_path=tmp_path)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return what a run is asked for, in place of running it."""
+    from geoscan.model.backend import start
+
+    start()
+    from geoscan.train import run as room
+
+    def ask(*words):
+        calls = []
+
+        def run(recipe, data, out, **options):
+            calls.append((recipe, data, options))
+            raise DatasetError("asked")
+
+        monkeypatch.setattr(room, "run", run)
+        result = CliRunner().invoke(main, ["train", "--out", "m", *words], prog_name="geoscan")
+        assert "asked" in result.stderr, result.output
+        return calls[0]
+
+    return ask
+
+
+def test_without_options_a_run_is_plain(asked):
+    recipe, data, options = asked("--kaggle-dir", "labels")
+    assert (data.kaggle, data.small, data.classes) == (Path("labels"), None, None)
+    assert recipe.spec == PRESETS["compact"]
+    assert recipe.preprocess == Preprocess(256, 3.4, "visual", None)
+    assert (recipe.init, recipe.distill, recipe.pretrain_epochs, recipe.mixup) == ("none", (), 0, 0.0)
+    assert (recipe.split.seed, recipe.split.held_out, recipe.split.folds) == (0, 0.2, None)
+    assert recipe.augmentation.clear == 0.0
+    assert (recipe.schedule.epochs, recipe.schedule.patience, recipe.schedule.keep) == (60, 20, "best")
+    assert not options["resume"]
+
+
+def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
+    recipe, data, _ = asked("--chips", "chips.zip", "--index", "labels/train_v2.csv", "--preset", "lite-small")
+    assert data.kaggle is None
+    assert data.small == (Path("chips.zip"), Path("labels/train_v2.csv"))
+    assert recipe.spec.labels == ("artisinal_mine",)
+    assert recipe.preprocess == Preprocess(48, 10.0, "sentinel2-l1c", None)
+    assert recipe.augmentation.clear == 0.5
+
+
+def test_every_option_reaches_the_recipe(asked):
+    words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite --init imagenet "
+    words += "--pretrain empty --pretrain-epochs 4 --distill one --distill two --epochs 4 --patience 3 --batch 7 "
+    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze chip --clear 0.25 --mixup 0.75 --focus 1 2 0.05 "
+    words += "--gsd 3 --cache empty --resume"
+    recipe, data, options = asked(*words.split())
+    assert data.classes == Path("empty")
+    assert recipe.spec == PRESETS["lite"]
+    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams(airlight="chip"))
+    assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))
+    schedule = recipe.schedule
+    assert (schedule.epochs, schedule.patience, schedule.rate, schedule.warmup) == (4, 3, 0.5, 0.5)
+    assert (recipe.batch, recipe.cap_cloudy, recipe.mixup) == (7, 5, 0.75)
+    assert (recipe.split.seed, recipe.split.folds) == (9, 3)
+    assert recipe.augmentation.clear == 0.25
+    assert (recipe.focus.pos, recipe.focus.neg, recipe.focus.margin) == (1, 2, 0.05)
+    assert options["cache"] == Path("empty")
+    assert options["resume"]
+
+
+TINY = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1)
+
+
+@pytest.mark.large
+def test_chips_alone_give_a_package_and_one_line(tmp_path, monkeypatch):
+    from geoscan.model.backend import start
+
+    start()
+    from geoscan.model import spec
+
+    monkeypatch.setattr(spec, "PRESETS", {"tiny": TINY})
+    archive, index = small_chips.make(tmp_path / "small", 24, places=6, side=16, broken=False)
+    words = f"--chips {archive} --index {index} --out m --preset tiny --epochs 2 --batch 8 --cache empty -q"
+    for more in ("", "--folds 2"):
+        result = CliRunner().invoke(main, ["train", *words.split(), *more.split()], prog_name="geoscan")
+        assert result.exit_code == 0, result.output
+        assert re.fullmatch(
+            r"m: average precision \d\.\d{3} on \d+ mines and \d+ others; "
+            r"finds \d\.\d{3} of the mines at specificity 0\.994\n",
+            result.stdout,
+        )
+        assert ("12 mines and 12 others" in result.stdout) == bool(more)
+    assert sorted(path.name for path in Path("m").iterdir()) == ["card.json", "card.md", "weights.keras"]

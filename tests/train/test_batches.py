@@ -1,12 +1,8 @@
-import json
-import zipfile
-from dataclasses import replace
-
 import kaggle_dir
 import numpy as np
 import pytest
+import small_chips
 import tiny_model
-from PIL import Image
 
 from geoscan.dehaze import DehazeParams
 from geoscan.errors import DatasetError
@@ -17,7 +13,7 @@ from geoscan.model.spec import PLANET_HEADS, DenseNetSpec
 from geoscan.scan import Plan, prepare
 from geoscan.scene import Scene
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches, Lessons, Mosaics, by_head
+from geoscan.train.batches import Batches, Blends, Mosaics, Taught, by_head
 from geoscan.train.cache import prepared
 from geoscan.train.kaggle import discover
 from geoscan.train.partial import read_partial
@@ -69,12 +65,12 @@ def test_targets_stay_with_their_chips_and_unknown_stays_unknown():
     assert unknown == 1
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-def test_seed_and_epoch_decide_everything(workers):
-    """However many threads make them."""
-    one = [chips for chips, _ in batches(augmentation=Augmentation(), workers=2).epoch(3)]
-    other = [chips for chips, _ in batches(augmentation=Augmentation(), workers=workers).epoch(3)]
-    np.testing.assert_array_equal(one, other)
+def test_seed_and_epoch_decide_everything():
+    how = {"augmentation": Augmentation(), "mixup": 0.5, "drawn": [(Blends(CHIPS, np.arange(N)), 1)]}
+    one, other = (list(batches(**how).epoch(3)) for _ in range(2))
+    for (chips, targets), (again, twins) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(chips, again)
+        np.testing.assert_array_equal(targets["land"], twins["land"])
 
 
 def test_epochs_and_seeds_differ():
@@ -135,27 +131,43 @@ def test_refuses_a_batch_without_room():
         batches(drawn=[(Marked(), 4)])
 
 
+def test_mixup_blends_chips_with_their_targets():
+    """Of chips that are all one number, and whose targets say which."""
+    numbers = np.arange(N)[:, None].repeat(len(LABELS), 1).astype(np.float32) / 100
+
+    def made(mixup):
+        return Batches(CHIPS, np.arange(N), numbers, PLANET_HEADS, batch=4, seed=1, augmentation=NONE, mixup=mixup)
+
+    blended = 0
+    for chips, targets in made(1.0).epoch(0):
+        np.testing.assert_allclose(chips[:, 0, 0, 0], 100 * targets["land"][:, 0], atol=0.51)
+        np.testing.assert_array_equal(targets["weather"][:, 0], targets["land"][:, 0])
+        blended += (np.abs(targets["land"] * 100 % 1 - 0.5) < 0.49).any()
+    assert blended > 2
+    for chips, targets in made(0.0).epoch(0):
+        np.testing.assert_allclose(chips[:, 0, 0, 0], 100 * targets["land"][:, 0], atol=1e-4)
+
+
 @pytest.fixture
 def small(tmp_path):
-    """Give an archive of 16 px chips: mines are yellow, others green."""
-    rows = ["file,label,source_gallery"]
-    with zipfile.ZipFile(tmp_path / "small.zip", "w") as archive:
-        for i in range(12):
-            label = "mine" if i % 3 == 0 else "other"
-            color = (200 + i, 180, 60) if label == "mine" else (40 + i, 90, 40)
-            noise = np.random.default_rng(i).integers(-9, 9, (16, 16, 3))
-            Image.fromarray((noise + color).astype(np.uint8)).save(tmp_path / "chip.png")
-            archive.write(tmp_path / "chip.png", f"{i}.png")
-            rows.append(f"{i}.png,{label},place_{i % 4}")
-    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n")
-    return read_partial(tmp_path / "small.zip", tmp_path / "index.csv")
+    return read_partial(*small_chips.make(tmp_path, 12, side=16, every=3, broken=False))
+
+
+def mines(found):
+    return found.targets[:, LABELS.index(MINE)]
 
 
 LOOK = ((80.0, 87.0, 77.0), (40.0, 36.0, 34.0))
 
 
+def brightest(chips):
+    """Red of the reddest of the four parts of each mosaic."""
+    n = len(chips)
+    return chips[..., 0].reshape(n, 2, 16, 2, 16).mean(axis=(2, 4)).reshape(n, 4).max(axis=1)
+
+
 def test_mosaics_know_one_thing_alone(small):
-    made = Mosaics(small, PLAIN, LOOK)
+    made = Mosaics(small, PLAIN, LOOK, mines(small))
     rng = np.random.default_rng(0)
     drawn = [made.draw(rng) for _ in range(60)]
     targets = np.stack([targets for _, targets in drawn])
@@ -165,81 +177,166 @@ def test_mosaics_know_one_thing_alone(small):
     assert 0.3 < mine.mean() < 0.7
     chips = np.stack([chip for chip, _ in drawn])
     assert (chips.shape, chips.dtype) == ((60, 32, 32, 3), np.uint8)
-    brightest = chips[..., 0].reshape(60, 2, 16, 2, 16).mean(axis=(2, 4)).reshape(60, 4).max(axis=1)
-    assert brightest[mine == 1].min() > brightest[mine == 0].max() + 20, "a mosaic holds a mine where it says so"
+    reds = brightest(chips)
+    assert reds[mine == 1].min() > reds[mine == 0].max() + 20, "a mosaic holds a mine where it says so"
+
+
+def test_mosaics_of_chips_that_nobody_knows_take_all_and_know_nothing(small):
+    made, rng = Mosaics(small, PLAIN, LOOK), np.random.default_rng(0)
+    drawn = [made.draw(rng) for _ in range(60)]
+    assert np.isnan([targets for _, targets in drawn]).all()
+    chips = np.stack([chip for chip, _ in drawn])
+    assert np.ptp(brightest(chips)) > 20, "mines are among them, and so are mosaics without one"
+
+
+def test_the_same_draws_give_the_same_mosaics(small):
+    one, other = (Mosaics(small, PLAIN, LOOK, mines(small)).draw(np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_mosaics_take_the_look_they_are_brought_to(small):
-    rng = np.random.default_rng(0)
-    chips = np.stack([Mosaics(small, PLAIN, LOOK).draw(rng)[0] for _ in range(200)]).reshape(-1, 3)
+    made, rng = Mosaics(small, PLAIN, LOOK, mines(small)), np.random.default_rng(0)
+    chips = np.stack([made.draw(rng)[0] for _ in range(200)]).reshape(-1, 3)
     np.testing.assert_allclose(chips.mean(axis=0), LOOK[0], atol=25)
     np.testing.assert_allclose(chips.std(axis=0), LOOK[1], rtol=0.35)
 
 
+class Framed:
+    """Chips of any size whose corners are bright, squares of `near` pixels."""
+
+    names = ("one", "two")
+
+    def __init__(self, side, near):
+        self.side, self.near = side, near
+
+    def read(self, index):
+        pixels = np.full((3, self.side, self.side), 50, np.uint8)
+        away = np.minimum(np.arange(self.side), np.arange(self.side)[::-1])
+        pixels[:, (away[:, None] < self.near) & (away < self.near)] = 150
+        return pixels
+
+
+def test_mosaics_of_larger_chips_are_cut_in_their_middle():
+    """Four chips of 64 px make 128 px: the middle 96 px hold the corners where the four meet, and no other corner."""
+    side, flat = 96, ((100.0,) * 3, (30.0,) * 3)
+    chip, _ = Mosaics(Framed(64, 16), Preprocess(side, 3.4, "visual", None), flat).draw(np.random.default_rng(0))
+    middle = np.zeros((side, side), bool)
+    middle[32:64, 32:64] = True
+    np.testing.assert_array_equal(chip[..., 0] > chip[..., 0].min(), middle)
+
+
 @pytest.mark.parametrize("kind", [0, 1])
 def test_mosaics_need_mines_and_others(small, kind):
-    column = small.targets[:, LABELS.index(MINE)]
+    half = small.take(np.flatnonzero(mines(small) == kind))
     with pytest.raises(DatasetError, match="mosaics need both"):
-        Mosaics(small.take(np.flatnonzero(column == kind)), PLAIN, LOOK)
+        Mosaics(half, PLAIN, LOOK, mines(half))
 
 
-SPLIT = {"seed": 0, "held_out": 0.2, "cap": 100, "data": "abc"}
+FLAT = np.arange(10, 250, 30, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3)
 
 
 @pytest.fixture
-def lessons(tmp_path):
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "chips.npy", rng.integers(90, 256, (5, 32, 32, 3), dtype=np.uint8))
-    np.save(tmp_path / "targets.npy", rng.uniform(0, 1, (5, 17)).astype(np.float32))
-    (tmp_path / "split.json").write_text(json.dumps(SPLIT))
-    return tmp_path
+def as_is(monkeypatch):
+    monkeypatch.setattr("geoscan.train.batches._STRONG", NONE)
 
 
-def test_lessons_are_chips_with_their_teachers_scores(lessons):
-    preprocess = replace(PLAIN, dehaze=DehazeParams())
-    made = Lessons(lessons, preprocess, SPLIT)
-    chips, targets = np.load(lessons / "chips.npy"), np.load(lessons / "targets.npy")
-    rng = np.random.default_rng(0)
-    seen = set()
-    for _ in range(40):
-        chip, scores = made.draw(rng)
-        (i,) = np.flatnonzero((targets == scores).all(axis=1))
-        seen.add(int(i))
-        np.testing.assert_array_equal(chip, preprocess(chips[i].transpose(2, 0, 1)))
-    assert seen == set(range(5))
+def test_blends_are_chips_of_which_nothing_is_known():
+    made, rng = Blends(FLAT, np.arange(8)), np.random.default_rng(0)
+    for _ in range(30):
+        chip, targets = made.draw(rng)
+        assert (chip.shape, chip.dtype) == ((16, 16, 3), np.uint8)
+        assert (targets.shape, targets.dtype) == ((len(LABELS),), np.float32)
+        assert np.isnan(targets).all()
+    assert (FLAT[:, :1, :1] == FLAT).all(), "the chips themselves stay as they were"
 
 
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("chips.npy", np.zeros((5, 16, 16, 3), np.uint8)),
-        ("chips.npy", np.zeros((4, 32, 32, 3), np.uint8)),
-        ("targets.npy", np.zeros((5, 3), np.float32)),
-        ("targets.npy", np.array([{}], object)),
-    ],
-)
-def test_refuses_lessons_that_do_not_fit(lessons, name, array):
-    np.save(lessons / name, array)
-    with pytest.raises(DatasetError) as caught:
-        Lessons(lessons, PLAIN, SPLIT)
-    assert "\n" not in str(caught.value)
+def test_the_same_draws_give_the_same_blends():
+    made = Blends(FLAT, np.arange(8))
+    for seed in range(10):
+        one, other = (made.draw(np.random.default_rng(seed))[0] for _ in range(2))
+        np.testing.assert_array_equal(one, other)
+    firsts = {made.draw(np.random.default_rng(seed))[0].tobytes() for seed in range(10)}
+    assert len(firsts) == 10
 
 
-def test_refuses_lessons_that_are_absent_or_none(lessons, tmp_path):
-    np.save(lessons / "chips.npy", np.zeros((0, 32, 32, 3), np.uint8))
-    np.save(lessons / "targets.npy", np.zeros((0, 17), np.float32))
-    with pytest.raises(DatasetError):
-        Lessons(lessons, PLAIN, SPLIT)
-    (lessons / "chips.npy").write_bytes(b"")
-    with pytest.raises(DatasetError, match="No data left"):
-        Lessons(lessons, PLAIN, SPLIT)
-    with pytest.raises(DatasetError, match=r"chips\.npy"):
-        Lessons(tmp_path / "nowhere", PLAIN, SPLIT)
+def test_blends_are_one_chip_four_in_their_quarters_or_two_through_each_other(as_is):
+    indexes = np.array([0, 2, 3, 5, 7])
+    own = FLAT[indexes, 0, 0, 0]
+    made, rng, counts = Blends(FLAT, indexes), np.random.default_rng(1), {"one": 0, "four": 0, "two": 0}
+    for _ in range(300):
+        chip = made.draw(rng)[0][..., 0]
+        values = np.unique(chip)
+        if len(values) > 1:
+            counts["four"] += 1
+            assert set(values) <= set(own)
+            row = np.flatnonzero((chip[1:] != chip[:-1]).any(axis=1)) + 1
+            col = np.flatnonzero((chip[:, 1:] != chip[:, :-1]).any(axis=0)) + 1
+            assert len(row) <= 1, "one straight cut"
+            assert len(col) <= 1, "one straight cut"
+            assert all(4 <= cut <= 12 for cut in (*row, *col))
+        elif values[0] in own:
+            counts["one"] += 1
+        else:
+            counts["two"] += 1
+            assert own.min() < values[0] < own.max()
+    assert counts["one"] > 120
+    assert counts["four"] > 70
+    assert counts["two"] > 30
 
 
-def test_refuses_a_teacher_that_saw_validation_chips(lessons):
-    with pytest.raises(DatasetError, match="has seen validation chips"):
-        Lessons(lessons, PLAIN, {**SPLIT, "seed": 1})
+def teacher(offset, seen=None):
+    """Say of each label its place among the heads' labels, plus a number that tells the chip."""
+
+    def says(chips):
+        if seen is not None:
+            seen.append(chips)
+        return (offset + np.arange(17)[None] / 100 + chips[:, 0, 0, :1] / 1000).astype(np.float32)
+
+    return says
+
+
+@pytest.mark.parametrize("heads", [PLANET_HEADS, PLANET_HEADS[::-1]])
+def test_teachers_fill_in_what_is_unknown_and_draw_what_is_known(heads):
+    """Of a softmax and a sigmoid head alike; columns of a teacher are in the order of its heads."""
+    plain = Batches(CHIPS, np.arange(N), TARGETS, heads, batch=4, seed=1, augmentation=NONE)
+    made, unknown = Taught(plain, [teacher(0.2), teacher(0.4)], heads), 0
+    assert len(made) == len(plain) == 5
+    batches = list(made.epoch(1))
+    assert len(batches) == 5
+    for (chips, targets), (alone, known) in zip(batches, plain.epoch(1), strict=True):
+        np.testing.assert_array_equal(chips, alone)
+        said = 0.3 + np.arange(17) / 100 + chips[:, 0, 0, :1] / 1000
+        split = len(heads[0].labels)
+        for head, says in zip(heads, (said[:, :split], said[:, split:]), strict=True):
+            wanted = np.where(np.isnan(known[head.name]), says, 0.7 * known[head.name] + 0.3 * says)
+            assert targets[head.name].dtype == np.float32
+            np.testing.assert_allclose(targets[head.name], wanted, atol=1e-6)
+            unknown += np.isnan(known[head.name]).sum()
+    assert unknown == 4, "the four weathers of one chip"
+
+
+def test_teachers_judge_what_the_student_sees():
+    """Augmented, drawn and blended."""
+    blends = Blends(CHIPS, np.arange(N))
+    seen, options = [], {"augmentation": Augmentation(), "mixup": 0.5, "drawn": [(blends, 2)]}
+    learned = [chips for chips, _ in Taught(batches(**options), [teacher(0.1, seen)], PLANET_HEADS).epoch(2)]
+    assert len(learned) == 11
+    np.testing.assert_array_equal(seen, learned)
+
+
+def test_a_taught_epoch_may_be_left_in_the_middle_and_passes_errors_on():
+    made = Taught(batches(), [teacher(0.1)], PLANET_HEADS)
+    epoch = made.epoch(0)
+    next(epoch)
+    epoch.close()
+    assert len(list(made.epoch(0))) == 5
+
+    def broken(chips):
+        raise DatasetError("broken")
+
+    with pytest.raises(DatasetError, match="broken"):
+        list(Taught(batches(), [broken], PLANET_HEADS).epoch(0))
 
 
 def test_training_and_scan_see_the_same_pixels(tmp_path, make_scene):

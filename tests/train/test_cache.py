@@ -11,7 +11,7 @@ import pytest
 from geoscan.dehaze import DehazeParams
 from geoscan.errors import DatasetError, OutputError
 from geoscan.model.preprocess import Preprocess
-from geoscan.train import cache
+from geoscan.train import kaggle
 from geoscan.train.cache import default_directory, prepared
 from geoscan.train.kaggle import discover, read_chip
 
@@ -33,7 +33,7 @@ def decoded(monkeypatch):
         paths.append(path)
         return read_chip(path)
 
-    monkeypatch.setattr(cache, "read_chip", counted)
+    monkeypatch.setattr(kaggle, "read_chip", counted)
     return paths
 
 

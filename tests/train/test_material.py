@@ -1,10 +1,12 @@
+import itertools
+import json
 import logging
-import zipfile
 from dataclasses import replace
 
 import kaggle_dir
 import numpy as np
 import pytest
+import small_chips
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -13,7 +15,8 @@ from geoscan.errors import DatasetError
 from geoscan.labels import LABELS
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.kaggle import read_chip
-from geoscan.train.material import gather
+from geoscan.train.material import Split, gather, gather_small, positives
+from geoscan.train.partial import read_partial
 
 PLAIN = Preprocess(256, 3.7, "visual", None)
 
@@ -24,17 +27,18 @@ def root(tmp_path_factory):
 
 
 def collect(directory, cache, preprocess=PLAIN, **options):
-    how = {"small": None, "cap": 100, "held_out": 0.3, "seed": 0, "cache": cache} | options
-    return gather(directory, preprocess, **how)
+    split = Split(options.pop("seed", 0), options.pop("held_out", 0.3), options.pop("folds", None))
+    how = {"small": None, "cap": 100, "cache": cache} | options
+    return gather(directory, preprocess, split, **how)
 
 
 def test_deals_every_chip_to_one_side(root, tmp_path):
     made = collect(root, tmp_path)
-    assert not set(made.training) & set(made.validation)
-    assert sorted([*made.training, *made.validation]) == list(range(30))
-    assert 6 <= len(made.validation) <= 12
+    assert not set(made.sides()[0]) & set(made.sides()[1])
+    assert sorted([*made.sides()[0], *made.sides()[1]]) == list(range(30))
+    assert 6 <= len(made.sides()[1]) <= 12
     assert made.targets.shape == (30, 17)
-    both = (made.targets[made.training] == 1).any(axis=0) == (made.targets[made.validation] == 1).any(axis=0)
+    both = (made.targets[made.sides()[0]] == 1).any(axis=0) == (made.targets[made.sides()[1]] == 1).any(axis=0)
     assert both.all(), "each label that occurs is on both sides"
 
 
@@ -50,8 +54,8 @@ def test_chips_and_targets_belong_together(root, tmp_path):
 
 def test_same_seed_same_split_whatever_the_preprocessing(root, tmp_path):
     one, other = collect(root, tmp_path), collect(root, tmp_path, replace(PLAIN, dehaze=DehazeParams()))
-    np.testing.assert_array_equal(one.validation, other.validation)
-    assert collect(root, tmp_path, seed=1).validation.tolist() != one.validation.tolist()
+    np.testing.assert_array_equal(one.sides()[1], other.sides()[1])
+    assert collect(root, tmp_path, seed=1).sides()[1].tolist() != one.sides()[1].tolist()
 
 
 def test_caps_chips_tagged_only_cloudy(root, tmp_path):
@@ -71,7 +75,7 @@ def test_chips_that_adjoin_stay_together(tmp_path):
     for seed in range(8):
         made = collect(root, tmp_path / "cache", seed=seed, held_out=0.5)
         pair = {made.names.index(name) for name in ("train_5", "train_18")}
-        assert pair <= set(made.validation) or pair <= set(made.training)
+        assert pair <= set(made.sides()[1]) or pair <= set(made.sides()[0])
 
 
 def test_unreadable_chips_are_named_once_and_in_neither_part(tmp_path, caplog):
@@ -83,9 +87,9 @@ def test_unreadable_chips_are_named_once_and_in_neither_part(tmp_path, caplog):
     lines = [record.getMessage() for record in caplog.records if "train_4.jpg" in record.getMessage()]
     assert len(lines) == 1
     assert "\n" not in lines[0]
-    assert made.names.index("train_4") not in {*made.training, *made.validation}
-    assert len(made.training) + len(made.validation) == 11
-    assert made.facts["training_chips"] + made.facts["validation_chips"] == 11
+    assert made.names.index("train_4") not in {*made.sides()[0], *made.sides()[1]}
+    assert len(made.sides()[0]) + len(made.sides()[1]) == 11
+    assert len(made.readable) == 11
 
 
 def test_refuses_a_directory_where_nothing_can_be_read(tmp_path):
@@ -96,14 +100,40 @@ def test_refuses_a_directory_where_nothing_can_be_read(tmp_path):
         collect(root, tmp_path / "cache")
 
 
-def test_facts_count_what_there_is(root, tmp_path):
-    made = collect(root, tmp_path)
-    facts = made.facts
-    assert facts["training_chips"] == len(made.training)
-    for part, rows in (("training", made.training), ("validation", made.validation)):
-        counts = facts[f"{part}_positives"]
-        assert list(counts) == list(LABELS)
-        assert counts["primary"] == (made.targets[rows, LABELS.index("primary")] == 1).sum()
+def test_folds_hold_every_chip_out_once(root, tmp_path):
+    made = collect(root, tmp_path, folds=3)
+    assert set(made.fold) == {0, 1, 2}
+    held_out = []
+    for fold in range(3):
+        training, judged = made.sides(fold)
+        assert sorted([*training, *judged]) == list(range(30))
+        held_out += judged.tolist()
+    assert sorted(held_out) == list(range(30))
+    training, judged = made.sides(None)
+    assert (len(training), len(judged)) == (30, 0)
+
+
+def test_the_split_is_equal_when_all_that_decides_it_is(root, tmp_path):
+    def split(**options):
+        return collect(root, tmp_path, **options).split
+
+    first = split()
+    assert first == split(preprocess=replace(PLAIN, dehaze=DehazeParams()))
+    assert json.loads(json.dumps(dict(first))) == first
+    for change in ({"seed": 1}, {"held_out": 0.2}, {"folds": 2}, {"cap": 1}):
+        assert split(**change) != first, change
+    assert split(folds=2, held_out=0.2) == split(folds=2, held_out=0.3)
+    assert "held_out" not in split(folds=2)
+
+
+def test_counts_positives_where_a_label_is_known(root, tmp_path):
+    targets = collect(root, tmp_path).targets.copy()
+    counts = positives(targets)
+    assert list(counts) == list(LABELS)
+    assert counts["primary"] == (targets[:, LABELS.index("primary")] == 1).sum() == 27
+    assert counts["blooming"] == 0
+    targets[:, LABELS.index("blooming")] = np.nan
+    assert set(positives(targets)) == set(LABELS) - {"blooming"}
 
 
 def test_the_fingerprint_tells_names_and_labels(root, tmp_path):
@@ -118,27 +148,96 @@ def test_the_fingerprint_tells_names_and_labels(root, tmp_path):
         table.write_text(text)
 
 
-@pytest.fixture
-def small(tmp_path):
-    rows = ["file,label,source_gallery"]
-    with zipfile.ZipFile(tmp_path / "small.zip", "w") as archive:
-        for i in range(16):
-            Image.fromarray(np.full((8, 8, 3), 10 * i, np.uint8)).save(tmp_path / "chip.png")
-            archive.write(tmp_path / "chip.png", f"{i}.png")
-            rows.append(f"{i}.png,{'mine' if i % 2 else 'other'},place_{i // 4}")
-        archive.writestr("broken.png", b"no image")
-    (tmp_path / "index.csv").write_text("\n".join([*rows, "broken.png,mine,place_0"]) + "\n")
-    return tmp_path / "small.zip", tmp_path / "index.csv"
+def told(caplog, name):
+    lines = [record.getMessage() for record in caplog.records if name in record.getMessage()]
+    assert all("\n" not in line for line in lines)
+    return len(lines)
 
 
-def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root, tmp_path, small, caplog):
+@pytest.mark.parametrize("folds", [None, 3])
+def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root, tmp_path, caplog, folds):
     with caplog.at_level(logging.WARNING):
-        made = collect(root, tmp_path, small=small)
-    one, other = made.small_training, made.small_validation
-    assert set(one.campaigns) | set(other.campaigns) == {f"place_{i}" for i in range(4)}
-    assert not set(one.campaigns) & set(other.campaigns)
-    assert len(one) + len(other) == 16
-    assert sum("broken.png" in record.getMessage() for record in caplog.records) == 1
-    counts = made.facts["small_chips"]
-    assert counts["source"] == "small.zip"
-    assert counts["training"]["mine"] + counts["validation"]["mine"] == 8
+        made = collect(root, tmp_path, small=small_chips.make(tmp_path), folds=folds)
+    assert told(caplog, "broken.png") == 1
+    for held_out in range(folds or 2):
+        one, other = made.small_sides(held_out)
+        assert set(one.campaigns) | set(other.campaigns) == {f"place_{i}" for i in range(4)}
+        assert not set(one.campaigns) & set(other.campaigns)
+        assert len(one) + len(other) == 16
+    every, none = made.small_sides(None)
+    assert len(every) == 16
+    assert none is None
+    assert made.facts["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
+
+
+def test_without_small_chips_there_are_none(root, tmp_path):
+    made = collect(root, tmp_path)
+    assert made.small_sides() == (None, None)
+    assert "small_chips" not in made.facts
+
+
+TINY = Preprocess(8, 10.0, "sentinel2-l1c", None)
+
+
+def collect_small(directory, small, **options):
+    ticker = options.pop("ticker", iter)
+    return gather_small(small, TINY, Split(**options), cache=directory / "cache", ticker=ticker)
+
+
+@pytest.mark.parametrize("options", [{"held_out": 0.3}, {"folds": 3}])
+def test_chips_alone_are_split_by_campaign(tmp_path, options):
+    made = collect_small(tmp_path, small_chips.make(tmp_path, places=6), **options)
+    assert len(made.names) == 17
+    places = {place: set(made.fold[[p == place for p in made.campaigns]]) - {-1} for place in made.campaigns}
+    assert len(places) == 6
+    assert all(len(folds) == 1 for folds in places.values()), "no campaign in two folds"
+    assert set.union(*places.values()) == set(range(options.get("folds", 2)))
+    for one, other in itertools.combinations(range(17), 2):
+        assert (made.groups[one] == made.groups[other]) == (made.campaigns[one] == made.campaigns[other])
+    assert made.facts["campaigns"] == 6
+    assert made.facts["source"] == "small.zip"
+    assert positives(made.targets[made.readable]) == {"artisinal_mine": 8}
+    assert made.small_sides() == (None, None)
+
+
+def test_chips_alone_that_cannot_be_read_are_named_once_and_in_no_fold(tmp_path, caplog):
+    small = small_chips.make(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        made = collect_small(tmp_path, small, folds=2)
+    assert told(caplog, "broken.png") == 1
+    broken = made.names.index("broken.png")
+    assert made.fold[broken] == -1
+    assert made.readable.tolist() == [i for i in range(17) if i != broken]
+    for held_out in (0, 1, None):
+        assert not any(broken in side for side in made.sides(held_out))
+    for i in made.readable:
+        np.testing.assert_array_equal(made.chips[i].transpose(2, 0, 1), read_partial(*small).read(i))
+
+
+def test_chips_alone_are_prepared_once(tmp_path):
+    small, seen = small_chips.make(tmp_path), []
+
+    def ticker(items):
+        seen.append(list(items))
+        return iter(seen[-1])
+
+    first = collect_small(tmp_path, small, ticker=ticker)
+    again = collect_small(tmp_path, small, ticker=ticker, seed=1, folds=2)
+    assert seen == [list(range(17))]
+    np.testing.assert_array_equal(first.chips[:], again.chips[:])
+
+
+def test_refuses_chips_alone_of_which_none_can_be_read(tmp_path):
+    (tmp_path / "chips").mkdir()
+    rows = [f"{i}.png,mine" for i in range(3)]
+    for i in range(3):
+        (tmp_path / f"chips/{i}.png").write_bytes(b"no image")
+    (tmp_path / "index.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    with pytest.raises(DatasetError, match="none of the 3 chips") as caught:
+        collect_small(tmp_path, (tmp_path / "chips", tmp_path / "index.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_more_folds_than_campaigns(tmp_path):
+    with pytest.raises(DatasetError, match="4 groups of chips cannot fill 5 folds"):
+        collect_small(tmp_path, small_chips.make(tmp_path), folds=5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import kaggle_dir
 import numpy as np
 import pytest
+import small_chips
 from PIL import Image
 
 from geoscan.model.backend import start
@@ -18,24 +19,25 @@ import tensorflow as tf  # noqa: E402
 
 from geoscan.errors import DatasetError  # noqa: E402
 from geoscan.labels import LABELS  # noqa: E402
-from geoscan.model.package import CARD, WEIGHTS, load  # noqa: E402
+from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
 from geoscan.model.preprocess import Preprocess  # noqa: E402
 from geoscan.model.runtime import TensorFlowDetector  # noqa: E402
 from geoscan.model.spec import DenseNetSpec  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
+from geoscan.train.card import figures  # noqa: E402
 from geoscan.train.kaggle import discover, read_chip  # noqa: E402
 from geoscan.train.loop import Schedule  # noqa: E402
-from geoscan.train.material import gather  # noqa: E402
-from geoscan.train.run import CHECKPOINT, Recipe, detection_thresholds, figures, run, score  # noqa: E402
+from geoscan.train.material import Split  # noqa: E402
+from geoscan.train.run import CHECKPOINT, Data, Recipe, material_of, run, score  # noqa: E402
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2, dropout=0.0)
 RECIPE = Recipe(
     spec=SPEC,
     preprocess=Preprocess(256, 3.4, "visual", None),
-    schedule=Schedule(epochs=8, rate=0.03, warmup=1, average=0.5),
+    schedule=Schedule(epochs=10, rate=0.03, warmup=1, average=0.5),
     augmentation=Augmentation(zoom=1, gain=1.05, haze=0),
     batch=10,
-    held_out=0.3,
+    split=Split(held_out=0.3),
 )
 
 
@@ -51,7 +53,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(root, cache, tmp_path_factory):
-    return run(RECIPE, root, tmp_path_factory.mktemp("out") / "colours", cache=cache)
+    return run(RECIPE, Data(root), tmp_path_factory.mktemp("out") / "colours", cache=cache)
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_learns_what_can_be_learned(trained):
 
 def test_writes_a_package_that_loads_and_nothing_else(trained):
     package, _ = trained
-    assert sorted(path.name for path in package.path.iterdir()) == [CARD, WEIGHTS]
+    assert sorted(path.name for path in package.path.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
     card = load(package.path).card
     assert card.name == "colours"
     assert card.spec == SPEC
@@ -108,10 +110,10 @@ def test_the_package_finds_what_it_was_taught(trained, root):
 
 def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained, root, cache):
     package, _ = trained
-    made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
-    scores = score(package.network(), made.chips, SPEC, made.validation)
-    targets = made.targets[made.validation]
-    wanted = figures(targets, scores, ~made.tagged_only_cloudy[made.validation], made.groups[made.validation], 0)
+    made = material_of(RECIPE, Data(root), cache)
+    _, rows = made.sides()
+    scores = score(package.network(), made.chips, SPEC, rows)
+    wanted = figures(made.targets[rows], scores, ~made.tagged_only_cloudy[rows], made.groups[rows], 0)
     assert package.card.metrics["all"]["f2_samples"] == pytest.approx(wanted["all"]["f2_samples"], abs=1e-6)
 
 
@@ -125,16 +127,16 @@ def test_the_judge_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, un
 
     monkeypatch.setattr("geoscan.train.run.score", watched)
     recipe = replace(RECIPE, augmentation=Augmentation(), schedule=replace(RECIPE.schedule, epochs=1))
-    run(recipe, root, tmp_path / "out", cache=cache)
-    made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
+    run(recipe, Data(root), tmp_path / "out", cache=cache)
+    made = material_of(RECIPE, Data(root), cache)
     assert len(seen) == 2
     for chips in seen:
-        np.testing.assert_array_equal(chips, made.chips[made.validation])
+        np.testing.assert_array_equal(chips, made.chips[made.sides()[1]])
 
 
 def test_scores_come_in_kaggles_order_whatever_the_batch(trained, root, cache):
     package, _ = trained
-    made = gather(root, RECIPE.preprocess, small=None, cap=100, held_out=0.3, seed=0, cache=cache)
+    made = material_of(RECIPE, Data(root), cache)
     network = package.network()
     whole = score(network, made.chips, SPEC)
     assert whole.shape == (60, 17)
@@ -142,31 +144,15 @@ def test_scores_come_in_kaggles_order_whatever_the_batch(trained, root, cache):
     np.testing.assert_allclose(score(network, made.chips, SPEC, np.array([7, 3]), batch=1), whole[[7, 3]], atol=1e-5)
 
 
-def test_detection_thresholds_follow_false_positives_and_the_labels_own():
-    """A chip alone needs what 99 % of the chips without a mine do not reach, and never less than the label."""
-    low = detection_thresholds(np.zeros(500), 0.3)
-    assert (low.seed, low.join, low.lone) == (0.3, 0.15, 0.3)
-    assert detection_thresholds(np.empty(0), 0.3) == low
-    spread = detection_thresholds(np.linspace(0, 0.5, 100_001), 0.3)
-    assert (spread.join, spread.seed, spread.lone) == (0.15, 0.3, 0.495)
-
-
-def test_figures_of_the_fewest_chips():
-    targets = np.zeros((2, 17), np.float32)
-    targets[:, [0, 4]] = 1
-    made = figures(targets, np.full((2, 17), 0.1, np.float32), np.ones(2, bool), np.arange(2), 0)
-    assert made["all"]["n"] == 2
-
-
 def test_refuses_what_cannot_be_split(tmp_path, cache):
     with pytest.raises(DatasetError) as caught:
-        run(RECIPE, kaggle_dir.make(tmp_path / "one", 1), tmp_path / "out", cache=cache)
+        run(RECIPE, Data(kaggle_dir.make(tmp_path / "one", 1)), tmp_path / "out", cache=cache)
     assert "\n" not in str(caught.value)
     cloudy = kaggle_dir.make(tmp_path / "cloudy", 8)
     rows = [f"train_{i},cloudy" for i in range(8)]
     (cloudy / "train_v2.csv").write_text("\n".join(["image_name,tags", *rows]) + "\n")
     with pytest.raises(DatasetError, match="0 that are not only cloudy to validate"):
-        run(RECIPE, cloudy, tmp_path / "out", cache=cache)
+        run(RECIPE, Data(cloudy), tmp_path / "out", cache=cache)
     assert not (tmp_path / "out").exists()
 
 
@@ -193,7 +179,7 @@ def one_line(done, status, *parts):
 @pytest.fixture
 def options(root, cache, tmp_path):
     """Give the options of a short training."""
-    words = ["--epochs", "4", "--batch", "16", "--held-out", "0.3", "--rate", "0.01", "--no-dehaze", "-q"]
+    words = ["--epochs", "4", "--batch", "16", "--held-out", "0.3", "--rate", "0.01", "-q"]
     return ["--kaggle-dir", root, "--out", tmp_path / "out", "--cache", cache, *words]
 
 
@@ -292,9 +278,29 @@ def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, 
     path = copy / "train-jpg" / "train_7.jpg"
     path.write_bytes(path.read_bytes()[:1500])
     recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1))
-    package, _ = run(recipe, copy, tmp_path / "out", cache=tmp_path / "cache")
+    package, _ = run(recipe, Data(copy), tmp_path / "out", cache=tmp_path / "cache")
     assert sum("train_7.jpg" in record.getMessage() for record in caplog.records) == 1
     assert package.card.data["training_chips"] + package.card.data["validation_chips"] == 59
+
+
+def test_mosaics_of_small_chips_are_learned_and_judged(root, cache, tmp_path, untraced):
+    recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1), batch=24)
+    small = small_chips.make(tmp_path / "chips", places=6, side=48)
+    package, _ = run(recipe, Data(root, small), tmp_path / "out", cache=cache)
+    card = load(package.path).card
+    assert card.metrics["mosaics"]["n"] + card.metrics["mosaics"]["n_other"] == 256
+    assert card.data["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
+    assert card.data["training_chips"] + card.data["validation_chips"] == 60
+
+
+def test_small_chips_of_one_kind_on_a_side_are_refused_before_training(root, cache, tmp_path):
+    """Of the two campaigns, one holds the mines."""
+    archive, index = small_chips.make(tmp_path / "chips", 8, side=48, broken=False)
+    rows = [f"{i}.png,{small_chips.label(i)},{small_chips.label(i)}s" for i in range(8)]
+    index.write_text("\n".join(["file,label,source_gallery", *rows]) + "\n")
+    with pytest.raises(DatasetError, match="mosaics need both"):
+        run(RECIPE, Data(root, (archive, index)), tmp_path / "out", cache=cache)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_four_component_chip_is_like_any_other(root):
@@ -307,7 +313,7 @@ def test_a_four_component_chip_is_like_any_other(root):
 
 @pytest.mark.large
 def test_the_same_seed_gives_the_same_model(root, cache, trained, tmp_path):
-    again, outcome = run(RECIPE, root, tmp_path / "colours", cache=cache)
+    again, outcome = run(RECIPE, Data(root), tmp_path / "colours", cache=cache)
     for epoch, wanted in zip(outcome.history, trained[1].history, strict=True):
         assert epoch == pytest.approx(wanted, abs=1e-6)
     for one, other in zip(again.network().get_weights(), trained[0].network().get_weights(), strict=True):

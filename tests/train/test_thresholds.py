@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoscan.train.metrics import f2_samples
-from geoscan.train.thresholds import CEILING, FLOOR, START, best_common, cross_tuned_f2, predict, tune_f2
+from geoscan.train.thresholds import CEILING, FLOOR, START, best_common, cross_tuned_f2, predict, tune_f2, tune_label
 
 
 def table(seed, n, labels=2, unknown=0.0):
@@ -91,3 +91,43 @@ def test_cross_tuning_does_not_see_what_it_judges():
     assert cross_tuned_f2(targets, shifted, folds, ("a", "b")).f2 < honest.f2
     with pytest.raises(ValueError, match="at least two"):
         cross_tuned_f2(targets, told, np.zeros(400, int), ("a", "b"))
+
+
+def f2(targets, scores, threshold):
+    """F2 of one label over all chips."""
+    hits = ((scores >= threshold) & (targets == 1)).sum()
+    called = ((scores >= threshold) & ~np.isnan(targets)).sum()
+    return 5 * hits / (4 * (targets == 1).sum() + called)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 9999), st.integers(1, 40), st.sampled_from([1, 2, 6]), st.sampled_from([0, 0.3]))
+def test_no_other_threshold_of_one_label_gives_a_better_f2(seed, n, decimals, unknown):
+    """With many ties, some, and none."""
+    targets, scores = (column[:, 0] for column in table(seed, n, 1, unknown))
+    scores = scores.round(decimals).astype(np.float32)
+    chosen = tune_label(targets, scores)
+    if not (targets == 1).any():
+        assert chosen == START
+        return
+    assert FLOOR <= chosen <= CEILING
+    for other in [*candidates(scores), *np.clip(scores, FLOOR, CEILING)]:
+        assert f2(targets, scores, other) <= f2(targets, scores, chosen) + 1e-9
+
+
+def test_chips_of_which_a_label_is_unknown_do_not_move_its_threshold():
+    targets, scores = (column[:, 0] for column in table(3, 30, 1))
+    unknown = np.concatenate([targets, np.full(50, np.nan)])
+    assert tune_label(unknown, np.concatenate([scores, np.full(50, 0.99)])) == tune_label(targets, scores)
+
+
+def test_one_label_without_positives_has_the_start():
+    for targets in (np.zeros(5), np.full(5, np.nan), np.empty(0)):
+        assert tune_label(targets, np.linspace(0, 1, len(targets))) == START
+
+
+def test_the_threshold_of_one_label_stays_in_range():
+    assert tune_label(np.array([1.0, 1, 0]), np.array([0.99, 0.98, 0.97])) == CEILING
+    assert tune_label(np.array([1.0, 1, 0]), np.array([0.001, 0.002, 0.0])) == FLOOR
+    assert tune_label(np.array([1.0, 0]), np.array([0.8, 0.4])) == pytest.approx(0.6)
+    assert tune_label(np.array([1.0, 0]), np.array([0.5, 0.5])) == 0.5

@@ -1,0 +1,170 @@
+"""Does it help? Train the same small network with and without a thing, several times, and compare.
+
+    python examples/ablate.py dehaze --kaggle-dir planet --out ablation.json
+    python examples/ablate.py dehaze --chips chips.zip --index index.csv --out ablation.json
+    python examples/ablate.py pretrain --kaggle-dir planet --pretrain eurosat-rgb.zip --out ablation.json
+    python examples/ablate.py resolution --kaggle-dir planet --out ablation.json
+
+Each variant is trained once a seed. A seed decides the split, the order of the chips and the weights that are drawn,
+and is the same for all variants: differences are taken seed by seed, and their interval is Student's over the seeds.
+Chips of Sentinel-2 are also judged as if they were surface reflectance (L2A): each validation chip without its
+atmosphere, by the model of `geoscan.train.augment`. The report says which figures those are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from geoscan.dehaze import DehazeParams
+from geoscan.labels import LABELS, MINE
+from geoscan.model.backend import start
+from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
+
+start()
+
+from geoscan.files import replacing  # noqa: E402
+from geoscan.model.preprocess import Preprocess  # noqa: E402
+from geoscan.train.augment import Augmentation  # noqa: E402
+from geoscan.train.cache import default_directory  # noqa: E402
+from geoscan.train.loop import Schedule  # noqa: E402
+from geoscan.train.metrics import auc, average_precision  # noqa: E402
+from geoscan.train.partial import PartialSet, read_partial  # noqa: E402
+from geoscan.train.run import Data, Recipe, material_of, run, score  # noqa: E402
+
+FIXED, CHIP = DehazeParams(), DehazeParams(airlight="chip")
+_MINE = LABELS.index(MINE)
+
+Figures = dict[str, float]
+
+
+def main() -> None:
+    """Read the command line, train all variants, write and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution"))
+    parser.add_argument("--kaggle-dir", type=Path)
+    parser.add_argument("--chips", type=Path)
+    parser.add_argument("--index", type=Path)
+    parser.add_argument("--pretrain", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="default: 8 for Kaggle's chips, 2 for Sentinel-2's")
+    parser.add_argument(
+        "--side", type=int, help="default: the network looks at 96 px of Kaggle's chips, 64 of the others"
+    )
+    options = parser.parse_args()
+    small = (options.chips, options.index) if options.chips else None
+    data = Data(options.kaggle_dir, None if options.kaggle_dir else small, options.pretrain)
+    base = recipe(data, options.epochs, options.side)
+    found: dict[str, list[Figures]] = {}
+    for seed in range(options.seeds):
+        for name, variant in variants(options.question, base, data).items():
+            variant = replace(variant, split=replace(base.split, seed=seed))
+            figures = judged(variant, data)
+            found.setdefault(name, []).append(figures)
+            print(
+                f"seed {seed}, {name}: "
+                + ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if "/" not in key)
+            )
+            report = {name: summary(runs, found[next(iter(found))]) for name, runs in found.items()}
+            with replacing(options.out) as part:
+                part.write_text(json.dumps(report, indent=2) + "\n")
+    for name, figures in report.items():
+        print(f"{name}: {json.dumps(figures)}")
+
+
+def recipe(data: Data, epochs: int | None, side: int | None) -> Recipe:
+    """Return what all variants share: a small network that begins with ImageNet's weights."""
+    kaggle = data.kaggle is not None
+    spec = EfficientNetSpec(side=side or (96 if kaggle else 64))
+    if not kaggle:
+        spec = replace(spec, chip=48, heads=MINE_HEADS)
+    epochs = epochs or (8 if kaggle else 2)
+    return Recipe(
+        spec=spec,
+        preprocess=Preprocess(spec.chip, 3.4 if kaggle else 10.0, "visual" if kaggle else "sentinel2-l1c", None),
+        schedule=Schedule(epochs=epochs, rate=1e-3, warmup=epochs / 8, average=0.98, keep="last"),
+        batch=32 if kaggle else 64,
+        init="imagenet",
+    )
+
+
+def variants(question: str, base: Recipe, data: Data) -> Mapping[str, Recipe]:
+    """Return the recipes to compare; differences are to the first."""
+    if question == "dehaze":
+        dehazed = {
+            name: replace(base, preprocess=replace(base.preprocess, dehaze=params))
+            for name, params in (("none", None), ("fixed", FIXED), ("chip", CHIP))
+        }
+        if data.kaggle is None:
+            dehazed["none, clear jitter"] = replace(base, augmentation=Augmentation(clear=0.5))
+        return dehazed
+    if question == "resolution":
+        assert isinstance(base.spec, EfficientNetSpec)
+        side = base.spec.side
+        return {f"{s} px": replace(base, spec=replace(base.spec, side=s)) for s in (side, side * 3 // 2, side * 2)}
+    return {
+        "imagenet": base,
+        "classes after imagenet": replace(base, pretrain_epochs=1),
+        "none": replace(base, init="none"),
+    }
+
+
+def judged(variant: Recipe, data: Data) -> Figures:
+    """Train one variant and return its figures on the chips that were held out."""
+    with tempfile.TemporaryDirectory() as out:
+        package, _ = run(variant, data, Path(out) / "model", cache=default_directory())
+        metrics = package.card.metrics
+        if "mine" not in metrics:
+            labels = {f"f2/{label}": one["f2"] for label, one in metrics["labels"].items()}
+            return {"f2_at_0.2": metrics["not_only_cloudy"]["f2_at_0.2"], **labels}
+        material = material_of(variant, data, default_directory())
+        assert data.small is not None
+        _, rows = material.sides()
+        chips, cleared = read_partial(*data.small), Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=1)
+        rng = np.random.default_rng(0)
+        pixels = [surface(chips, material.names[i], cleared, variant.preprocess, rng) for i in rows]
+        said = score(package.network(), np.stack(pixels), variant.spec)[:, _MINE]
+        known = material.targets[rows, _MINE]
+        return {
+            "ap": metrics["mine"]["ap"],
+            "auc": metrics["mine"]["auc"],
+            "ap_l2a_like": average_precision(known, said),
+            "auc_l2a_like": auc(known, said),
+        }
+
+
+def surface(
+    chips: PartialSet, name: str, cleared: Augmentation, preprocess: Preprocess, rng: np.random.Generator
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return a chip as it might look without atmosphere, prepared as the model wants it."""
+    pixels = chips.read(chips.names.index(name))
+    return preprocess(
+        np.ascontiguousarray(cleared(np.ascontiguousarray(pixels.transpose(1, 2, 0)), rng).transpose(2, 0, 1))
+    )
+
+
+def summary(runs: Sequence[Figures], base: Sequence[Figures]) -> dict[str, Any]:
+    """Mean of each figure, and of its difference to the first variant with a 95 % interval over the seeds."""
+    told: dict[str, Any] = {"seeds": len(runs)}
+    for key in runs[0]:
+        values = np.array([figures[key] for figures in runs])
+        change = values - np.array([figures[key] for figures in base[: len(runs)]])
+        told[key] = round(float(np.nanmean(values)), 4) if np.isfinite(values).any() else None
+        if len(runs) > 1 and np.isfinite(change).all() and runs is not base:
+            half = float(student.ppf(0.975, len(runs) - 1) * change.std(ddof=1) / len(runs) ** 0.5)
+            mean = float(change.mean())
+            told[f"{key} difference"] = [round(mean, 4), round(mean - half, 4), round(mean + half, 4)]
+    return told
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Train the models that geoscan ships, from Kaggle's chips, Amazon Mining Watch's and EuroSAT.
+#
+#     examples/train_models.sh DATA OUT
+#
+# DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
+# Needs `pip install '.[imagenet]'`. Takes about two hours on 2 cores; started again, it goes on where it was.
+set -euo pipefail
+data=$1 out=$2
+small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv")
+planet=(--kaggle-dir "$data/planet" "${small[@]}")
+mkdir -p "$out"
+
+train() { # a package that is there is done; one that was begun is gone on with
+    if [ -e "$out/$1/card.json" ]; then return; fi
+    if compgen -G "$out/$1/.*.npz" >/dev/null; then set -- "$@" --resume; fi
+    geoscan train --out "$out/$1" "${@:2}"
+}
+
+# 10 m: an ImageNet network, fine-tuned; judged by five folds of campaigns, then trained on all of them.
+train sentinel2 "${small[@]}" --preset lite-small --init imagenet --rate 1e-3 --batch 64 --epochs 4 --folds 5
+
+# 3 to 3.7 m: a larger one, fine-tuned on Planet's chips, teaches a DenseNet that agrees with it on many more pictures.
+train teacher "${planet[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16
+train planet "${planet[@]}" --preset compact --distill "$out/teacher" --pretrain "$data/eurosat-rgb.zip" \
+    --pretrain-epochs 0 --epochs 40

@@ -1,0 +1,67 @@
+"""Images in a zip archive or a directory, read one at a time from any thread."""
+
+import os
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+from geoscan.arrays import Visual
+from geoscan.errors import DatasetError, ReadError
+from geoscan.train.kaggle import decode
+from geoscan.train.store import stamp
+
+_open = threading.local()
+
+
+def images(source: Path) -> list[str]:
+    """PNG and JPEG images by name, sorted: members of the archive, or paths below the directory.
+
+    Files and folders whose name begins with a dot, and __MACOSX, are leavings of other programs and are ignored.
+    Raises DatasetError when the source is neither a directory nor a readable zip archive.
+    """
+    if source.is_dir():
+        names = [path.relative_to(source).as_posix() for path in source.rglob("*")]
+    else:
+        try:
+            with zipfile.ZipFile(source) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DatasetError(f"{source} is neither a directory nor a readable zip archive ({error})") from error
+    return sorted({name for name in names if name.lower().endswith((".png", ".jpg", ".jpeg")) and not _leaving(name)})
+
+
+def read(source: Path, name: str) -> Visual:
+    """Read one image as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
+    if source.is_dir():
+        return decode((source / name).read_bytes, source / name)
+    return decode(partial(_member, source, name), f"{source}/{name}")
+
+
+def stamps(source: Path, names: Iterable[str]) -> Iterator[str]:
+    """What changes when one of these images changes. Raises DatasetError when one has gone."""
+    if source.is_dir():
+        return (stamp(source / name) for name in names)
+    return chain([stamp(source)], names)
+
+
+def _leaving(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _member(source: Path, name: str) -> bytes:
+    """Bytes of one member; each thread of each process has a handle of its own."""
+    key = (os.getpid(), source)
+    if getattr(_open, "key", None) != key:
+        try:
+            _open.archive, _open.key = zipfile.ZipFile(source), key
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ReadError(f"{source} cannot be read ({error})") from error
+    try:
+        data: bytes = _open.archive.read(name)
+    except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ReadError(f"{source}/{name} cannot be read ({error}); fetch the archive again") from error
+    return data

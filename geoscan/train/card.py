@@ -1,0 +1,163 @@
+"""What a card says of a model: figures on chips that it has not seen, thresholds, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan import __version__
+from geoscan.arrays import Scores
+from geoscan.labels import LABELS, MINE
+from geoscan.model.package import Card
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import Spec
+from geoscan.polygons import Thresholds
+from geoscan.train.calibrate import calibration_figures, fit_calibration
+from geoscan.train.kaggle import Targets
+from geoscan.train.lookalikes import lookalikes
+from geoscan.train.material import Material, positives
+from geoscan.train.metrics import auc, average_precision, f2_interval, f2_samples, label_metrics, mine_metrics
+from geoscan.train.splits import stratified_group_split
+from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2, tune_label
+
+_MINE = LABELS.index(MINE)
+_FOLDS = 5
+_HELD_OUT = "Figures are of chips that were kept out of training; which epoch was kept was decided on them."
+_OUT_OF_FOLD = (
+    "Figures are of networks that have not seen the chips they judge: one a fold, by the same recipe as the model, "
+    "which has then learned from all chips. No epoch was chosen by them; thresholds and calibration were fitted to "
+    "them."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Chips that a network has not seen, and what it says of them.
+
+    rows: (n,), indexes in the material. scores: (n, 17), columns as in `LABELS`.
+    """
+
+    rows: NDArray[np.intp]
+    scores: Scores
+
+
+def figure(targets: Targets, scores: Scores, labels: tuple[str, ...]) -> dict[str, float]:
+    """Figures of one epoch, the one that decides first: F2 at its best common threshold, or mines' average precision.
+
+    targets, scores: (n, 17).
+    """
+    if labels == (MINE,):
+        known, said = targets[:, _MINE], scores[:, _MINE]
+        return {"ap": average_precision(known, said), "auc": auc(known, said)}
+    common = best_common(targets, scores)
+    return {"f2": f2_samples(targets, scores >= common), "threshold": common}
+
+
+def make_card(
+    name: str,
+    spec: Spec,
+    preprocess: Preprocess,
+    material: Material,
+    judged: Judged,
+    training: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> Card:
+    """Return the card of a network: `judged` decides figures, thresholds and calibration; `extra` are more figures."""
+    targets, scores = material.targets[judged.rows], judged.scores
+    if spec.labels == (MINE,):
+        thresholds = {MINE: tune_label(targets[:, _MINE], scores[:, _MINE])}
+        campaigns = tuple(material.campaigns[i] for i in judged.rows)
+        metrics = _mine_figures(targets[:, _MINE], scores[:, _MINE], campaigns, thresholds[MINE])
+    else:
+        thresholds = tune_f2(targets, scores)
+        kept = ~material.tagged_only_cloudy[judged.rows]
+        metrics = figures(targets, scores, kept, material.groups[judged.rows], int(material.split["seed"]))
+    others = scores[targets[:, _MINE] == 0, _MINE]
+    calibration = fit_calibration(targets, scores, spec)
+    return Card(
+        name=name,
+        spec=spec,
+        preprocess=preprocess,
+        thresholds=thresholds,
+        detection=detection_thresholds(others, thresholds[MINE]),
+        calibration=calibration,
+        metrics={
+            "notes": _OUT_OF_FOLD if "folds" in material.split else _HELD_OUT,
+            **metrics,
+            **extra,
+            "calibration": calibration_figures(targets, scores, spec, calibration),
+        },
+        data={**material.facts, "split": dict(material.split), **_counts(material)},
+        training={"geoscan": __version__, "keras": keras.version(), **training},
+    )
+
+
+def figures(
+    targets: Targets, scores: Scores, kept: NDArray[np.bool_], groups: NDArray[np.integer], seed: int
+) -> dict[str, Any]:
+    """Return what the card says of validation chips.
+
+    targets, scores: (n, 17). kept: (n,), True for the chips that are not tagged only `cloudy`: the figures that count
+    are theirs. groups: (n,), the place of each chip. Thresholds are tuned on other places of the validation set, in 5
+    folds, so no F2 is tuned on what it judges; which epoch was kept, however, was decided on these same chips, and the
+    figures of single labels are at the card's thresholds, tuned on all of them. Chips of one place only are two or more
+    places here: a leak, but there is nothing else to tune on.
+    """
+    thresholds = tune_f2(targets, scores)
+    named = {}
+    for key, rows in (("not_only_cloudy", kept), ("all", np.ones(len(targets), bool))):
+        n = int(rows.sum())
+        places = groups[rows] if len(np.unique(groups[rows])) > 1 else np.arange(n)
+        fold = stratified_group_split(targets[rows], places, min(_FOLDS, len(np.unique(places))), seed)
+        crossed = cross_tuned_f2(targets[rows], scores[rows], fold)
+        predicted = scores[rows] >= START
+        baseline = np.isin(LABELS, ("clear", "primary"))[None].repeat(n, axis=0)
+        named[key] = {
+            "n": n,
+            "f2_samples": crossed.f2,
+            "f2_common_threshold": crossed.f2_common,
+            "f2_at_0.2": crossed.f2_start,
+            "f2_at_0.2_interval": f2_interval(targets[rows], predicted, seed=seed),
+            "f2_of_always_clear_primary": f2_samples(targets[rows], baseline),
+        }
+    labels = label_metrics(targets[kept], scores[kept], thresholds)
+    return {**named, "labels": {label: asdict(values) for label, values in labels.items()}}
+
+
+def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Thresholds:
+    """Thresholds for polygons.
+
+    others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
+    Neighbours confirm each other, so among them one chip needs no more than the label's threshold and the others half
+    of it; a chip alone must score more than 99 % of the chips without a mine.
+    """
+    rare = float(np.quantile(others, 0.99)) if len(others) else tuned
+    return Thresholds(seed=round(tuned, 3), join=round(tuned / 2, 3), lone=round(max(rare, tuned), 3))
+
+
+def _mine_figures(
+    targets: NDArray[np.floating], scores: NDArray[np.floating], campaigns: tuple[str, ...], threshold: float
+) -> dict[str, Any]:
+    return {
+        "mine": asdict(mine_metrics(targets, scores)),
+        "lookalikes": lookalikes(campaigns, targets, scores, threshold),
+    }
+
+
+def _counts(material: Material) -> dict[str, Any]:
+    """Count chips, and those of each label, on both sides of the split; with folds each chip is on both in turn."""
+    if "folds" in material.split:
+        rows = material.readable
+        return {"training_chips": len(rows), "training_positives": positives(material.targets[rows])}
+    training, validation = material.sides()
+    return {
+        "training_chips": len(training),
+        "validation_chips": len(validation),
+        "training_positives": positives(material.targets[training]),
+        "validation_positives": positives(material.targets[validation]),
+    }

@@ -1,0 +1,51 @@
+"""`examples/ablate.py`: which recipes it compares, and how it sums up; trainings are tested in tests/train."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "examples/ablate.py"
+
+
+@pytest.fixture(scope="module")
+def ablate():
+    spec = importlib.util.spec_from_file_location("ablate", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_variants_differ_from_the_first_in_what_is_asked_and_nothing_else(ablate, tmp_path):
+    kaggle, small = ablate.Data(kaggle=tmp_path), ablate.Data(small=(tmp_path, tmp_path))
+    for data in (kaggle, small):
+        base = ablate.recipe(data, None, None)
+        found = ablate.variants("dehaze", base, data)
+        assert found["none"] == base
+        assert {name: made.preprocess.dehaze and made.preprocess.dehaze.airlight for name, made in found.items()} == {
+            "none": None,
+            "fixed": "fixed",
+            "chip": "chip",
+        } | ({"none, clear jitter": None} if data is small else {})
+        sides = [made.spec.side for made in ablate.variants("resolution", base, data).values()]
+        assert sides == [base.spec.side, base.spec.side * 3 // 2, base.spec.side * 2]
+    assert [made.init for made in ablate.variants("pretrain", base, data).values()] == ["imagenet", "imagenet", "none"]
+
+
+def test_differences_are_taken_seed_by_seed(ablate):
+    base = [{"f2": 0.5}, {"f2": 0.7}, {"f2": 0.6}]
+    other = [{"f2": 0.52}, {"f2": 0.72}, {"f2": 0.62}]
+    assert ablate.summary(base, base) == {"seeds": 3, "f2": 0.6}
+    assert ablate.summary(other, base) == {"seeds": 3, "f2": 0.62, "f2 difference": [0.02, 0.02, 0.02]}
+    mean, low, high = ablate.summary([{"f2": 0.5}, {"f2": 0.8}, {"f2": 0.6}], base)["f2 difference"]
+    assert low < 0 < mean < high
+    assert high - mean == pytest.approx(4.303 * np.std([0, 0.1, 0], ddof=1) / 3**0.5, abs=1e-3)
+
+
+def test_a_question_nobody_asks_is_misuse():
+    done = subprocess.run([sys.executable, SCRIPT, "weather"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "invalid choice" in done.stderr

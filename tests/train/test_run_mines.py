@@ -1,0 +1,378 @@
+"""Runs on small chips alone: fast enough to try everything that a recipe may ask for."""
+
+import logging
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import small_chips
+import tiny_model
+
+from geoscan.model.backend import start
+
+start()
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from geoscan.dehaze import DehazeParams  # noqa: E402
+from geoscan.errors import DatasetError, PackageError  # noqa: E402
+from geoscan.labels import LABELS, MINE  # noqa: E402
+from geoscan.model import pretrained  # noqa: E402
+from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
+from geoscan.model.preprocess import Preprocess  # noqa: E402
+from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec  # noqa: E402
+from geoscan.train import run as room  # noqa: E402
+from geoscan.train.augment import Augmentation  # noqa: E402
+from geoscan.train.loop import Outcome, Schedule  # noqa: E402
+from geoscan.train.material import Split, gather_small  # noqa: E402
+from geoscan.train.run import Data, Recipe, run, score  # noqa: E402
+from geoscan.train.thresholds import tune_label  # noqa: E402
+
+SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1, dropout=0.0, heads=MINE_HEADS)
+RECIPE = Recipe(
+    spec=SPEC,
+    preprocess=Preprocess(16, 10.0, "sentinel2-l1c", None),
+    schedule=Schedule(epochs=3, rate=0.03, warmup=0.5, average=0.5),
+    augmentation=Augmentation(zoom=1, clear=0.5),
+    split=Split(held_out=0.34),
+    batch=8,
+)
+SHORT = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1), batch=16)
+FOLDS = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=2), split=Split(folds=2), batch=24)
+COLUMN = LABELS.index(MINE)
+PACKAGE = [CARD, MARKDOWN, WEIGHTS]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def untraced():
+    """Run step by step: to trace a graph takes longer than these few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Leave networks as they begin."""
+    monkeypatch.setattr(room, "fit", lambda *args, **options: Outcome([], 0, 0.0, False))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return Data(small=small_chips.make(tmp_path_factory.mktemp("chips"), 48, places=6, side=16))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(data, cache, tmp_path_factory):
+    package, _ = run(RECIPE, data, tmp_path_factory.mktemp("out") / "mines", cache=cache)
+    return package
+
+
+def files(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def equal(found, wanted):
+    """Two cards measured the same, whatever the time it took."""
+    assert found.data == wanted.data
+    assert found.thresholds == pytest.approx(dict(wanted.thresholds), abs=1e-5)
+    mine, other = ({**card.metrics["mine"]} for card in (found, wanted))
+    for key in ("n", "n_other", "auc", "ap"):
+        assert mine[key] == pytest.approx(other[key], abs=1e-5)
+    for one, two in zip(found.training["history"], wanted.training["history"], strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+
+
+def test_chips_alone_make_a_model_that_knows_mines(trained, data, cache):
+    assert files(trained.path) == PACKAGE
+    card = load(trained.path).card
+    assert card.labels == (MINE,)
+    assert card.preprocess.radiometry == "sentinel2-l1c"
+    assert set(card.metrics) == {"notes", "mine", "lookalikes", "calibration"}
+    assert card.metrics["mine"]["ap"] > 0.9
+    assert set(card.metrics["lookalikes"]) == {"other_negatives"}
+    assert set(card.metrics["calibration"]) == {"land"}
+    assert card.data["training_chips"] + card.data["validation_chips"] == 48
+    assert card.data["campaigns"] == 6
+    assert [set(epoch) for epoch in card.training["history"]] == [{"loss", "ap", "auc"}] * 3
+    made = gather_small(data.small, RECIPE.preprocess, RECIPE.split, cache=cache)
+    _, rows = made.sides()
+    scores = score(trained.network(), made.chips, SPEC, rows)
+    assert (np.delete(scores, COLUMN, axis=1) == 0).all()
+    tuned = tune_label(made.targets[rows, COLUMN], scores[:, COLUMN])
+    assert card.thresholds == pytest.approx({MINE: tuned}, abs=1e-5)
+
+
+def test_chips_that_cannot_be_read_are_named_once(data, cache, tmp_path, caplog, untrained):
+    run(SHORT, data, tmp_path / "out", cache=cache)
+    assert sum("broken.png" in record.getMessage() for record in caplog.records) == 1
+
+
+class Stopped(Exception):  # noqa: N818
+    """Stands for a kill: nothing in a run catches it."""
+
+
+class Ticks:
+    """Counts steps and raises after so many."""
+
+    def __init__(self, at=0, error=None):
+        self.done, self.at, self.error = 0, at, error
+
+    def __call__(self, chips):
+        self.done += 1
+        if self.done == self.at:
+            raise self.error
+
+
+FOLDED = 2 * 1 + 2 * 1 + 2 * 2
+"""Steps of a run with folds: two epochs each without the one half, without the other, and of all chips."""
+
+
+@pytest.fixture(scope="module")
+def folded(data, cache, tmp_path_factory):
+    """Give what a run with folds came to, what it learned from, and what it judged by."""
+    seen, judged, ticks = [], [], Ticks()
+    with pytest.MonkeyPatch.context() as patch:
+        batches, card = room.Batches, room.make_card
+        patch.setattr(room, "Batches", lambda chips, rows, *a, **k: seen.append(rows) or batches(chips, rows, *a, **k))
+        patch.setattr(room, "make_card", lambda *a, **k: judged.append(a[4]) or card(*a, **k))
+        package, outcome = run(FOLDS, data, tmp_path_factory.mktemp("out") / "mines", cache=cache, tick=ticks)
+    assert ticks.done == FOLDED
+    return package, outcome, seen, judged[0]
+
+
+def test_with_folds_every_chip_is_judged_by_a_network_that_has_not_seen_it(folded, data, cache):
+    _, _, seen, judged = folded
+    made = gather_small(data.small, FOLDS.preprocess, FOLDS.split, cache=cache)
+    np.testing.assert_array_equal(judged.rows, made.readable)
+    assert len(judged.rows) == 48
+    assert np.isfinite(judged.scores).all()
+    assert len(seen) == 3
+    for fold in range(2):
+        assert set(seen[fold]) == set(np.flatnonzero(made.fold == 1 - fold))
+    assert set(seen[2]) == set(made.readable)
+
+
+def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded):
+    package, outcome, _, judged = folded
+    assert files(package.path) == PACKAGE
+    card = load(package.path).card
+    assert card.data["training_chips"] == card.metrics["mine"]["n"] + card.metrics["mine"]["n_other"] == 48
+    assert not any("validation" in key for key in card.data)
+    assert card.data["split"]["folds"] == 2
+    assert "have not seen the chips they judge" in card.metrics["notes"]
+    assert [set(epoch) for epoch in outcome.history] == [{"loss"}] * 2
+    assert outcome.best_epoch == 2
+    assert judged.scores[:, COLUMN].std() > 0
+
+
+@pytest.mark.parametrize(("steps", "kept", "again"), [(3, 1, 6), (4, 1, 5), (5, 2, 4)])
+def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(folded, data, cache, tmp_path, steps, kept, again):
+    """In the first epoch of the second fold, in its second epoch, and when all chips are learned."""
+    with pytest.raises(Stopped):
+        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(steps, Stopped()))
+    left = files(tmp_path / "mines")
+    assert not set(PACKAGE) & set(left)
+    assert sum("scores" in name for name in left) == kept
+    ticks = Ticks()
+    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, tick=ticks, resume=True)
+    assert ticks.done == again, "what was done is not done again"
+    equal(load(package.path).card, folded[0].card)
+    assert files(package.path) == PACKAGE
+
+
+def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, cache, tmp_path):
+    """A network that was not trained to its end says nothing of the recipe."""
+    with pytest.raises(KeyboardInterrupt):
+        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(2, KeyboardInterrupt()))
+    assert files(tmp_path / "mines") == [".fold1.npz"]
+    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, resume=True)
+    equal(load(package.path).card, folded[0].card)
+
+
+def test_refuses_to_resume_folds_of_another_recipe(data, cache, tmp_path):
+    with pytest.raises(Stopped):
+        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(3, Stopped()))
+    preprocess = replace(FOLDS.preprocess, dehaze=DehazeParams())
+    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}):
+        with pytest.raises(DatasetError, match="another run") as caught:
+            run(replace(FOLDS, **change), data, tmp_path / "mines", cache=cache, resume=True)
+        assert "\n" not in str(caught.value)
+
+
+def test_refuses_to_resume_with_other_preprocessing(data, cache, tmp_path):
+    with pytest.raises(Stopped):
+        run(SHORT, data, tmp_path / "mines", cache=cache, tick=Ticks(2, Stopped()))
+    with pytest.raises(DatasetError, match="nothing to resume"):
+        run(SHORT, data, tmp_path / "mines", cache=cache, resume=True)
+    with pytest.raises(Stopped):
+        run(RECIPE, data, tmp_path / "mines", cache=cache, tick=Ticks(5, Stopped()))
+    other = replace(RECIPE, preprocess=replace(RECIPE.preprocess, dehaze=DehazeParams()))
+    with pytest.raises(DatasetError, match="preprocess was"):
+        run(other, data, tmp_path / "mines", cache=cache, resume=True)
+
+
+def stem(network):
+    return network.get_layer("stem_conv").get_weights()[0]
+
+
+def test_a_network_begins_as_a_package_says(trained, data, cache, tmp_path, caplog, untrained):
+    with caplog.at_level(logging.INFO):
+        package, _ = run(replace(SHORT, init=str(trained.path)), data, tmp_path / "out", cache=cache)
+    begun, source = package.network(), trained.network()
+    for layer in source.layers:
+        for found, wanted in zip(begun.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True):
+            assert (found == wanted).all() == (layer.name != "land" or not wanted.any()), layer.name
+    assert f"layers begin as in {trained.path}" in caplog.text
+    assert "will flatter" not in caplog.text
+    assert package.card.training["recipe"]["init"] == str(trained.path)
+
+
+@pytest.mark.parametrize("split", [Split(1, 0.34), Split(folds=2)])
+def test_warns_where_what_a_network_begins_with_has_seen_what_judges_it(
+    trained, data, cache, tmp_path, caplog, split, untrained
+):
+    run(replace(SHORT, init=str(trained.path), split=split), data, tmp_path / "out", cache=cache)
+    assert "learned from another split of these chips" in caplog.text
+
+
+def test_warns_of_folds_even_of_the_same_split(folded, data, cache, tmp_path, caplog, untrained):
+    """The package itself has learned from all of them."""
+    run(replace(SHORT, init=str(folded[0].path), split=FOLDS.split), data, tmp_path / "out", cache=cache)
+    assert "will flatter" in caplog.text
+
+
+def test_refuses_to_begin_with_another_architecture_or_nothing(trained, data, cache, tmp_path):
+    other = replace(SHORT, spec=replace(SPEC, growth=5, stem=6))
+    for recipe, words in (
+        (replace(other, init=str(trained.path)), "start from a network of the same architecture"),
+        (replace(SHORT, init="unheard-of"), "no model is called 'unheard-of'"),
+    ):
+        with pytest.raises(PackageError, match=words) as caught:
+            run(recipe, data, tmp_path / "out", cache=cache)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_imagenet_without_its_package_is_one_line(data, cache, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    recipe = replace(SHORT, spec=EfficientNetSpec(side=32, chip=16, heads=MINE_HEADS), init="imagenet")
+    with pytest.raises(PackageError, match=r"torch is not installed; .*geoscan\[imagenet\]") as caught:
+        run(recipe, data, tmp_path / "out", cache=cache)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_imagenet_for_a_densenet(data, cache, tmp_path, monkeypatch, untrained):
+    """Keras has those of one architecture; away from the internet it is one line, too."""
+
+    def offline(**options):
+        raise OSError("Name or service not known\nand more")
+
+    monkeypatch.setattr(keras.applications, "DenseNet121", offline)
+    with pytest.raises(PackageError, match="there are none for another"):
+        run(replace(SHORT, init="imagenet"), data, tmp_path / "out", cache=cache)
+    monkeypatch.setattr(pretrained, "PRESETS", {"densenet121": SPEC})
+    with pytest.raises(PackageError, match="cannot be fetched") as caught:
+        run(replace(SHORT, init="imagenet"), data, tmp_path / "out", cache=cache)
+    assert "\n" not in str(caught.value)
+    weights = [np.full_like(value, 0.25) for value in tiny_model.network(SPEC).get_weights()[:-2]]
+    monkeypatch.setattr(pretrained, "_of_keras", lambda: weights)
+    package, _ = run(replace(SHORT, init="imagenet"), data, tmp_path / "out", cache=cache)
+    assert (stem(package.network()) == 0.25).all()
+    assert package.card.spec == pretrained.scaled(SPEC)
+
+
+def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path):
+    """Chips of classes, too, are for it to judge; without a teacher they would only be there to begin with."""
+    classes = Data(small=data.small, classes=small_chips.classes(tmp_path / "classes"))
+    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), blends=2, foreign=1)
+    package, outcome = run(student, classes, tmp_path / "out", cache=cache)
+    card = load(package.path).card
+    assert card.training["teachers"] == [trained.card.digest]
+    assert card.training["recipe"]["distill"] == [str(trained.path)]
+    assert card.data == trained.card.data
+    assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
+    assert card.metrics["mine"]["ap"] > 0.9
+    assert files(package.path) == PACKAGE
+
+
+def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache, tmp_path):
+    planet = tiny_model.package(tmp_path / "planet", replace(SPEC, heads=tiny_model.SPEC.heads), gsd=10.0)
+    recipe = replace(SHORT, distill=(str(trained.path),))
+    for other, words in (
+        (replace(recipe, split=Split(1, 0.34)), "learned from another split .* --seed and --held-out"),
+        (replace(recipe, split=Split(0, 0.3)), "learned from another split"),
+        (replace(recipe, distill=(str(planet.path),)), "must be alike"),
+        (replace(recipe, preprocess=replace(RECIPE.preprocess, dehaze=DehazeParams())), "must be alike"),
+        (replace(recipe, preprocess=replace(RECIPE.preprocess, gsd=9.0)), "must be alike"),
+        (replace(recipe, split=FOLDS.split), "seen chips of every fold"),
+        (replace(recipe, distill=("unheard-of",)), "no model is called"),
+    ):
+        with pytest.raises(PackageError, match=words) as caught:
+            run(other, data, tmp_path / "out", cache=cache)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def classes(data, tmp_path):
+    return Data(small=data.small, classes=small_chips.classes(tmp_path / "classes"))
+
+
+PRETRAINED = replace(SHORT, pretrain_epochs=2)
+
+
+def test_a_network_learns_classes_first_and_leaves_no_checkpoint(classes, cache, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        package, _ = run(PRETRAINED, classes, tmp_path / "out", cache=cache)
+    assert files(package.path) == PACKAGE
+    assert f"layers begin as {classes.classes} taught them" in caplog.text
+    assert list(package.network().output) == ["land"]
+    plain, _ = run(SHORT, classes, tmp_path / "plain", cache=cache)
+    assert np.abs(stem(package.network()) - stem(plain.network())).max() > 1e-3
+
+
+def test_killed_while_it_learns_classes_and_resumed_it_is_the_same(classes, cache, tmp_path):
+    """The run has no checkpoint of its own by then."""
+    steps = 10 // 8
+    whole, _ = run(PRETRAINED, classes, tmp_path / "whole", cache=cache)
+    with pytest.raises(Stopped):
+        run(PRETRAINED, classes, tmp_path / "out", cache=cache, tick=Ticks(steps + 1, Stopped()))
+    assert files(tmp_path / "out") == [".pretrain.npz"]
+    package, _ = run(PRETRAINED, classes, tmp_path / "out", cache=cache, resume=True)
+    equal(load(package.path).card, whole.card)
+    for found, wanted in zip(package.network().get_weights(), whole.network().get_weights(), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_folds_share_what_classes_taught(classes, cache, tmp_path, monkeypatch, untrained):
+    calls = []
+    taught = tiny_model.network(SPEC)
+    monkeypatch.setattr(room, "pretrain", lambda *args, **options: calls.append(1) or taught)
+    package, _ = run(replace(PRETRAINED, split=FOLDS.split), classes, tmp_path / "out", cache=cache)
+    assert len(calls) == 1
+    assert (stem(package.network()) == stem(taught)).all()
+
+
+def test_nothing_to_resume_is_said_before_anything_is_read(data, tmp_path):
+    with pytest.raises(DatasetError, match="nothing to resume"):
+        run(FOLDS, data, tmp_path / "out", cache=tmp_path / "cache", resume=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_no_data_and_too_few(cache, tmp_path):
+    with pytest.raises(DatasetError, match="--kaggle-dir"):
+        Data()
+    few = Data(small=small_chips.make(tmp_path / "few", 2, places=2, side=16, broken=False))
+    with pytest.raises(DatasetError, match="1 are left to train and 1 that are not only cloudy"):
+        run(SHORT, few, tmp_path / "out", cache=cache)
+    with pytest.raises(DatasetError, match="2 groups of chips cannot fill 3 folds"):
+        run(replace(SHORT, split=Split(folds=3)), few, tmp_path / "out", cache=cache)
+    assert not (tmp_path / "out").exists()
