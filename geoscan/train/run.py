@@ -83,7 +83,7 @@ class Recipe:
     batch: int = 32
     cap_cloudy: int = 100
     mixup: float = 0.0
-    mosaics: int = 8
+    mosaics: int = 6
     """Mosaics of small chips in a batch, where there are small chips beside others."""
 
     blends: int = 12
