@@ -1,4 +1,4 @@
-"""`geoscan` with two more presets, `tiny` and `tiny-small`, and what a test wants to happen on the way, in a process of its own.
+"""`geoscan` with two more presets, `tiny` and `tiny-small`, and what a test wants on the way, in its own process.
 
 GEOSCAN_TEST_SIGNAL=9@6 sends it signal 9 after 6 training steps. GEOSCAN_TEST_FILE_SIZE=N limits the size of a file,
 from the first step on, as a full disk does.

@@ -92,8 +92,8 @@ class EfficientNetSpec:
     """An EfficientNet-Lite0 over square RGB chips: Tan and Le 2019, table 1, ReLU6, no squeeze-and-excitation.
 
     side: the chip is brought to `side` x `side` pixels inside the network.
-    chip, dropout, mean, std, heads: as in `DenseNetSpec`. mean and std are ImageNet's: chips of forest, dark and of little
-        contrast, are then spread about as wide as what the stored weights were trained on ((x - 127) / 128 of photographs).
+    chip, dropout, mean, std, heads: as in `DenseNetSpec`. mean and std are ImageNet's: chips of forest, dark and of
+        little contrast, are then spread about as wide as what the stored weights learned from, (x - 127) / 128.
     """
 
     side: int

@@ -140,7 +140,7 @@ def test_every_option_reaches_the_recipe(asked):
     assert (recipe.batch, recipe.cap_cloudy, recipe.mixup) == (7, 5, 0.75)
     assert (recipe.split.seed, recipe.split.folds) == (9, 3)
     assert recipe.augmentation.clear == 0.25
-    assert (recipe.focus.pos, recipe.focus.neg, recipe.focus.margin) == (1, 2, 0.05)
+    assert (recipe.focus.positive, recipe.focus.negative, recipe.focus.margin) == (1, 2, 0.05)
     assert options["cache"] == Path("empty")
     assert options["resume"]
 
