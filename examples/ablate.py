@@ -60,15 +60,22 @@ def main() -> None:
     parser.add_argument(
         "--side", type=int, help="default: the network looks at 96 px of Kaggle's chips, 64 of the others"
     )
+    parser.add_argument(
+        "--only", nargs="+", help="variants to train, by name; the first is what others are compared to"
+    )
     options = parser.parse_args()
+    if not options.kaggle_dir and not (options.chips and options.index):
+        parser.error("pass --kaggle-dir, or --chips and --index")
     small = (options.chips, options.index) if options.chips else None
     data = Data(options.kaggle_dir, None if options.kaggle_dir else small, options.pretrain)
     base = recipe(data, options.epochs, options.side)
+    asked = variants(options.question, base, data)
+    if unknown := set(options.only or ()) - asked.keys():
+        parser.error(f"no variant is called {', '.join(unknown)}; there are {', '.join(asked)}")
     found: dict[str, list[Figures]] = {}
     for seed in range(options.seeds):
-        for name, variant in variants(options.question, base, data).items():
-            variant = replace(variant, split=replace(base.split, seed=seed))
-            figures = judged(variant, data)
+        for name in options.only or asked:
+            figures = judged(replace(asked[name], split=replace(base.split, seed=seed)), data)
             found.setdefault(name, []).append(figures)
             print(
                 f"seed {seed}, {name}: "
@@ -91,7 +98,7 @@ def recipe(data: Data, epochs: int | None, side: int | None) -> Recipe:
     return Recipe(
         spec=spec,
         preprocess=Preprocess(spec.chip, 3.4 if kaggle else 10.0, "visual" if kaggle else "sentinel2-l1c", None),
-        schedule=Schedule(epochs=epochs, rate=1e-3, warmup=epochs / 8, average=0.98, keep="last"),
+        schedule=Schedule(epochs=epochs, rate=1e-3, warmup=epochs / 8, average=0.95, keep="last"),
         batch=32 if kaggle else 64,
         init="imagenet",
     )
