@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from geoscan import __version__
 from geoscan.arrays import Scores
@@ -72,7 +73,8 @@ def make_card(
     if spec.labels == (MINE,):
         thresholds = {MINE: tune_label(targets[:, _MINE], scores[:, _MINE])}
         campaigns = tuple(material.campaigns[i] for i in judged.rows)
-        metrics = _mine_figures(targets[:, _MINE], scores[:, _MINE], campaigns, thresholds[MINE])
+        folds = material.fold[judged.rows] if "folds" in material.split else None
+        metrics = _mine_figures(targets[:, _MINE], scores[:, _MINE], campaigns, folds, thresholds[MINE])
     else:
         thresholds = tune_f2(targets, scores)
         kept = ~material.tagged_only_cloudy[judged.rows]
@@ -133,18 +135,27 @@ def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Threshol
     """Thresholds for polygons.
 
     others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
-    Neighbours confirm each other, so among them one chip needs no more than the label's threshold and the others half
-    of it; a chip alone must score more than 99 % of the chips without a mine.
+    A chip alone must score more than 99 % of the chips without a mine. Neighbours confirm each other: one of them needs
+    no more than what lies halfway between that and the label's own threshold, in log odds, and the others half of it.
+    The label's own is too low to seed polygons: it was tuned where mines are many, and on the ground they are few.
     """
-    rare = float(np.quantile(others, 0.99)) if len(others) else tuned
-    return Thresholds(seed=round(tuned, 3), join=round(tuned / 2, 3), lone=round(max(rare, tuned), 3))
+    lone = max(float(np.quantile(others, 0.99)) if len(others) else tuned, tuned)
+    seed = float(expit((logit(lone) + logit(tuned)) / 2))
+    return Thresholds(seed=round(seed, 3), join=round(seed / 2, 3), lone=round(lone, 3))
 
 
 def _mine_figures(
-    targets: NDArray[np.floating], scores: NDArray[np.floating], campaigns: tuple[str, ...], threshold: float
+    targets: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    campaigns: tuple[str, ...],
+    folds: NDArray[np.integer] | None,
+    threshold: float,
 ) -> dict[str, Any]:
+    """Figures of all chips, of each fold (no interval over chips tells how campaigns differ), and of look-alikes."""
+    each = () if folds is None else np.unique(folds)
     return {
         "mine": asdict(mine_metrics(targets, scores)),
+        **{f"fold_{f + 1}": asdict(mine_metrics(targets[folds == f], scores[folds == f])) for f in each},
         "lookalikes": lookalikes(campaigns, targets, scores, threshold),
     }
 

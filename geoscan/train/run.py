@@ -121,6 +121,8 @@ def run(
         raise DatasetError(f"{out} holds no checkpoint, so there is nothing to resume; leave --resume out")
     if recipe.init == "imagenet":
         recipe = replace(recipe, spec=scaled(recipe.spec))
+    if recipe.split.folds:  # no epoch may be chosen by the chips that judge
+        recipe = replace(recipe, schedule=replace(recipe.schedule, keep="last"))
     material = material_of(recipe, data, cache, ticker)
     trainer = _Trainer(recipe, data, material, out, resume, tick)
     if recipe.split.folds:
@@ -221,7 +223,7 @@ class _Trainer:
             losses,
             Taught(batches, teachers, heads) if teachers else batches,
             self._judge(validation) if len(validation) else None,
-            replace(recipe.schedule, keep="last") if recipe.split.folds else recipe.schedule,
+            recipe.schedule,
             path,
             resume=self._resume and path.exists(),
             identity=self._identity(held_out),
