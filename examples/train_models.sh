@@ -20,7 +20,7 @@ train() { # a package that is there is done; one that was begun is gone on with
 # 10 m: an ImageNet network, fine-tuned; judged by five folds of campaigns, then trained on all of them.
 train sentinel2 "${small[@]}" --preset lite-small --init imagenet --rate 1e-3 --batch 64 --epochs 4 --folds 5
 
-# 3 to 3.7 m: a larger one, fine-tuned on Planet's chips, teaches a DenseNet that agrees with it on many more pictures.
-train teacher "${planet[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16
-train planet "${planet[@]}" --preset compact --distill "$out/teacher" --pretrain "$data/eurosat-rgb.zip" \
-    --pretrain-epochs 0 --epochs 40
+# 3 to 3.7 m: a larger one, fine-tuned on Planet's chips; then a DenseNet that it teaches on many more pictures.
+train planet-lite "${planet[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16
+train planet "${planet[@]}" --preset compact --distill "$out/planet-lite" --pretrain "$data/eurosat-rgb.zip" \
+    --pretrain-epochs 0 --epochs 50 --patience 50

@@ -75,6 +75,12 @@ class Card:
         """Labels in the order of the scores' columns."""
         return self.spec.labels
 
+    @property
+    def mine_auc(self) -> float:
+        """How well mines are told from the rest, where that was measured on enough of them; else 0.5, as by chance."""
+        measured = self.metrics.get("mine") or self.metrics.get("mosaics") or {}
+        return float(measured.get("auc") or 0.5)
+
     def to_json(self) -> str:
         """As the text of `card.json`."""
         return _CARD.dump_json(self, indent=2).decode() + "\n"
@@ -191,12 +197,18 @@ def find(name: str) -> Package:
 def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
     """Return the one of the shipped packages whose GSD is nearest, as a factor, to a scene's (x, y) metres.
 
+    Of several with one GSD, the one that tells mines from the rest best, by the AUC in its card.
     Raises PackageError when there is none.
     """
     if not packages:
         raise PackageError("no model is shipped with this installation; train one and pass it with --model DIR")
     middle = (gsd[0] * gsd[1]) ** 0.5
-    return min(packages, key=lambda p: max(p.card.preprocess.gsd / middle, middle / p.card.preprocess.gsd))
+
+    def worth(package: Package) -> tuple[float, float]:
+        own = package.card.preprocess.gsd
+        return max(own / middle, middle / own), -package.card.mine_auc
+
+    return min(packages, key=worth)
 
 
 def _bare(network: keras.Model, spec: Spec) -> keras.Model:

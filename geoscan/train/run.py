@@ -372,8 +372,9 @@ def _warn_of_leak(package: Package, split: Mapping[str, Any]) -> None:
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as JSON has it, without what the card says elsewhere."""
+    """Return the recipe as JSON has it, without what the card says elsewhere; packages by their names alone."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    plain |= {"init": Path(recipe.init).name, "distill": [Path(name).name for name in recipe.distill]}
     return {key: value for key, value in plain.items() if key not in {"spec", "preprocess"}}
 
 

@@ -355,6 +355,17 @@ def test_chooses_the_nearest_ground_sample_distance(installed, gsd, name):
     assert choose(shipped(), gsd).card.name == name
 
 
+def test_of_one_resolution_the_better_at_mines_is_chosen(installed):
+    coarse = next(package for package in shipped() if package.card.name == "coarse")
+    for metrics, better in (
+        ({"mine": {"auc": 0.9}}, True),
+        ({"mosaics": {"auc": 0.6}}, True),
+        ({"mine": {"auc": 0.4}}, False),
+    ):
+        other = replace(coarse, card=replace(coarse.card, name="other", metrics=metrics))
+        assert (choose([coarse, other], (10, 10)).card.name == "other") == better
+
+
 def test_says_so_when_nothing_is_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(packages.importlib.resources, "files", lambda _: tmp_path)
     with pytest.raises(PackageError, match="--model DIR"):
