@@ -32,6 +32,7 @@ from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 start()
 
 from geoscan.files import replacing  # noqa: E402
+from geoscan.model.package import load, save  # noqa: E402
 from geoscan.model.preprocess import Preprocess  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.cache import default_directory  # noqa: E402
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", help="variants to train, by name; the first is what others are compared to"
     )
+    parser.add_argument("--card", type=Path, help="model package whose card takes the report")
     options = parser.parse_args()
     if not options.kaggle_dir and not (options.chips and options.index):
         parser.error("pass --kaggle-dir, or --chips and --index")
@@ -86,6 +88,15 @@ def main() -> None:
                 part.write_text(json.dumps(report, indent=2) + "\n")
     for name, figures in report.items():
         print(f"{name}: {json.dumps(figures)}")
+    if options.card:
+        into_card(options.card, options.question, report)
+
+
+def into_card(path: Path, question: str, report: Mapping[str, Any]) -> None:
+    """Put a report into the card of a model package."""
+    package = load(path)
+    told = {**package.card.metrics.get("ablation", {}), question: report}
+    save(path, package.network(), replace(package.card, metrics={**package.card.metrics, "ablation": told}))
 
 
 def recipe(data: Data, epochs: int | None, side: int | None) -> Recipe:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_model
+
+from geoscan.model.package import load
 
 SCRIPT = Path(__file__).parents[1] / "examples/ablate.py"
 
@@ -49,3 +52,13 @@ def test_a_question_nobody_asks_is_misuse():
     done = subprocess.run([sys.executable, SCRIPT, "weather"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "invalid choice" in done.stderr
+
+
+def test_the_report_goes_into_a_card_that_stays_whole(ablate, tmp_path):
+    before = tiny_model.package(tmp_path / "m", metrics={"notes": "one"})
+    ablate.into_card(tmp_path / "m", "dehaze", {"none": {"seeds": 3, "f2": 0.6}})
+    after = load(tmp_path / "m")
+    assert after.card.metrics == {"notes": "one", "ablation": {"dehaze": {"none": {"seeds": 3, "f2": 0.6}}}}
+    assert "Ablations" in (tmp_path / "m" / "card.md").read_text()
+    for one, other in zip(after.network().get_weights(), before.network().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
