@@ -62,19 +62,23 @@ def close(history, wanted, tolerance=1e-4):
         assert figures == pytest.approx(expected, abs=tolerance)
 
 
+@pytest.mark.large
 def test_two_devices_share_a_batch_and_learn_what_one_learns(mirrored):
     close(mirrored["shared"], mirrored["alone"])
     assert mirrored["apart"] < 1e-4
 
 
+@pytest.mark.large
 def test_two_devices_resume_as_one_does(mirrored):
     close(mirrored["resumed"], mirrored["normalising"], 1e-6)
 
 
+@pytest.mark.large
 def test_a_gradient_that_overflows_on_one_device_stops_both(mirrored):
     assert mirrored["overflow"] == {"untouched": True, "halved": True}
 
 
+@pytest.mark.large
 def test_an_odd_batch_cannot_be_shared(mirrored):
     assert mirrored["odd"] == "2 GPUs cannot share a batch of 5 equally; pass --batch 4"
 
