@@ -208,6 +208,7 @@ def of_keras():
     return made
 
 
+@pytest.mark.large
 def test_densenet121_has_the_features_of_keras(of_keras, monkeypatch):
     asked = []
     monkeypatch.setattr(keras.applications, "DenseNet121", lambda **how: asked.append(how) or of_keras)

@@ -201,6 +201,7 @@ def test_the_last_epoch_without_a_judge_can_be_resumed(tmp_path):
     equal(network.get_weights(), wanted.get_weights())
 
 
+@pytest.mark.large
 def test_in_half_precision_the_average_is_judged_and_a_resumption_is_the_same_run(tmp_path):
     seen = []
     _, whole = train(tmp_path / "whole.npz", dtype="mixed_float16", seen=seen)

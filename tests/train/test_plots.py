@@ -143,6 +143,7 @@ def test_without_mines_the_sheet_is_of_all_labels(tmp_path):
     assert len(figure.axes) == 12 + min(12, len(missed))
 
 
+@pytest.mark.large
 def test_the_same_figures_give_the_same_files(tmp_path):
     one = scored(tmp_path, campaigns=("a",) * N)
     found = figures(one)

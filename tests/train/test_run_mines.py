@@ -345,6 +345,7 @@ def test_a_network_learns_classes_first_and_leaves_no_checkpoint(classes, cache,
     assert np.abs(stem(package.network()) - stem(plain.network())).max() > 1e-3
 
 
+@pytest.mark.large
 def test_killed_while_it_learns_classes_and_resumed_it_is_the_same(classes, cache, tmp_path):
     """The run has no checkpoint of its own by then."""
     steps = 10 // 8
