@@ -76,9 +76,9 @@ def make_card(
         folds = material.fold[judged.rows] if "folds" in material.split else None
         metrics = _mine_figures(targets[:, _MINE], scores[:, _MINE], campaigns, folds, thresholds[MINE])
     else:
-        thresholds = tune_f2(targets, scores)
         kept = ~material.tagged_only_cloudy[judged.rows]
         metrics = figures(targets, scores, kept, material.groups[judged.rows], int(material.split["seed"]))
+        thresholds = {label: float(one["threshold"]) for label, one in metrics["labels"].items()}
     others = scores[targets[:, _MINE] == 0, _MINE]
     calibration = fit_calibration(targets, scores, spec)
     return Card(

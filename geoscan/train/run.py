@@ -158,7 +158,7 @@ class _Trainer:
         resume: bool,
         tick: Callable[[int], None],
     ) -> None:
-        self._recipe, self._data, self._material, self._out = recipe, data, material, out
+        self._recipe, self._material, self._out = recipe, material, out
         self._resume, self._tick = resume, tick
         self._teachers = [_teacher(name, recipe, material.split) for name in recipe.distill]
         self._classes = read_folders(data.classes) if data.classes else None
