@@ -36,6 +36,7 @@ from geoscan.model.package import load, save  # noqa: E402
 from geoscan.model.preprocess import Preprocess  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.cache import default_directory  # noqa: E402
+from geoscan.train.kaggle import GSD  # noqa: E402
 from geoscan.train.loop import Schedule  # noqa: E402
 from geoscan.train.metrics import auc, average_precision  # noqa: E402
 from geoscan.train.partial import PartialSet, read_partial  # noqa: E402
@@ -108,7 +109,7 @@ def recipe(data: Data, epochs: int | None, side: int | None) -> Recipe:
     epochs = epochs or (8 if kaggle else 2)
     return Recipe(
         spec=spec,
-        preprocess=Preprocess(spec.chip, 3.4 if kaggle else 10.0, "visual" if kaggle else "sentinel2-l1c", None),
+        preprocess=Preprocess(spec.chip, GSD if kaggle else 10.0, "visual" if kaggle else "sentinel2-l1c", None),
         schedule=Schedule(epochs=epochs, rate=1e-3, warmup=epochs / 8, average=0.95, keep="last"),
         batch=32 if kaggle else 64,
         init="imagenet",

@@ -1,5 +1,7 @@
 """The 17 labels of Kaggle's "Planet: Understanding the Amazon from Space", in Kaggle's spelling."""
 
+from collections.abc import Iterable
+
 WEATHER = ("clear", "partly_cloudy", "haze", "cloudy")
 """Exactly one of these holds for a chip."""
 
@@ -24,6 +26,12 @@ LABELS = WEATHER + LAND
 
 MINE = "artisinal_mine"
 """Kaggle's spelling; on disk and in code it stays so, people read `readable(MINE)`."""
+
+
+def columns(labels: Iterable[str]) -> list[int]:
+    """Where labels stand among `LABELS`: their columns in targets and scores of all 17."""
+    return [LABELS.index(label) for label in labels]
+
 
 _READABLE = {MINE: "artisanal mine"}
 

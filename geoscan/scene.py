@@ -32,6 +32,9 @@ from geoscan.grid import Window
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
 
+NATIVE: Final = 0.25
+"""Pixels that are this near, as a share, to the size that a model wants are not resampled."""
+
 MAX_RESAMPLING: Final = 4.0
 """A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
@@ -107,7 +110,7 @@ class Scene:
         """The last part of the path, for messages and attributes."""
         return gdal.short_name(self.path)
 
-    def at_gsd(self, gsd_m: float, tolerance: float = 0.25, hint: str = "") -> Scene:
+    def at_gsd(self, gsd_m: float, tolerance: float = NATIVE, hint: str = "") -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
         The scene itself when both sides of its pixels are within `tolerance`; otherwise the same pixels resampled to a

@@ -179,6 +179,7 @@ def _recipe(
     from geoscan.model import spec as specs
     from geoscan.model.preprocess import Preprocess
     from geoscan.train.augment import Augmentation
+    from geoscan.train.kaggle import GSD
     from geoscan.train.loop import Schedule
     from geoscan.train.losses import Focus
     from geoscan.train.material import Split
@@ -190,7 +191,7 @@ def _recipe(
     return Recipe(
         spec=architecture,
         preprocess=Preprocess(
-            architecture.chip, gsd or (10.0 if alone else 3.4), "sentinel2-l1c" if alone else "visual", haze
+            architecture.chip, gsd or (10.0 if alone else GSD), "sentinel2-l1c" if alone else "visual", haze
         ),
         schedule=replace(Schedule(), epochs=epochs, patience=patience, rate=rate, warmup=min(3, epochs / 8)),
         augmentation=Augmentation(clear=(0.5 if alone else 0.0) if clear is None else clear),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 import cv2
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Scores, Visual
 from geoscan.errors import DatasetError
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import LABELS, MINE, columns
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Head
 from geoscan.train.ahead import made_ahead
@@ -179,8 +177,7 @@ class Batches:
 
 def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.float32]]:
     """Split (n, 17) targets into what each head answers."""
-    columns: Mapping[str, list[int]] = {head.name: [LABELS.index(label) for label in head.labels] for head in heads}
-    return {name: targets[:, chosen].astype(np.float32) for name, chosen in columns.items()}
+    return {head.name: targets[:, columns(head.labels)].astype(np.float32) for head in heads}
 
 
 class Taught:
@@ -199,14 +196,8 @@ class Taught:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; the teachers judge one while the student learns from another."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead: deque[Future[Batch]] = deque()
-            for batch in self._batches.epoch(number):
-                ahead.append(pool.submit(self._judged, batch))
-                if len(ahead) > 1:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        batches = self._batches.epoch(number)
+        return made_ahead(lambda _: self._judged(next(batches)), len(self), workers=1)
 
     def _judged(self, batch: Batch) -> Batch:
         chips, targets = batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logit
 
 from geoscan.arrays import Scores
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import LABELS, MINE, columns
 from geoscan.model.calibration import GROUND_PRIOR, Calibration
 from geoscan.model.spec import Head, Spec
 from geoscan.train.kaggle import Targets
@@ -54,8 +53,8 @@ def calibration_figures(targets: Targets, scores: Scores, spec: Spec, calibratio
     targets, scores: (n, 17), as for `fit_calibration`; on the chips that fitted it the figures flatter a little.
     """
     scaled = np.zeros_like(scores)
-    columns = _columns(spec.labels)
-    scaled[:, columns] = calibration.apply(scores[:, columns], spec)
+    chosen = columns(spec.labels)
+    scaled[:, chosen] = calibration.apply(scores[:, chosen], spec)
     return {head.name: _figures(targets, scores, scaled, head) for head in spec.heads}
 
 
@@ -76,17 +75,13 @@ def expected_calibration_error(targets: NDArray[np.floating], scores: NDArray[np
     return error / len(group)
 
 
-def _columns(labels: Sequence[str]) -> list[int]:
-    return [LABELS.index(label) for label in labels]
-
-
 def _logits(targets: Targets, scores: Scores, head: Head) -> tuple[_Array, _Array]:
     """Targets and logits of what a head's loss would count.
 
     sigmoid: both (known, 1). softmax: both (n, labels), of the chips where all labels are known and exactly one holds.
     """
-    true = targets[:, _columns(head.labels)].astype(np.float64)
-    score = np.clip(scores[:, _columns(head.labels)].astype(np.float64), _SMALLEST, 1 - _SMALLEST)
+    true = targets[:, columns(head.labels)].astype(np.float64)
+    score = np.clip(scores[:, columns(head.labels)].astype(np.float64), _SMALLEST, 1 - _SMALLEST)
     if head.activation == "sigmoid":
         known = ~np.isnan(true)
         return true[known][:, None], logit(score[known])[:, None]
@@ -115,13 +110,13 @@ def _temperature(true: _Array, logits: _Array) -> float:
 
 
 def _figures(targets: Targets, scores: Scores, scaled: Scores, head: Head) -> dict[str, float]:
-    columns = _columns(head.labels)
+    chosen = columns(head.labels)
     true, before = _logits(targets, scores, head)
     _, after = _logits(targets, scaled, head)
     return {
         "n_known": len(true),
         "nll_before": _nll(true, before, 1.0),
         "nll": _nll(true, after, 1.0),
-        "ece_before": expected_calibration_error(targets[:, columns], scores[:, columns]),
-        "ece": expected_calibration_error(targets[:, columns], scaled[:, columns]),
+        "ece_before": expected_calibration_error(targets[:, chosen], scores[:, chosen]),
+        "ece": expected_calibration_error(targets[:, chosen], scaled[:, chosen]),
     }

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from geoscan.arrays import Scores, Visual
 from geoscan.errors import DatasetError, PackageError, ReadError
 from geoscan.grid import TileGrid
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector
-from geoscan.scene import MAX_RESAMPLING
+from geoscan.scene import MAX_RESAMPLING, NATIVE
 from geoscan.train.augment import symmetry
-from geoscan.train.kaggle import Problems, Targets, discover, only_cloudy
+from geoscan.train.kaggle import GSD, Problems, Targets, discover, only_cloudy
 from geoscan.train.lookalikes import lookalikes, share_interval, threshold_at_specificity
 from geoscan.train.material import Ticker
 from geoscan.train.metrics import ap_difference, f2_difference, f2_interval, f2_samples, label_metrics, mine_metrics
@@ -31,12 +31,6 @@ from geoscan.train.partial import read_partial
 from geoscan.train.thresholds import START, predict
 
 log = logging.getLogger(__name__)
-
-KAGGLE_GSD = 3.4
-"""Metres per pixel of Kaggle's chips: resampled to 3 m from images of 3.7 m."""
-
-_NATIVE = 0.25
-"""Chips whose GSD is this near to the model's keep their pixels, as scenes do."""
 
 _SPECIFICITIES = (0.99, 0.994)
 _SYMMETRIES = 8
@@ -101,7 +95,7 @@ def kaggle_sample(directory: Path, gsd: float | None = None) -> Sample:
     found = discover(directory)
     _warn(directory, found.problems)
     names = tuple(path.name for path in found.paths)
-    return Sample(names, found.targets, found.read, gsd or KAGGLE_GSD)
+    return Sample(names, found.targets, found.read, gsd or GSD)
 
 
 def partial_sample(archive: Path, index: Path, gsd: float | None = None) -> Sample:
@@ -123,7 +117,7 @@ def judge(
     """
     for package, _ in models:
         _check_gsd(sample, package)
-    columns = [_columns(package) for package, _ in models]
+    known = [_columns(package) for package, _ in models]
     scorers = [_Scorer(package.card.preprocess, detect, sample.gsd, tta) for package, detect in models]
     readable = []
     for i in ticker(range(len(sample))):
@@ -140,7 +134,7 @@ def judge(
     kept = sample.take(readable)
     return [
         Scored(package, kept, kept.targets[:, which], scorer.scores())
-        for (package, _), which, scorer in zip(models, columns, scorers, strict=True)
+        for (package, _), which, scorer in zip(models, known, scorers, strict=True)
     ]
 
 
@@ -234,7 +228,7 @@ def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual
     """Bring a chip to the model's ground resolution, unless it is near to it."""
     factor = (gsd or preprocess.gsd) / preprocess.gsd
     rows, cols = (max(1, round(side * factor)) for side in pixels.shape[1:])
-    if abs(factor - 1) <= _NATIVE or (rows, cols) == pixels.shape[1:]:
+    if abs(factor - 1) <= NATIVE or (rows, cols) == pixels.shape[1:]:
         return pixels
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (cols, rows), interpolation=how)
@@ -254,7 +248,7 @@ def _columns(package: Package) -> list[int]:
     """Columns of Kaggle's targets in the order of a card."""
     if unknown := set(package.card.labels) - set(LABELS):
         raise PackageError(f"{package.path} knows {', '.join(sorted(unknown))}, not among Kaggle's 17; take another")
-    return [LABELS.index(label) for label in package.card.labels]
+    return columns(package.card.labels)
 
 
 def _has_f2(scored: Scored) -> bool:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 CHIP = 256
 """Side of a Kaggle chip in pixels."""
 
+GSD = 3.4
+"""Metres per pixel of Kaggle's chips: resampled to 3 m from images of 3.7 m."""
+
 Kind: TypeAlias = Literal["jpg", "tif"]
 Targets: TypeAlias = NDArray[np.float32]
 """(n, 17), columns as in `labels.LABELS`: 1 = the label holds, 0 = it does not, NaN = nobody knows."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoscan.arrays import Scores
 from geoscan.errors import DatasetError, PackageError
 from geoscan.files import replacing
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
 from geoscan.model.network import build
 from geoscan.model.package import Package, find, save
@@ -316,8 +316,7 @@ def score(
         part = rows[start : start + batch]
         answers = network.predict_on_batch(np.asarray(chips[np.resize(part, batch)]))
         for head in spec.heads:
-            columns = [LABELS.index(label) for label in head.labels]
-            scores[start : start + batch, columns] = answers[head.name][: len(part)]
+            scores[start : start + batch, columns(head.labels)] = answers[head.name][: len(part)]
     return scores
 
 
