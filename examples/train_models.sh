@@ -22,5 +22,5 @@ train sentinel2 "${small[@]}" --preset lite-small --init imagenet --rate 1e-3 --
 
 # 3 to 3.7 m: a larger one, fine-tuned on Planet's chips; then a DenseNet that it teaches on many more pictures.
 train planet-lite "${planet[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16
-train planet "${planet[@]}" --preset compact --distill "$out/planet-lite" --pretrain "$data/eurosat-rgb.zip" \
-    --pretrain-epochs 0 --epochs 50 --patience 50
+train planet "${planet[@]}" --preset compact --distill "$out/planet-lite" \
+    --unlabelled "$data/eurosat-rgb.zip" --epochs 50 --patience 50

@@ -47,9 +47,14 @@ from geoscan.cli import options
     type=click.Path(exists=True, path_type=Path),
     help="Archive or directory with one folder a class, such as EuroSAT, to learn from first.",
 )
-@click.option("--pretrain-epochs", type=click.IntRange(0), default=10, show_default=True, help="How long.")
+@click.option("--pretrain-epochs", type=click.IntRange(1), default=10, show_default=True, help="How long.")
 @click.option(
     "--distill", multiple=True, help="Model package that teaches; several may. It must have had the same split."
+)
+@click.option(
+    "--unlabelled",
+    type=click.Path(exists=True, path_type=Path),
+    help="Archive or directory of chips at about 10 m of other landscapes, such as EuroSAT, for teachers to judge.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="Epochs at most.")
 @click.option(
@@ -110,6 +115,7 @@ def train(
     index: Path | None,
     out: Path,
     pretrain: Path | None,
+    unlabelled: Path | None,
     resume: bool,
     cache: Path | None,
     **how: Any,
@@ -127,7 +133,7 @@ def train(
     from geoscan.train.cache import default_directory
     from geoscan.train.run import Data, run
 
-    data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain)
+    data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain, unlabelled)
     recipe = _recipe(data, **how)
     with tqdm(unit=" chips", disable=options.silent(), leave=False) as bar:
         package, _ = run(

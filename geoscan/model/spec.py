@@ -138,7 +138,7 @@ PRESETS: Mapping[str, Spec] = MappingProxyType(
         "densenet121": DenseNetSpec(blocks=(6, 12, 24, 16), growth=32, stem=64),
         "compact": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, shrink=2),
         "lite": EfficientNetSpec(side=160),
-        "lite-small": EfficientNetSpec(side=80, chip=48),
+        "lite-small": EfficientNetSpec(side=72, chip=48),
     }
 )
 """`densenet121` is the paper's; `compact` the small network for few chips, which looks at half the resolution.

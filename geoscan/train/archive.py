@@ -4,7 +4,8 @@ import os
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,23 @@ from geoscan.train.kaggle import decode
 from geoscan.train.store import stamp
 
 _open = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images of which nothing is known but what they show; pickles to its address and list."""
+
+    source: Path
+    names: tuple[str, ...]
+    """Members of the archive, or paths below the directory, sorted."""
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when an image changes."""
+        return stamps(self.source, self.names)
+
+    def read(self, index: int) -> Visual:
+        """One image as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
+        return read(self.source, self.names[index])
 
 
 def images(source: Path) -> list[str]:
@@ -41,11 +59,32 @@ def read(source: Path, name: str) -> Visual:
     return decode(partial(_member, source, name), f"{source}/{name}")
 
 
+def readable(
+    source: Path, names: Sequence[str], ticker: Callable[[Iterable[int]], Iterable[int]] = iter
+) -> tuple[str, ...]:
+    """Decode each image once, so that none fails later on; return the names of those that can be read.
+
+    Raises DatasetError when there are names, and none of them can be read.
+    """
+    able = tuple(names[i] for i in ticker(range(len(names))) if _readable(source, names[i]))
+    if names and not able:
+        raise DatasetError(f"none of the {len(names):,} images in {source} can be read; fetch it again")
+    return able
+
+
 def stamps(source: Path, names: Iterable[str]) -> Iterator[str]:
     """What changes when one of these images changes. Raises DatasetError when one has gone."""
     if source.is_dir():
         return (stamp(source / name) for name in names)
     return chain([stamp(source)], names)
+
+
+def _readable(source: Path, name: str) -> bool:
+    try:
+        read(source, name)
+    except ReadError:
+        return False
+    return True
 
 
 def _leaving(name: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Visual
-from geoscan.errors import DatasetError, ReadError
+from geoscan.errors import DatasetError
 from geoscan.train import archive
 from geoscan.train.material import Ticker
 
@@ -85,9 +85,7 @@ def read_folders(source: Path, ticker: Ticker = iter) -> ClassFolders:
     if not found:
         raise DatasetError(f"{source} holds no PNG or JPEG images; pass one with a folder of images for each class")
     inside = _in_class_folders(found)
-    readable = [inside[i] for i in ticker(range(len(inside))) if _readable(source, inside[i])]
-    if inside and not readable:
-        raise DatasetError(f"none of the {len(inside):,} images in {source} can be read; fetch it again")
+    readable = archive.readable(source, inside, ticker)
     folders = [PurePosixPath(name).parent.name for name in readable]
     counts = Counter(folders)
     if len(counts) < 2:
@@ -98,7 +96,7 @@ def read_folders(source: Path, ticker: Ticker = iter) -> ClassFolders:
     class_names, classes = np.unique(folders, return_inverse=True)
     return ClassFolders(
         source,
-        tuple(readable),
+        readable,
         classes.astype(np.intp),
         tuple(class_names.tolist()),
         FolderProblems(
@@ -114,11 +112,3 @@ def _in_class_folders(names: list[str]) -> list[str]:
     folders = {name: PurePosixPath(name).parent for name in names}
     above = {PurePosixPath()}.union(*(folder.parents for folder in set(folders.values())))
     return [name for name in names if folders[name] not in above]
-
-
-def _readable(source: Path, name: str) -> bool:
-    try:
-        archive.read(source, name)
-    except ReadError:
-        return False
-    return True

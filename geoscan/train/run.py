@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Scores
-from geoscan.errors import DatasetError, PackageError
+from geoscan.errors import DatasetError, OutputError, PackageError
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
@@ -24,6 +24,7 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.runtime import TensorFlowDetector
 from geoscan.model.spec import Spec
+from geoscan.train.archive import Images, images, readable
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches, Blends, Mosaics, Source, Taught
 from geoscan.train.card import Judged, figure, make_card
@@ -57,17 +58,21 @@ class Data:
 
     kaggle: directory as Kaggle lays it out. small: chips known as mine or other, and their index; beside a Kaggle
     directory they are of a coarser sensor and become mosaics, without one they are all there is.
-    classes: a folder-per-class set to pre-train on; with teachers also chips for them to judge.
-    Raises DatasetError when there is neither of the first two.
+    classes: a folder-per-class set to pre-train on.
+    unlabelled: chips of other landscapes at about 10 m for teachers to judge, as mosaics, beside a Kaggle directory.
+    Raises DatasetError when there is neither of the first two, or unlabelled chips and no Kaggle directory.
     """
 
     kaggle: Path | None = None
     small: Small | None = None
     classes: Path | None = None
+    unlabelled: Path | None = None
 
     def __post_init__(self) -> None:
         if self.kaggle is None and self.small is None:
             raise DatasetError("there is nothing to train on; pass --kaggle-dir, or --chips and --index")
+        if self.unlabelled is not None and self.kaggle is None:
+            raise DatasetError("unlabelled chips become mosaics of the size of Kaggle's chips; pass --kaggle-dir too")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Recipe:
     """Blended chips in a batch, where there is a teacher to judge them."""
 
     foreign: int = 4
-    """Mosaics of chips of other landscapes in a batch, where there are a teacher and such chips."""
+    """Mosaics of unlabelled chips in a batch, where there are any."""
 
     init: str = "none"
     """What the weights begin with: `none`, `imagenet`, or a model package by name or directory."""
@@ -116,15 +121,17 @@ def run(
     chips, and its figures are those of the others. Returns the package, and how its own training went.
     Raises DatasetError for data that cannot be used or nothing to resume, OutputError when something cannot be written,
     PackageError for a model to begin with or a teacher that does not fit, KeyboardInterrupt after Ctrl-C in a fold.
+    Without `resume`, what an earlier run left to resume is deleted.
     """
     if resume and not any(out.glob(_LEFTOVERS)):
         raise DatasetError(f"{out} holds no checkpoint, so there is nothing to resume; leave --resume out")
-    if recipe.init == "imagenet":
-        recipe = replace(recipe, spec=scaled(recipe.spec))
+    recipe = replace(recipe, spec=_as_it_begins(recipe))
     if recipe.split.folds:  # no epoch may be chosen by the chips that judge
         recipe = replace(recipe, schedule=replace(recipe.schedule, keep="last"))
     material = material_of(recipe, data, cache, ticker)
-    trainer = _Trainer(recipe, data, material, out, resume, tick)
+    trainer = _Trainer(recipe, data, material, out, resume, ticker, tick)
+    if not resume:
+        _clear_up(out)
     if recipe.split.folds:
         judged = trainer.cross_validate(recipe.split.folds)
         network, outcome, _ = trainer.train(None, CHECKPOINT)
@@ -141,8 +148,7 @@ def run(
     )
     package = save(out, network, card)
     if not outcome.interrupted:
-        for leftover in out.glob(_LEFTOVERS):
-            leftover.unlink()
+        _clear_up(out)
     return package, outcome
 
 
@@ -156,12 +162,14 @@ class _Trainer:
         material: Material,
         out: Path,
         resume: bool,
+        ticker: Ticker,
         tick: Callable[[int], None],
     ) -> None:
         self._recipe, self._material, self._out = recipe, material, out
         self._resume, self._tick = resume, tick
         self._teachers = [_teacher(name, recipe, material.split) for name in recipe.distill]
-        self._classes = read_folders(data.classes) if data.classes else None
+        self._classes = read_folders(data.classes, ticker) if data.classes else None
+        self._unlabelled = _unlabelled(data.unlabelled, recipe, ticker) if data.unlabelled else None
         self._trunk: keras.Model | None = None
         _, small = material.small_sides()
         self._held_out = None if small is None or recipe.split.folds else self._mosaics(small)
@@ -279,8 +287,8 @@ class _Trainer:
             drawn.append((self._mosaics(small), recipe.mosaics))
         if recipe.distill:
             drawn.append((Blends(self._material.chips, training), recipe.blends))
-            if self._classes is not None:
-                drawn.append((Mosaics(self._classes, recipe.preprocess, _PLANET_LOOK), recipe.foreign))
+        if self._unlabelled is not None:
+            drawn.append((Mosaics(self._unlabelled, recipe.preprocess, _PLANET_LOOK), recipe.foreign))
         return drawn
 
     def _mosaics(self, small: PartialSet) -> Mosaics:
@@ -298,6 +306,7 @@ class _Trainer:
             "split": dict(self._material.split),
             "small chips": self._material.facts.get("small_chips"),
             "classes": self._classes and self._classes.fingerprint[:12],
+            "unlabelled": self._unlabelled and len(self._unlabelled.names),
         }
         return options | schedule | data | {"teachers": self.facts["teachers"], "without": held_out}
 
@@ -360,6 +369,36 @@ def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
             "chips that are kept for validation; train it with the same data, --seed and --held-out"
         )
     return package
+
+
+def _unlabelled(source: Path, recipe: Recipe, ticker: Ticker) -> Images:
+    """List the unlabelled chips. Raises DatasetError when none can be read, or nobody is there to judge them."""
+    if not recipe.distill:
+        raise DatasetError(f"nobody says what the unlabelled chips in {source} show; pass --distill too")
+    found = images(source)
+    if not found:
+        raise DatasetError(f"{source} holds no PNG or JPEG images")
+    return Images(source, readable(source, found, ticker))
+
+
+def _as_it_begins(recipe: Recipe) -> Spec:
+    """Return the architecture with the scaling of the colours that the weights it begins with were trained for."""
+    if recipe.init == "imagenet":
+        return scaled(recipe.spec)
+    if recipe.init != "none":
+        before = find(recipe.init).card.spec
+        if before.family == recipe.spec.family:
+            return replace(recipe.spec, mean=before.mean, std=before.std)
+    return recipe.spec
+
+
+def _clear_up(out: Path) -> None:
+    """Delete what a run keeps beside its package to be resumed. Raises OutputError when it cannot be deleted."""
+    for leftover in out.glob(_LEFTOVERS):
+        try:
+            leftover.unlink()
+        except OSError as err:
+            raise OutputError(f"{leftover} cannot be deleted: {err.strerror}") from err
 
 
 def _warn_of_leak(package: Package, split: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed', 'chip'"),
         ("--kaggle-dir empty --out m --focus 1 2", "'--focus' requires 3 arguments"),
         ("--kaggle-dir empty --out m --pretrain nowhere", "Path 'nowhere' does not exist"),
-        ("--kaggle-dir empty --out m --pretrain-epochs -1", "-1 is not in the range x>=0"),
+        ("--kaggle-dir empty --out m --pretrain-epochs 0", "0 is not in the range x>=1"),
         ("--kaggle-dir empty --out m --chips chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
         ("--kaggle-dir empty --out m --index chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
         ("--chips chips.zip --out m", "pass --kaggle-dir, or --chips and --index, or all three"),
@@ -127,11 +127,12 @@ def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
 
 def test_every_option_reaches_the_recipe(asked):
     words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite --init imagenet "
-    words += "--pretrain empty --pretrain-epochs 4 --distill one --distill two --epochs 4 --patience 3 --batch 7 "
+    words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels "
+    words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
     words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze chip --clear 0.25 --mixup 0.75 --focus 1 2 0.05 "
     words += "--gsd 3 --cache empty --resume"
     recipe, data, options = asked(*words.split())
-    assert data.classes == Path("empty")
+    assert (data.classes, data.unlabelled) == (Path("empty"), Path("labels"))
     assert recipe.spec == PRESETS["lite"]
     assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams(airlight="chip"))
     assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))

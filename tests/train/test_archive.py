@@ -51,6 +51,22 @@ def test_stamps_change_with_the_images(source):
     assert list(archive.stamps(source, names)) != before
 
 
+def test_all_are_decoded_once_so_that_none_fails_later(source):
+    asked = []
+    found = archive.readable(source, ["a/1.jpeg", "a/9.png", "top.jpg"], lambda rows: asked.extend(rows) or asked)
+    assert found == ("a/1.jpeg", "top.jpg")
+    assert asked == [0, 1, 2]
+    assert archive.readable(source, []) == ()
+    with pytest.raises(DatasetError, match=r"none of the 2 images in .* can be read"):
+        archive.readable(source, ["a/8.png", "a/9.png"])
+
+
+def test_images_of_which_nothing_is_known(source):
+    found = archive.Images(source, ("a/1.jpeg", "top.jpg"))
+    assert (found.read(1) == archive.read(source, "top.jpg")).all()
+    assert list(found.stamps()) == list(archive.stamps(source, found.names))
+
+
 def test_two_archives_in_turn(tmp_path):
     for i in range(2):
         with zipfile.ZipFile(tmp_path / f"{i}.zip", "w") as target:

@@ -24,6 +24,7 @@ from geoscan.model.preprocess import Preprocess  # noqa: E402
 from geoscan.model.runtime import TensorFlowDetector  # noqa: E402
 from geoscan.model.spec import DenseNetSpec  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
+from geoscan.train.batches import Mosaics  # noqa: E402
 from geoscan.train.card import figures  # noqa: E402
 from geoscan.train.kaggle import discover, read_chip  # noqa: E402
 from geoscan.train.loop import Schedule  # noqa: E402
@@ -291,6 +292,36 @@ def test_mosaics_of_small_chips_are_learned_and_judged(root, cache, tmp_path, un
     assert card.metrics["mosaics"]["n"] + card.metrics["mosaics"]["n_other"] == 256
     assert card.data["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
     assert card.data["training_chips"] + card.data["validation_chips"] == 60
+
+
+def test_teachers_judge_unlabelled_chips(root, cache, trained, tmp_path, monkeypatch, untraced):
+    """One that cannot be read is left out, so that no draw fails."""
+    folder = small_chips.classes(tmp_path / "elsewhere")
+    (folder / "sand" / "broken.png").write_bytes(b"no image")
+    read = []
+    draw = Mosaics.draw
+    monkeypatch.setattr(Mosaics, "draw", lambda self, rng: read.append(self) or draw(self, rng))
+    teacher, _ = trained
+    recipe = replace(
+        RECIPE, schedule=replace(RECIPE.schedule, epochs=1), distill=(str(teacher.path),), blends=2, foreign=3
+    )
+    package, outcome = run(recipe, Data(root, unlabelled=folder), tmp_path / "out", cache=cache)
+    assert len(read) >= 3
+    assert np.isfinite(outcome.history[0]["loss"])
+    assert package.card.training["teachers"] == [teacher.card.digest]
+
+
+def test_unlabelled_chips_nobody_can_judge_are_refused(root, cache, trained, tmp_path):
+    folder = small_chips.classes(tmp_path / "elsewhere")
+    with pytest.raises(DatasetError, match=r"nobody says what the unlabelled chips .* show; pass --distill"):
+        run(RECIPE, Data(root, unlabelled=folder), tmp_path / "out", cache=cache)
+    with pytest.raises(DatasetError, match="pass --kaggle-dir too"):
+        Data(small=(folder, folder), unlabelled=folder)
+    (tmp_path / "nothing").mkdir()
+    taught = replace(RECIPE, distill=(str(trained[0].path),))
+    with pytest.raises(DatasetError, match="holds no PNG or JPEG images"):
+        run(taught, Data(root, unlabelled=tmp_path / "nothing"), tmp_path / "out", cache=cache)
+    assert not (tmp_path / "out").exists()
 
 
 def test_small_chips_of_one_kind_on_a_side_are_refused_before_training(root, cache, tmp_path):

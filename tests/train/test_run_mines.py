@@ -296,10 +296,8 @@ def test_imagenet_for_a_densenet(data, cache, tmp_path, monkeypatch, untrained):
 
 
 def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path):
-    """Chips of classes, too, are for it to judge; without a teacher they would only be there to begin with."""
-    classes = Data(small=data.small, classes=small_chips.classes(tmp_path / "classes"))
-    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), blends=2, foreign=1)
-    package, outcome = run(student, classes, tmp_path / "out", cache=cache)
+    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), blends=3)
+    package, outcome = run(student, data, tmp_path / "out", cache=cache)
     card = load(package.path).card
     assert card.training["teachers"] == [trained.card.digest]
     assert card.training["recipe"]["distill"] == [trained.path.name]
@@ -372,6 +370,21 @@ def test_nothing_to_resume_is_said_before_anything_is_read(data, tmp_path):
     with pytest.raises(DatasetError, match="nothing to resume"):
         run(FOLDS, data, tmp_path / "out", cache=tmp_path / "cache", resume=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_begins_with_the_scaling_of_its_package(trained, data, cache, tmp_path, untrained):
+    """Whatever preset it is: the weights were trained for these colours."""
+    other = replace(SPEC, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
+    package, _ = run(replace(SHORT, spec=other, init=str(trained.path)), data, tmp_path / "out", cache=cache)
+    assert package.card.spec == replace(other, mean=SPEC.mean, std=SPEC.std)
+
+
+def test_a_new_run_deletes_what_an_older_one_left(data, cache, tmp_path, untrained):
+    left = tmp_path / "out" / ".fold7.npz"
+    left.parent.mkdir()
+    left.write_bytes(b"of another run")
+    run(SHORT, data, left.parent, cache=cache)
+    assert files(left.parent) == PACKAGE
 
 
 def test_refuses_no_data_and_too_few(cache, tmp_path):
