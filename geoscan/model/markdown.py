@@ -43,6 +43,7 @@ _WORDS = {
     "nll_before": "NLL before",
     "not_only_cloudy": "chips not tagged only cloudy",
     "other": "others",
+    "resampled": "intervals over",
 }
 """Keys of the card that people would not understand as they are."""
 
@@ -166,7 +167,7 @@ def _figures(metrics: _Values) -> list[str]:
     )
     blocks = [notes] if isinstance(notes, str) else [str(note) for note in notes]
     if "_interval" in str(metrics):
-        blocks.append("In brackets: 95 % bootstrap intervals over chips.")
+        blocks.append("In brackets: 95 % bootstrap intervals over chips, unless the table says over what.")
     for title, line, first, values in sections:
         if values:
             blocks += [f"### {title}", *filter(None, [line]), *_any(values, first, depth=4)]

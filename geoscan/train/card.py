@@ -151,10 +151,10 @@ def _mine_figures(
     folds: NDArray[np.integer] | None,
     threshold: float,
 ) -> dict[str, Any]:
-    """Figures of all chips, of each fold (no interval over chips tells how campaigns differ), and of look-alikes."""
+    """Figures of all chips, with intervals over campaigns, of each fold, which has few of them, and of look-alikes."""
     each = () if folds is None else np.unique(folds)
     return {
-        "mine": asdict(mine_metrics(targets, scores)),
+        "mine": asdict(mine_metrics(targets, scores, campaigns=campaigns)),
         **{f"fold_{f + 1}": asdict(mine_metrics(targets[folds == f], scores[folds == f])) for f in each},
         "lookalikes": lookalikes(campaigns, targets, scores, threshold),
     }

@@ -152,11 +152,12 @@ def figures(scored: Scored) -> dict[str, Any]:
         found["not_only_cloudy"] = {"n": int(kept.sum()), **_f2(scored, kept)}
     labels = label_metrics(scored.targets, scored.scores, dict(scored.package.card.thresholds), scored.labels)
     targets, scores = scored.column(MINE)
+    mine = mine_metrics(targets, scores, _SPECIFICITIES, scored.sample.campaigns)
     bars = {f"{one:g}": threshold_at_specificity(targets, scores, one) for one in _SPECIFICITIES}
     found |= {
         "n": len(scored.sample),
         "labels": {label: asdict(one) for label, one in labels.items() if one.n_known},
-        "mine": {**asdict(mine_metrics(targets, scores, _SPECIFICITIES)), "threshold_at_specificity": bars},
+        "mine": {**asdict(mine), "threshold_at_specificity": bars},
     }
     if scored.sample.campaigns is not None:
         threshold = scored.package.card.thresholds[MINE]
@@ -175,7 +176,7 @@ def difference(first: Scored, second: Scored) -> dict[str, Any]:
     """
     if not (_has_f2(first) and _has_f2(second)):
         targets, scores = first.column(MINE)
-        ap, interval = ap_difference(targets, scores, second.column(MINE)[1])
+        ap, interval = ap_difference(targets, scores, second.column(MINE)[1], first.sample.campaigns)
         return {"mine_ap": _plain(ap), "mine_ap_interval": _plain(interval)}
     targets = first.sample.targets
     kept = ~only_cloudy(targets)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from geoscan.labels import LABELS
 
 Interval: TypeAlias = tuple[float, float]
-"""Low and high end of a 95 % percentile bootstrap over chips, widened where needed to hold the estimate itself."""
+"""Low and high end of a 95 % percentile bootstrap, over chips or over groups of them, widened where needed to hold the
+estimate itself."""
 
 _Weights: TypeAlias = NDArray[np.float64]
 _RESAMPLES_AT_ONCE = 64
+_FEWEST_CAMPAIGNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class MineMetrics:
     auc_interval: Interval
     ap_interval: Interval
     sensitivity_interval: dict[str, Interval]
+    resampled: str
+    """What the intervals draw with replacement, `chips` or `campaigns`."""
 
 
 def f2_samples(targets: NDArray[np.floating], predicted: NDArray[np.bool_]) -> float:
@@ -98,11 +102,17 @@ def mine_metrics(
     targets: NDArray[np.floating],
     scores: NDArray[np.floating],
     specificities: Sequence[float] = (0.99, 0.994),
+    campaigns: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> MineMetrics:
-    """Figures for one column, targets and scores (n,): 1 = mine, 0 = other, NaN left out."""
+    """Figures for one column, targets and scores (n,): 1 = mine, 0 = other, NaN left out.
+
+    campaigns: (n,), where each chip comes from. Of 5 or more, the intervals draw whole campaigns: chips of one are
+    alike, and what people want to know is what a new one would bring.
+    """
     known = ~np.isnan(targets)
+    groups = _groups(campaigns, known)
     true, ranked = targets[known] == 1, scores[known]
     curve = _Curve(true, ranked)
     figures: dict[str, Callable[[_Weights], _Weights]] = {"auc": curve.auc, "ap": curve.ap}
@@ -110,7 +120,7 @@ def mine_metrics(
         figures[f"{specificity:g}"] = lambda w, s=specificity: curve.sensitivity(w, s)  # type: ignore[misc]
     whole = np.ones((1, len(true)))
     estimate = {name: float(figure(whole)[0]) for name, figure in figures.items()}
-    interval = {name: bootstrap(figure, len(true), resamples, seed) for name, figure in figures.items()}
+    interval = {name: bootstrap(figure, len(true), resamples, seed, groups) for name, figure in figures.items()}
     keys = [f"{specificity:g}" for specificity in specificities]
     return MineMetrics(
         n=int(true.sum()),
@@ -121,6 +131,7 @@ def mine_metrics(
         auc_interval=interval["auc"],
         ap_interval=interval["ap"],
         sensitivity_interval={key: interval[key] for key in keys},
+        resampled="chips" if groups is None else "campaigns",
     )
 
 
@@ -146,12 +157,13 @@ def ap_difference(
     targets: NDArray[np.floating],
     first: NDArray[np.floating],
     second: NDArray[np.floating],
+    campaigns: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, Interval]:
     """How much higher the first scores' average precision is than the second's, and its paired bootstrap interval.
 
-    targets, first, second: (n,), as in `mine_metrics`; each draw takes the same chips for both.
+    targets, first, second, campaigns: (n,), as in `mine_metrics`; each draw takes the same chips for both.
     """
     known = ~np.isnan(targets)
     one, two = (_Curve(targets[known] == 1, scores[known]) for scores in (first, second))
@@ -160,7 +172,8 @@ def ap_difference(
         return one.ap(weights) - two.ap(weights)
 
     estimate = float(difference(np.ones((1, int(known.sum()))))[0])
-    return estimate, bootstrap(difference, int(known.sum()), resamples, seed)
+    groups = _groups(campaigns, known)
+    return estimate, bootstrap(difference, int(known.sum()), resamples, seed, groups)
 
 
 def auc(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
@@ -180,19 +193,35 @@ def sensitivity_at_specificity(
     return _whole(targets, scores, lambda curve, weights: curve.sensitivity(weights, specificity))
 
 
-def bootstrap(figure: Callable[[_Weights], _Weights], n: int, resamples: int, seed: int) -> Interval:
-    """95 % percentile interval of a figure over n chips drawn with replacement.
+def bootstrap(
+    figure: Callable[[_Weights], _Weights],
+    n: int,
+    resamples: int,
+    seed: int,
+    groups: NDArray[np.generic] | None = None,
+) -> Interval:
+    """95 % percentile interval of a figure over n chips drawn with replacement, one by one or in whole groups.
 
     figure: takes weights (b, n), how often each chip was drawn, and gives (b,) values, NaN where undefined.
+    groups: (n,), names or numbers of the groups (Davison, Hinkley 1997, section 3.8); None draws single chips.
     """
     if n == 0:
         return float("nan"), float("nan")
-    values = np.concatenate([figure(weights) for weights in _draws(n, resamples, seed)])
+    names, group = (np.arange(n), np.arange(n)) if groups is None else np.unique(groups, return_inverse=True)
+    values = np.concatenate([figure(drawn[:, group]) for drawn in _draws(len(names), resamples, seed)])
     if not np.isfinite(values).any():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
     estimate = float(figure(np.ones((1, n)))[0])
     return float(np.fmin(low, estimate)), float(np.fmax(high, estimate))
+
+
+def _groups(campaigns: Sequence[str] | None, known: NDArray[np.bool_]) -> NDArray[np.str_] | None:
+    """Campaigns of the known chips where there are enough to draw from, else None."""
+    if campaigns is None:
+        return None
+    named = np.asarray(campaigns, np.str_)[known]
+    return named if len(np.unique(named)) >= _FEWEST_CAMPAIGNS else None
 
 
 def _draws(n: int, resamples: int, seed: int) -> Iterator[_Weights]:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoscan.train.metrics import (
+    ap_difference,
     auc,
     average_precision,
     f2_interval,
@@ -125,6 +126,32 @@ def test_mine_metrics_separate_and_repeat():
     assert 0.03 < high - low < 0.12
     assert low < 0.76 < high  # two normals one deviation apart
     assert some.sensitivity_at_specificity["0.994"] <= some.sensitivity_at_specificity["0.99"]
+
+
+def test_intervals_over_campaigns_know_that_chips_of_one_are_alike():
+    """Every chip of a campaign is right, or every one is wrong: 20 campaigns tell as much as 20 chips, not as 1000."""
+    campaigns = np.repeat([f"place {i}" for i in range(20)], 50)
+    targets = (np.arange(20) % 2).repeat(50).astype(float)
+    scores = np.where(np.isin(np.arange(20), (1, 3, 5)).repeat(50), -1.0, targets)
+    over_chips = mine_metrics(targets, scores, resamples=300)
+    over_campaigns = mine_metrics(targets, scores, campaigns=campaigns.tolist(), resamples=300)
+    assert (over_chips.resampled, over_campaigns.resampled) == ("chips", "campaigns")
+    widths = [np.diff(one.sensitivity_interval["0.99"])[0] for one in (over_chips, over_campaigns)]
+    assert widths[0] < 0.15 < 0.4 < widths[1]
+    assert over_campaigns.sensitivity_at_specificity["0.99"] == pytest.approx(0.7)
+    few = mine_metrics(targets[:200], scores[:200], campaigns=campaigns[:200].tolist(), resamples=10)
+    assert few.resampled == "chips"
+
+
+def test_a_difference_over_campaigns_is_paired():
+    rng = np.random.default_rng(0)
+    campaigns = np.repeat([str(i) for i in range(20)], 30).tolist()
+    targets = (np.arange(20) % 2).repeat(30).astype(float)
+    scores = targets + rng.normal(size=600)
+    assert ap_difference(targets, scores, scores, campaigns) == (0.0, (0.0, 0.0))
+    gain, (low, high) = ap_difference(targets, targets + scores, scores, campaigns)
+    assert low <= gain <= high
+    assert ap_difference(targets, targets + scores, scores)[1] != (low, high)
 
 
 def test_figures_that_do_not_exist_are_nan():
