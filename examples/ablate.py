@@ -4,6 +4,7 @@
     python examples/ablate.py dehaze --chips chips.zip --index index.csv --out ablation.json
     python examples/ablate.py pretrain --kaggle-dir planet --pretrain eurosat-rgb.zip --out ablation.json
     python examples/ablate.py resolution --kaggle-dir planet --out ablation.json
+    python examples/ablate.py loss --kaggle-dir planet --out ablation.json
 
 Each variant is trained once a seed. A seed decides the split, the order of the chips and the weights that are drawn,
 and is the same for all variants: differences are taken seed by seed, and their interval is Student's over the seeds.
@@ -38,6 +39,7 @@ from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.cache import default_directory  # noqa: E402
 from geoscan.train.kaggle import GSD  # noqa: E402
 from geoscan.train.loop import Schedule  # noqa: E402
+from geoscan.train.losses import Focus  # noqa: E402
 from geoscan.train.metrics import auc, average_precision  # noqa: E402
 from geoscan.train.partial import PartialSet, read_partial  # noqa: E402
 from geoscan.train.run import Data, Recipe, material_of, run, score  # noqa: E402
@@ -51,7 +53,7 @@ Figures = dict[str, float]
 def main() -> None:
     """Read the command line, train all variants, write and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution"))
+    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution", "loss"))
     parser.add_argument("--kaggle-dir", type=Path)
     parser.add_argument("--chips", type=Path)
     parser.add_argument("--index", type=Path)
@@ -130,6 +132,13 @@ def variants(question: str, base: Recipe, data: Data) -> Mapping[str, Recipe]:
         assert isinstance(base.spec, EfficientNetSpec)
         side = base.spec.side
         return {f"{s} px": replace(base, spec=replace(base.spec, side=s)) for s in (side, side * 3 // 2, side * 2)}
+    if question == "loss":
+        return {
+            "cross-entropy": base,
+            "focal": replace(base, focus=Focus(2.0, 2.0)),
+            "asymmetric": replace(base, focus=Focus(0.0, 4.0, 0.05)),
+            "mixup": replace(base, mixup=0.5),
+        }
     return {
         "imagenet": base,
         "classes after imagenet": replace(base, pretrain_epochs=1),
