@@ -8,7 +8,8 @@ GeoscanError            exit status 1: something failed
 │   ├── PackageError    a model package that is damaged, or does not fit
 │   └── DatasetError    training data that cannot be used
 ├── ReadError           pixels that could not be read (scan: the tile is marked failed)
-└── OutputError         a file that could not be written
+├── OutputError         a file that could not be written
+└── ClusterError        a dask cluster that went down during the scan
 
 Every message is one line: what came, what fits, what to do. The command line catches the root, once.
 """
@@ -54,3 +55,7 @@ class ReadError(GeoscanError, OSError):
 
 class OutputError(GeoscanError, OSError):
     """A file that could not be written."""
+
+
+class ClusterError(GeoscanError):
+    """A dask cluster that went down during the scan."""

@@ -76,7 +76,7 @@ def gsd(crs: CRS, transform: Affine, rows: int, cols: int) -> tuple[float, float
 
 
 def utm_at(crs: CRS, transform: Affine, rows: int, cols: int) -> CRS:
-    """Give the UTM zone (near the poles: UPS) of the centre of a grid in `crs`, on WGS84."""
+    """Give the UTM zone (near the poles: UPS) of the centre of a grid in geographic `crs`, on WGS84."""
     to_lonlat = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(crs.to_wkt()), 4326, always_xy=True)
     lon, lat = to_lonlat.transform(*corner(transform, rows / 2, cols / 2))
     if not -80 <= lat <= 84:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoscan import __version__
 from geoscan.arrays import Chips, Scores
-from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, SceneError
+from geoscan.errors import ClusterError, InputError, PackageError, RadiometryError, ReadError, SceneError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE
 from geoscan.machine import BATCH, peak_rss_mb
@@ -343,12 +343,15 @@ def _run(
     """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
 
     Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
+    Raises ClusterError when workers die again and again, or the scheduler does.
     """
     if client is None:
         for tiles in batches:
             yield infer(prepare(tiles))
         return
-    from distributed import as_completed
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker, as_completed
 
     resources = _inference_resources(client)
     threads = sum(client.nthreads().values())
@@ -361,7 +364,16 @@ def _run(
     done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, 2 * threads)], loop=client.loop)
     try:
         for future in done:
-            yield future.result()
+            try:
+                scored = future.result()
+            except KilledWorker as err:
+                raise ClusterError(
+                    f"{err.allowed_failures + 1} dask workers died one after the other; most often they lack memory: "
+                    "pass a smaller --batch, or start workers with fewer threads"
+                ) from err
+            except CancelledError as err:
+                raise ClusterError("the dask scheduler has gone; start it anew, and scan again") from err
+            yield scored
             future.release()
             for tiles in itertools.islice(waiting, 1):
                 done.add(submit(tiles))

@@ -38,6 +38,9 @@ NATIVE: Final = 0.25
 MAX_RESAMPLING: Final = 4.0
 """A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
+_WIDEST: Final = 20.0
+"""Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
+
 _WANTED: Final = "give a GeoTIFF or another raster that GDAL reads"
 
 _OPEN_AT_ONCE: Final = 4
@@ -116,7 +119,7 @@ class Scene:
         The scene itself when both sides of its pixels are within `tolerance`; otherwise the same pixels resampled to a
         north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
         hint: what to do, for the message.
-        Raises SceneError when it is more than a factor of 4 off.
+        Raises SceneError when it is more than a factor of 4 off, or too wide for that.
         """
         if all(abs(side / gsd_m - 1) <= tolerance for side in self.gsd):
             return self
@@ -129,6 +132,12 @@ class Scene:
         if self.false_alpha and not gdal.selects(self.path):
             raise SceneError(
                 f"{self.name} must be resampled, which its alpha band, not a mask, forbids; copy it here first"
+            )
+        width = abs(self.transform.a * self.cols) + abs(self.transform.b * self.rows)
+        if self.crs.is_geographic and width > _WIDEST:
+            raise SceneError(
+                f"{self.name} is {width:.3g} degrees wide and must be resampled in metres, for which a UTM zone serves "
+                f"up to {_WIDEST:g}; cut it into parts, or bring it to a projected CRS"
             )
         place = self.transform, self.rows, self.cols
         to = ground.utm_at(self.crs, *place) if self.crs.is_geographic else self.crs

@@ -1,5 +1,6 @@
 """Detectors that need no network, in a module that worker processes can import."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -31,6 +32,13 @@ class Unable:
 
     def __call__(self, chips: Chips) -> Scores:
         raise MemoryError(f"{len(chips)} chips are too many")
+
+
+class Deadly:
+    """Takes its process along, as the system does when memory is short."""
+
+    def __call__(self, chips: Chips) -> Scores:
+        os._exit(1)
 
 
 class Lost:

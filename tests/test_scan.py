@@ -14,14 +14,14 @@ import shapely
 from affine import Affine
 from click.testing import CliRunner
 from conftest import CORNER, write_package, write_scene
-from fakes import BrightIsPositive, Flow, Lost, Unable
+from fakes import BrightIsPositive, Deadly, Flow, Lost, Unable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from geoscan import layers
 from geoscan.cli import main
-from geoscan.errors import GridError, InputError, PackageError, SceneError
+from geoscan.errors import ClusterError, GridError, InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
 from geoscan.polygons import Thresholds
@@ -212,6 +212,33 @@ def test_the_same_bytes_from_two_processes(make_scene, package, tmp_path, cluste
 def test_a_detector_that_fails_in_another_process_stops_the_scan(make_scene, package, cluster):
     with workers(0, cluster) as client, pytest.raises(MemoryError, match="too many"):
         run(make_scene(pixels=blocks(9, 9)), package, client, detect=Unable)
+
+
+@pytest.mark.large
+def test_workers_that_die_are_one_line(make_scene, package):
+    import dask
+    from distributed import LocalCluster
+
+    with (
+        warnings.catch_warnings(),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        workers(0, cluster.scheduler_address) as client,
+        pytest.raises(ClusterError, match=r"1 dask workers died one after the other; .* smaller --batch"),
+    ):
+        run(make_scene(pixels=blocks(9, 9)), package, client, detect=Deadly)
+
+
+def test_a_scheduler_that_goes_away_is_one_line(make_scene, package):
+    from distributed import LocalCluster
+
+    with (
+        warnings.catch_warnings(),
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        workers(0, cluster.scheduler_address) as client,
+        pytest.raises(ClusterError, match="scheduler has gone; start it anew"),
+    ):
+        run(make_scene(pixels=blocks(9, 9)), package, client, progress=lambda _: cluster.close())
 
 
 def test_a_scheduler_without_workers_is_refused():

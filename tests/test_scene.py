@@ -320,6 +320,16 @@ def test_resampled_pixels_stay_in_their_place(make_scene, crs, transform, factor
     assert np.abs(native[0][inside] - (row + col)[inside]).max() < 1.6
 
 
+def test_a_geographic_scene_too_wide_for_utm_is_refused(make_scene):
+    transform = Affine(0.2, 0, -75, 0, -0.2, 5)
+    fits = Scene.open(make_scene(pixels=ramp[:, :, :90], crs="EPSG:4326", transform=transform))
+    assert not fits.at_gsd(40_000).crs.is_geographic
+    wide = Scene.open(make_scene(pixels=ramp, crs="EPSG:4326", transform=transform))
+    assert wide.at_gsd(22_200) is wide, "as it is it may be scanned"
+    with pytest.raises(SceneError, match=r"is 32 degrees wide and must be resampled .* up to 20; cut it into parts"):
+        wide.at_gsd(40_000)
+
+
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 30), st.integers(1, 30))
 @settings(max_examples=40)
 def test_a_window_is_part_of_the_whole(tmp_path_factory, row, col, rows, cols):
