@@ -34,6 +34,7 @@ _COLUMNS = {
     "seed": "float64",
     "join": "float64",
     "lone": "float64",
+    "tta": "bool",
     "geoscan": "str",
 }
 """The attributes of `polygons.properties` and their types, which a layer without detections has too."""

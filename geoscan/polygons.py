@@ -84,6 +84,9 @@ class Provenance:
     geoscan: str
     """Version of geoscan."""
 
+    tta: bool = False
+    """Whether scores are means over the 8 symmetries of each chip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -231,7 +234,7 @@ def properties(detection: Detection) -> dict[str, str | int | float | None]:
     }
 
 
-def described(source: Provenance) -> dict[str, str | float]:
+def described(source: Provenance) -> dict[str, str | float | bool]:
     """What was scanned, with what and how, as flat attributes."""
     return {
         "model": source.model,
@@ -239,6 +242,7 @@ def described(source: Provenance) -> dict[str, str | float]:
         "seed": source.thresholds.seed,
         "join": source.thresholds.join,
         "lone": source.thresholds.lone,
+        "tta": source.tta,
         "geoscan": source.geoscan,
     }
 

@@ -22,7 +22,7 @@ from geoscan.labels import MINE
 from geoscan.machine import BATCH, peak_rss_mb
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import Detector, detector
+from geoscan.model.runtime import Averaged, Detector, detector
 from geoscan.polygons import Detection, Provenance, Thresholds, detections, flag
 from geoscan.radiometry import Radiometry, resolve, suited
 from geoscan.restore import scene_airlight
@@ -137,6 +137,9 @@ class SceneScores:
     observed: NDArray[np.int64]
     """(len(grid),): pixels of each core that are no nodata."""
 
+    tta: bool = False
+    """Whether the scores are means over the 8 symmetries of each chip."""
+
     failed: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "dehaze": 0.0, "infer": 0.0})
@@ -173,7 +176,7 @@ class SceneScores:
     def provenance(self, thresholds: Thresholds) -> Provenance:
         """Where the detections come from."""
         card = self.package.card
-        return Provenance(self.plan.scene.name, card.name, card.digest, thresholds, __version__)
+        return Provenance(self.plan.scene.name, card.name, card.digest, thresholds, __version__, self.tta)
 
     def summary(self, thresholds: Thresholds, found: Sequence[Detection]) -> dict[str, Any]:
         """Return the figures of the scan, as `--json` prints them."""
@@ -182,6 +185,7 @@ class SceneScores:
             "scene": self.plan.scene.name,
             "model": self.package.card.name,
             "digest": self.package.card.digest,
+            "tta": self.tta,
             "chips": len(self.plan.grid),
             "skipped": len(self.plan.grid) - scored - len(self.failed),
             "failed": len(self.failed),
@@ -202,13 +206,15 @@ def scan(
     client: Client | None = None,
     *,
     batch: int = BATCH,
+    tta: bool = False,
     detect: Callable[[], Detector] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> SceneScores:
     """Score every tile of a scene that is not all nodata.
 
     client: dask's, from `workers`; None works in this thread alone, with the same result.
-    batch: tiles a task. detect: makes what scores chips, in whatever process; the package's own network if None.
+    batch: tiles a task. tta: score each chip in its 8 symmetries, and take the mean.
+    detect: makes what scores chips, in whatever process; the package's own network if None.
     progress: called with the number of tiles done, again and again.
     A tile that cannot be read is tried once more, then noted in `failed`; anything unexpected is raised.
     """
@@ -219,8 +225,11 @@ def scan(
         package,
         np.full((len(grid), len(package.card.labels)), np.nan, np.float32),
         np.zeros(len(grid), np.int64),
+        tta,
     )
     make = detect or partial(detector, package.path.absolute(), package.card.digest, batch)
+    if tta:
+        make = partial(_averaged, make)
     batches = [list(range(start, min(start + batch, len(grid)))) for start in range(0, len(grid), batch)]
     for scored in _run(client, partial(prepare, plan), partial(infer, make), batches):
         result.scores[scored.tiles] = scored.scores
@@ -275,6 +284,10 @@ def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
         raise PackageError(f"the model gives no score (NaN) for {lost} of {len(scores)} chips; train it anew")
     seconds = {**batch.seconds, "infer": time.perf_counter() - start}
     return Scored(batch.tiles, scores, batch.observed, batch.failed, seconds)
+
+
+def _averaged(make: Callable[[], Detector]) -> Detector:
+    return Averaged(make())
 
 
 def predict(package: Package, chips: Sequence[NDArray[np.uint8]], batch: int = BATCH) -> Scores:

@@ -84,7 +84,7 @@ def test_no_detections_are_a_valid_layer_with_typed_columns(found, tmp_path, suf
         assert info["geometry_type"] == "MultiPolygon"
         assert list(info["fields"]) == list(properties(found[0]))
     if suffix not in (".geojson", ".json"):  # GeoJSON declares no columns
-        kinds = {"str": "OTU", "float64": "f", "int64": "i"}
+        kinds = {"str": "OTU", "float64": "f", "int64": "i", "bool": "b"}
         for name, dtype in layers._COLUMNS.items():
             assert frame[name].dtype.kind in kinds[dtype], name
 
@@ -92,7 +92,7 @@ def test_no_detections_are_a_valid_layer_with_typed_columns(found, tmp_path, suf
 def test_the_columns_are_those_of_the_properties(found):
     row = properties(found[0])
     assert list(layers._COLUMNS) == list(row)
-    names = {str: "str", float: "float64", int: "int64"}
+    names = {str: "str", float: "float64", int: "int64", bool: "bool"}
     assert list(layers._COLUMNS.values()) == [names[type(value)] for value in row.values()]
 
 

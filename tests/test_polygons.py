@@ -270,6 +270,7 @@ def test_detections_carry_means_over_their_area():
         "seed": 0.6,
         "join": 0.3,
         "lone": 0.9,
+        "tta": False,
         "geoscan": "0.1.0",
     }
 

@@ -14,7 +14,7 @@ import shapely
 from affine import Affine
 from click.testing import CliRunner
 from conftest import CORNER, write_package, write_scene
-from fakes import BrightIsPositive, Deadly, Flow, Lost, Unable
+from fakes import BrightIsPositive, CornerIsPositive, Deadly, Flow, Lost, Unable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, calculate_default_transform, reproject
@@ -118,6 +118,20 @@ def test_the_polygons_are_the_bright_blocks(make_scene, package):
     assert union.area == pytest.approx(truth.area, rel=1e-6)
     assert union.symmetric_difference(truth).area < 1e-6 * truth.area
     assert sum(one.n_chips for one in scores.detections(MARKS)) == scores.flagged(MARKS).sum()
+
+
+def test_with_tta_each_chip_is_scored_in_its_symmetries_and_the_layer_says_so(make_scene, package):
+    scene = make_scene(pixels=blocks())
+    plain, averaged = (run(scene, package, detect=CornerIsPositive, tta=tta) for tta in (False, True))
+    mines = [scores.scores[:, LABELS.index(MINE)] for scores in (plain, averaged)]
+    np.testing.assert_allclose(*mines, rtol=1e-6, err_msg="chips of one grey look alike from all sides")
+    ramp = np.arange(6 * CHIP, dtype=np.uint8)[None, :, None].repeat(3, 0).repeat(7 * CHIP, 2)
+    scene = make_scene(pixels=ramp, name="ramp.tif")
+    plain, averaged = (run(scene, package, detect=CornerIsPositive, tta=tta) for tta in (False, True))
+    gain = (averaged.scores - plain.scores)[:, LABELS.index(MINE)]
+    np.testing.assert_allclose(gain, (CHIP - 1) / 2 / 255, rtol=1e-5, err_msg="half of the views see the lower border")
+    assert [scores.provenance(MARKS).tta for scores in (plain, averaged)] == [False, True]
+    assert [scores.summary(MARKS, [])["tta"] for scores in (plain, averaged)] == [False, True]
 
 
 def test_tiles_of_nodata_never_reach_the_detector(make_scene, package):

@@ -46,6 +46,7 @@ _CAUSES = 3
 @click.option(
     "--batch", type=click.IntRange(1), default=BATCH, show_default=True, help="Chips that are scored at once."
 )
+@click.option("--tta", is_flag=True, help="Average the scores over the 8 symmetries of each chip: steadier, slower.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures of the scan as one JSON object.")
 @options.verbosity
 def scan(
@@ -61,6 +62,7 @@ def scan(
     jobs: int | None,
     scheduler: str | None,
     batch: int,
+    tta: bool,
     as_json: bool,
 ) -> None:
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
@@ -88,7 +90,7 @@ def scan(
         )
         for (plan, package), thresholds in zip(plans, chosen, strict=True):
             bar.set_description(plan.scene.name)
-            scores = scan_scene(plan, package, client, batch=batch, progress=options.advance(bar))
+            scores = scan_scene(plan, package, client, batch=batch, tta=tta, progress=options.advance(bar))
             _tell(list(scores.failed.values()))
             here = scores.detections(thresholds)
             found += here
@@ -176,7 +178,7 @@ def _count(n: int, what: str) -> str:
 def _total(summaries: list[dict[str, Any]], ground: list[float]) -> dict[str, Any]:
     """Figures of several scenes together, and of each under `scenes`; ground: what each covers, in square metres."""
     total: dict[str, Any] = {"scene": [one["scene"] for one in summaries]}
-    for key in ("model", "digest"):
+    for key in ("model", "digest", "tta"):
         values = list(dict.fromkeys(one[key] for one in summaries))
         total[key] = values[0] if len(values) == 1 else values
     for key in ("chips", "skipped", "failed", "flagged", "detections", "area_ha", "seconds"):

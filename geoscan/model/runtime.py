@@ -14,6 +14,7 @@ from geoscan.machine import BATCH
 from geoscan.model.backend import start
 from geoscan.model.package import Package, load
 from geoscan.model.spec import DenseNetSpec
+from geoscan.symmetry import SYMMETRIES, symmetry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,18 @@ class TensorFlowDetector:
             answers = self._run(tf.constant(full))
         scores: Scores = np.concatenate([answers[name].numpy() for name in self._heads], axis=1)
         return scores[: len(chips)]
+
+
+class Averaged:
+    """Gives the mean of a detector's scores over the 8 symmetries of each chip, for 8 times the work."""
+
+    def __init__(self, detect: Detector) -> None:
+        self._detect = detect
+
+    def __call__(self, chips: Chips) -> Scores:
+        """(n, chip, chip, 3) -> (n, labels)."""
+        mean: Scores = np.mean([self._detect(symmetry(chips, which)) for which in range(SYMMETRIES)], axis=0)
+        return mean
 
 
 def detector(path: Path, digest: str, batch: int) -> Detector:

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan.symmetry import SYMMETRIES, symmetry
+
 _LEVELS = np.arange(256, dtype=np.float32)[:, None]
 
 _PATH = np.array([22, 38, 62], np.float32)
@@ -58,10 +60,4 @@ class Augmentation:
             matrix = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
             matrix[:, 2] = np.array([cols, rows]) * (1 - scale) / 2 + shift * scale
             chip = cv2.warpAffine(chip, matrix, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)  # type: ignore[assignment]
-        return symmetry(chip, int(rng.integers(8))) if self.symmetries else chip
-
-
-def symmetry(chip: NDArray[np.uint8], which: int) -> NDArray[np.uint8]:
-    """Return one of the 8 symmetries of the square: 0 the chip itself, 1 to 3 its turns, 4 to 7 their mirror images."""
-    turned = np.rot90(chip, which % 4)
-    return np.ascontiguousarray(turned[:, ::-1] if which >= 4 else turned)
+        return symmetry(chip, int(rng.integers(SYMMETRIES))) if self.symmetries else chip

@@ -20,9 +20,8 @@ from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import Detector
+from geoscan.model.runtime import Averaged, Detector
 from geoscan.scene import MAX_RESAMPLING, NATIVE
-from geoscan.train.augment import symmetry
 from geoscan.train.kaggle import GSD, Problems, Targets, discover, only_cloudy
 from geoscan.train.lookalikes import lookalikes, share_interval, threshold_at_specificity
 from geoscan.train.material import Ticker
@@ -33,7 +32,6 @@ from geoscan.train.thresholds import START, predict
 log = logging.getLogger(__name__)
 
 _SPECIFICITIES = (0.99, 0.994)
-_SYMMETRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,9 @@ def judge(
     for package, _ in models:
         _check_gsd(sample, package)
     known = [_columns(package) for package, _ in models]
-    scorers = [_Scorer(package.card.preprocess, detect, sample.gsd, tta) for package, detect in models]
+    scorers = [
+        _Scorer(package.card.preprocess, Averaged(detect) if tta else detect, sample.gsd) for package, detect in models
+    ]
     readable = []
     for i in ticker(range(len(sample))):
         try:
@@ -190,9 +190,8 @@ def difference(first: Scored, second: Scored) -> dict[str, Any]:
 class _Scorer:
     """Collects what a model is to see of chips, and asks it for a batch at a time."""
 
-    def __init__(self, preprocess: Preprocess, detect: Detector, gsd: float | None, tta: bool) -> None:
+    def __init__(self, preprocess: Preprocess, detect: Detector, gsd: float | None) -> None:
         self._preprocess, self._detect, self._gsd = preprocess, detect, gsd
-        self._views = _SYMMETRIES if tta else 1
         self._waiting: list[NDArray[np.uint8]] = []
         self._answers: list[Scores] = []
         self._parts: list[int] = []
@@ -204,10 +203,9 @@ class _Scorer:
         _, rows, cols = pixels.shape
         grid = TileGrid(rows, cols, side, side)
         for tile in grid:
-            chip = self._preprocess(pixels[:, *tile.read.slices])
-            self._waiting += [symmetry(chip, which) for which in range(self._views)]
+            self._waiting.append(self._preprocess(pixels[:, *tile.read.slices]))
         self._parts.append(len(grid))
-        if len(self._waiting) >= BATCH * self._views:
+        if len(self._waiting) >= BATCH:
             self._ask()
 
     def scores(self) -> Scores:
@@ -215,9 +213,8 @@ class _Scorer:
         if self._waiting:
             self._ask()
         answers = np.concatenate(self._answers)
-        averaged = answers.reshape(-1, self._views, answers.shape[1]).mean(axis=1)
         starts = np.cumsum([0, *self._parts[:-1]])
-        highest: Scores = np.maximum.reduceat(averaged, starts, axis=0)
+        highest: Scores = np.maximum.reduceat(answers, starts, axis=0)
         return highest
 
     def _ask(self) -> None:

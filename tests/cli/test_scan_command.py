@@ -25,6 +25,7 @@ KEYS = [
     "scene",
     "model",
     "digest",
+    "tta",
     "chips",
     "skipped",
     "failed",

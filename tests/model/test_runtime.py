@@ -8,8 +8,9 @@ from tiny_model import SPEC, card, network, package
 
 from geoscan.errors import PackageError
 from geoscan.model import runtime
-from geoscan.model.runtime import TensorFlowDetector, detector
+from geoscan.model.runtime import Averaged, TensorFlowDetector, detector
 from geoscan.model.spec import EfficientNetSpec
+from geoscan.symmetry import symmetry
 
 LITE = EfficientNetSpec(side=48, chip=32)
 RNG = np.random.default_rng(5)
@@ -123,6 +124,21 @@ def test_a_detector_is_loaded_once(tiny, monkeypatch):
         assert detector(tiny.path, tiny.card.digest, 16) is not found[0]
     finally:
         runtime._detector.cache_clear()
+
+
+def test_averaged_scores_do_not_know_which_side_is_up():
+    asked = []
+
+    def corner(chips):
+        asked.append(chips)
+        return chips[:, 0, :2, 0].astype(np.float32) / 255
+
+    chips = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), np.uint8)
+    scores = Averaged(corner)(chips)
+    assert len({chips.tobytes() for chips in asked}) == 8
+    for which in range(8):
+        np.testing.assert_allclose(Averaged(corner)(symmetry(chips, which)), scores, rtol=1e-6)
+    np.testing.assert_allclose(scores[:, 0], chips[:, [0, 0, -1, -1], [0, -1, 0, -1], 0].mean(axis=1) / 255, rtol=1e-6)
 
 
 def test_a_replaced_package_is_never_used_by_mistake(tmp_path):

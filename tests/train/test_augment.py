@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoscan.train.augment import Augmentation, symmetry
+from geoscan.symmetry import symmetry
+from geoscan.train.augment import Augmentation
 
 CHIP = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 NONE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
