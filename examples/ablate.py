@@ -26,6 +26,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from geoscan.dehaze import DehazeParams
+from geoscan.errors import PackageError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.backend import start
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
@@ -69,6 +70,15 @@ def main() -> None:
     )
     parser.add_argument("--card", type=Path, help="model package whose card takes the report")
     options = parser.parse_args()
+    if options.question == "pretrain" and not options.pretrain:
+        parser.error("pass --pretrain, what is to be learned first")
+    try:
+        if options.card:
+            load(options.card)
+    except PackageError as error:
+        parser.error(str(error))
+    if not options.out.absolute().parent.is_dir():
+        parser.error(f"{options.out} lies in no folder")
     if not options.kaggle_dir and not (options.chips and options.index):
         parser.error("pass --kaggle-dir, or --chips and --index")
     small = (options.chips, options.index) if options.chips else None

@@ -11,14 +11,17 @@ small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/
 planet=(--kaggle-dir "$data/planet" "${small[@]}")
 mkdir -p "$out"
 
-train() { # a package that is there is done; one that was begun is gone on with
-    if [ -e "$out/$1/card.json" ]; then return; fi
-    if compgen -G "$out/$1/.*.npz" >/dev/null; then set -- "$@" --resume; fi
+train() { # what was begun is gone on with, an interrupted package too; another one that is there is done
+    if compgen -G "$out/$1/.*.npz" >/dev/null; then
+        set -- "$@" --resume
+    elif [ -e "$out/$1/card.json" ]; then
+        return
+    fi
     geoscan train --out "$out/$1" "${@:2}"
 }
 
 # 10 m: an ImageNet network, fine-tuned; judged by five folds of campaigns, then trained on all of them.
-train sentinel2 "${small[@]}" --preset lite-small --init imagenet --rate 1e-3 --batch 64 --epochs 4 --folds 5
+train sentinel2 "${small[@]}" --preset lite-small --init imagenet --rate 1e-3 --batch 64 --epochs 10 --folds 5
 
 # 3 to 3.7 m: a larger one, fine-tuned on Planet's chips; then a DenseNet that it teaches on many more pictures.
 train planet-lite "${planet[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16

@@ -69,3 +69,16 @@ def test_the_report_goes_into_a_card_that_stays_whole(ablate, tmp_path):
     assert "Ablations" in (tmp_path / "m" / "card.md").read_text()
     for one, other in zip(after.network().get_weights(), before.network().get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("pretrain --kaggle-dir . --out a.json", "pass --pretrain"),
+        ("dehaze --kaggle-dir . --out missing/a.json", "missing/a.json lies in no folder"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_work(words, message, tmp_path):
+    done = subprocess.run([sys.executable, SCRIPT, *words.split()], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -35,7 +35,7 @@ from geoscan.cli import options
     required=True,
     help="Directory of the model package to write; its name is the model's.",
 )
-@click.option("--preset", default="compact", show_default=True, help="Architecture; a wrong one lists all.")
+@click.option("--preset", help="Architecture; a wrong one lists all.  [default: compact, lite-small for --chips alone]")
 @click.option(
     "--init",
     default="none",
@@ -62,7 +62,9 @@ from geoscan.cli import options
 )
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Chips in a training step.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Learning rate.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, order and weights.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of split, order and weights."
+)
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -123,7 +125,8 @@ def train(
     """Train a model on Kaggle's "Planet: Understanding the Amazon from Space", or on chips of mines.
 
     Chips of one place stay on one side of the split. Of the epochs the one with the best F2 on the validation chips is
-    kept (average precision where mines are all that is known), with thresholds and figures in card.json and card.md.
+    kept (average precision where mines are all that is known), or with --folds the last one; thresholds and figures are
+    in card.json and card.md. Ctrl-C keeps the best epoch so far; the exit status is 1 then.
     """
     if (chips is None) != (index is None) or (kaggle_dir is None and chips is None):
         raise click.UsageError("pass --kaggle-dir, or --chips and --index, or all three")
@@ -136,7 +139,7 @@ def train(
     data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain, unlabelled)
     recipe = _recipe(data, **how)
     with tqdm(unit=" chips", disable=options.silent(), leave=False) as bar:
-        package, _ = run(
+        package, outcome = run(
             recipe,
             data,
             out,
@@ -153,17 +156,19 @@ def train(
             f"{package.path}: average precision {mine['ap']:.3f} on {mine['n']} mines and {mine['n_other']} others; "
             f"finds {found:.3f} of the mines at specificity 0.994"
         )
-        return
-    figures = metrics["not_only_cloudy"]
-    click.echo(
-        f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
-        f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
-    )
+    else:
+        figures = metrics["not_only_cloudy"]
+        click.echo(
+            f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
+            f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
+        )
+    if outcome.interrupted:
+        click.get_current_context().exit(1)
 
 
 def _recipe(
     data: Any,
-    preset: str,
+    preset: str | None,
     init: str,
     pretrain_epochs: int,
     distill: tuple[str, ...],
@@ -192,6 +197,7 @@ def _recipe(
     from geoscan.train.run import Recipe
 
     alone = data.kaggle is None
+    preset = preset or ("lite-small" if alone else "compact")
     architecture = specs.preset(preset, specs.MINE_HEADS if alone else specs.PLANET_HEADS)
     haze = {"none": None, "fixed": DehazeParams(), "chip": DehazeParams(airlight="chip")}[dehaze]
     return Recipe(

@@ -167,7 +167,9 @@ def _figures(metrics: _Values) -> list[str]:
     )
     blocks = [notes] if isinstance(notes, str) else [str(note) for note in notes]
     if "_interval" in str(metrics):
-        blocks.append("In brackets: 95 % bootstrap intervals over chips, unless the table says over what.")
+        blocks.append(
+            "In brackets: 95 % intervals, by bootstrap over chips unless the table says over what; Wilson's of shares."
+        )
     for title, line, first, values in sections:
         if values:
             blocks += [f"### {title}", *filter(None, [line]), *_any(values, first, depth=4)]

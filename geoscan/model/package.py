@@ -165,7 +165,11 @@ def load(path: Path) -> Package:
         card = Card.from_json(text)
     except PackageError as err:
         raise PackageError(f"{path / CARD}: {err}; train the model anew or restore the file") from err
-    if card.digest != (found := _digest(path / WEIGHTS, card)):
+    try:
+        found = _digest(path / WEIGHTS, card)
+    except OSError as err:
+        raise PackageError(f"{path / WEIGHTS} cannot be read: {err.strerror or err}") from err
+    if card.digest != found:
         with suppress(OSError, PackageError):
             following = Card.from_json((path / _NEXT_CARD).read_bytes())
             if following.digest == _digest(path / WEIGHTS, following):

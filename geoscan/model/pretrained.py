@@ -26,15 +26,9 @@ def imagenet(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Mo
     The spec should scale chips as `scaled` does. Raises PackageError when they cannot be
     had, or when there are none for this architecture.
     """
+    _check(spec)
     network = build(spec, dtype)
-    if isinstance(spec, DenseNetSpec):
-        if _trunk(spec) != _trunk(PRESETS["densenet121"]):
-            raise PackageError(
-                "--init imagenet fits the presets densenet121, lite and lite-small; there are none for another"
-            )
-        found = _of_keras()
-    else:
-        found = _of_efficientnet()
+    found = _of_keras() if isinstance(spec, DenseNetSpec) else _of_efficientnet()
     trunk = [variable for layer in network.layers if not _is_head(layer, spec) for variable in layer.weights]
     for variable, value in zip(trunk, found, strict=True):
         variable.assign(value)
@@ -42,8 +36,19 @@ def imagenet(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Mo
 
 
 def scaled(spec: Spec) -> Spec:
-    """Return the spec with ImageNet's mean and standard deviation of colours."""
+    """Return the spec with ImageNet's mean and standard deviation of colours.
+
+    Raises PackageError when there are no weights for this architecture.
+    """
+    _check(spec)
     return replace(spec, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def _check(spec: Spec) -> None:
+    if isinstance(spec, DenseNetSpec) and _trunk(spec) != _trunk(PRESETS["densenet121"]):
+        raise PackageError(
+            "--init imagenet fits the presets densenet121, lite and lite-small; there are none for another"
+        )
 
 
 def _trunk(spec: Spec) -> tuple[Any, ...]:

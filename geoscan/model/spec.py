@@ -29,6 +29,10 @@ PLANET_HEADS = (Head("weather", WEATHER, "softmax"), Head("land", LAND, "sigmoid
 MINE_HEADS = (Head("land", (MINE,), "sigmoid"),)
 """Of a model that knows mines from the rest, and nothing else."""
 
+PLANET_MEAN = (80.0, 87.0, 77.0)
+PLANET_STD = (40.0, 36.0, 34.0)
+"""Of Kaggle's chips: red, green and blue, 0..255."""
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -57,8 +61,8 @@ class DenseNetSpec:
     chip: int = 256
     shrink: int = 1
     stem_stride: StemStride = 4
-    mean: tuple[float, float, float] = (80.0, 87.0, 77.0)
-    std: tuple[float, float, float] = (40.0, 36.0, 34.0)
+    mean: tuple[float, float, float] = PLANET_MEAN
+    std: tuple[float, float, float] = PLANET_STD
     heads: tuple[Head, ...] = PLANET_HEADS
     family: Literal["densenet"] = "densenet"
 

@@ -1,5 +1,6 @@
 """Images in a zip archive or a directory, read one at a time from any thread."""
 
+import hashlib
 import os
 import threading
 import zipfile
@@ -25,6 +26,11 @@ class Images:
     source: Path
     names: tuple[str, ...]
     """Members of the archive, or paths below the directory, sorted."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the names."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
 
     def stamps(self) -> Iterator[str]:
         """What changes when an image changes."""
@@ -92,15 +98,16 @@ def _leaving(name: str) -> bool:
 
 
 def _member(source: Path, name: str) -> bytes:
-    """Bytes of one member; each thread of each process has a handle of its own."""
-    key = (os.getpid(), source)
-    if getattr(_open, "key", None) != key:
+    """Bytes of one member; each thread of each process has handles of its own."""
+    if getattr(_open, "process", None) != os.getpid():
+        _open.process, _open.archives = os.getpid(), {}
+    if source not in _open.archives:
         try:
-            _open.archive, _open.key = zipfile.ZipFile(source), key
+            _open.archives[source] = zipfile.ZipFile(source)
         except (OSError, zipfile.BadZipFile) as error:
             raise ReadError(f"{source} cannot be read ({error})") from error
     try:
-        data: bytes = _open.archive.read(name)
+        data: bytes = _open.archives[source].read(name)
     except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ReadError(f"{source}/{name} cannot be read ({error}); fetch the archive again") from error
     return data

@@ -42,17 +42,25 @@ def prepared(
     """
     stem = directory / _key(chips, preprocess)
     pixels, notes = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    if not (notes.exists() and pixels.exists()):
+    try:
+        bad, stored = _kept(notes, pixels)
+    except (OSError, EOFError, ValueError):  # not made yet, or damaged
         try:
             directory.mkdir(parents=True, exist_ok=True)
             _sweep(directory)
             _fill(chips, preprocess, pixels, notes, progress)
+            bad, stored = _kept(notes, pixels)
         except OSError as err:
             cause = err.strerror or err
             raise OutputError(f"the cache {pixels} cannot be written: {cause}; pass another --cache") from err
-    bad: dict[str, str] = json.loads(notes.read_text())
     readable = np.array([name not in bad for name in chips.names], bool)
-    return StoredChips(pixels), readable, list(bad.values())
+    return stored, readable, list(bad.values())
+
+
+def _kept(notes: Path, pixels: Path) -> tuple[dict[str, str], StoredChips]:
+    """Bad chips by name, and all chips. Raises OSError, EOFError or ValueError where either is missing or damaged."""
+    bad: dict[str, str] = json.loads(notes.read_text())
+    return bad, StoredChips(pixels)
 
 
 def _fill(

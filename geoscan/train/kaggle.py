@@ -82,11 +82,6 @@ class KaggleSet:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """(n, 17), True where the target is known."""
-        return ~np.isnan(self.targets)
-
     def read(self, index: int) -> Visual:
         """One chip as `read_chip` gives it."""
         return read_chip(self.paths[index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 import zipfile
@@ -18,7 +19,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.errors import DatasetError, OutputError
+from geoscan.errors import DatasetError, InputError, OutputError
 from geoscan.model.backend import start
 from geoscan.train.batches import Batch
 from geoscan.train.losses import Loss
@@ -97,7 +98,8 @@ def fit(
     with the epoch that would be kept by then. judge: None leaves all figures but the loss out; only `keep="last"` can
     do without. identity: what decides how the run goes, by name, JSON's types; a checkpoint of another
     identity is refused. tick is called with the number of chips after each step.
-    Raises DatasetError when there is nothing to resume from, OutputError when the checkpoint cannot be written.
+    Raises InputError when the loss is no number any more, DatasetError when there is nothing to resume from,
+    OutputError when the checkpoint cannot be written.
     """
     if judge is None and schedule.keep == "best":
         raise ValueError("to keep the best epoch takes a judge; pass one, or keep the last")
@@ -126,6 +128,8 @@ def fit(
     try:
         while keeper.epoch < schedule.epochs and keeper.epoch - keeper.best_epoch < schedule.patience:
             loss = _epoch(step, batches, keeper.epoch, tick)
+            if not math.isfinite(loss):
+                raise InputError(f"the loss of epoch {keeper.epoch + 1} is {loss}; pass a smaller --rate")
             keeper.end_epoch(loss)
             shown = ", ".join(f"{name} {value:.4f}" for name, value in keeper.history[-1].items())
             log.info("epoch %d of %d: %s (kept: %d)", keeper.epoch, schedule.epochs, shown, keeper.best_epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from geoscan.train.cache import prepared
 from geoscan.train.kaggle import Targets, cap_cloudy, discover, only_cloudy, stream
 from geoscan.train.partial import PartialSet, read_partial
 from geoscan.train.splits import neighbour_groups, renumber, stratified_group_split
-from geoscan.train.store import StoredChips
+from geoscan.train.store import ChipSet, StoredChips
 
 log = logging.getLogger(__name__)
 
@@ -130,12 +131,12 @@ def gather(
         next(stream([path])) if ok else None for path, ok in zip(chosen.paths, readable, strict=True)
     )
     fold = stratified_group_split(chosen.targets, groups, split.shares, split.seed)
-    shared = len(groups) - int(groups.max()) - 1
-    log.info("%d chips in %d folds; %d adjoin another one", readable.sum(), len(np.unique(fold)), shared)
+    adjoining = int((np.bincount(groups)[groups] > 1).sum())
+    log.info("%d chips in %d folds; %d adjoin another one", readable.sum(), len(np.unique(fold)), adjoining)
     facts: dict[str, Any] = {
         "source": 'Kaggle "Planet: Understanding the Amazon from Space"',
         "licence": "Planet imagery under Kaggle's competition rules; not redistributed with the model",
-        "fingerprint": _fingerprint(chosen.names, chosen.targets),
+        "fingerprint": _fingerprint(found.names, found.targets),
     }
     fold[~readable] = -1
     decided = _split(split, facts["fingerprint"]) | {"cap": cap}
@@ -143,6 +144,7 @@ def gather(
         return Material(chosen.names, chips, chosen.targets, fold, groups, decided, facts)
     beside = _read_small(small)
     small_fold = stratified_group_split(beside.targets, renumber(beside.campaigns), split.shares, split.seed)
+    decided["small"] = _fingerprint(beside.names, beside.targets)
     facts["small_chips"] = {"source": small[0].name, **_mines(beside.targets)}
     return Material(
         chosen.names, chips, chosen.targets, fold, groups, decided, facts, small=beside, small_fold=small_fold
@@ -157,6 +159,7 @@ def gather_small(small: Small, preprocess: Preprocess, split: Split, *, cache: P
     archive, index = small
     found = read_partial(archive, index)
     _warn(archive, found.problems.lines())
+    _check_side(found, preprocess.chip)
     chips, readable, bad = prepared(found, preprocess, cache, ticker)
     _warn(archive, bad)
     if not readable.any():
@@ -186,20 +189,46 @@ def _split(split: Split, fingerprint: str) -> dict[str, Any]:
 
 
 def _read_small(small: Small) -> PartialSet:
-    """Read what can be read; a warning for each other chip, for a draw must not fail on the way."""
     whole = read_partial(*small)
     _warn(small[0], whole.problems.lines())
-    positions = []
-    for i in range(len(whole)):
+    return whole.take(alike(whole, small[0]))
+
+
+def alike(chips: ChipSet, source: Path, ticker: Ticker = iter) -> list[int]:
+    """Positions of the chips that can be read and have the commonest size, so that no draw of several fails later on.
+
+    A warning for each chip that cannot be read, and one for those of other sizes.
+    Raises DatasetError when none can be read.
+    """
+    shapes: dict[int, tuple[int, ...]] = {}
+    for i in ticker(range(len(chips.names))):
         try:
-            whole.read(i)
+            shapes[i] = chips.read(i).shape
         except ReadError as err:
             log.warning("%s", err)
-        else:
-            positions.append(i)
-    if not positions:
-        raise DatasetError(f"none of the {len(whole)} chips in {whole.source} can be read; fetch them again")
-    return whole.take(positions)
+    if not shapes:
+        raise DatasetError(f"none of the {len(chips.names)} chips in {source} can be read; fetch them again")
+    (common, _), *others = Counter(shapes.values()).most_common()
+    if others:
+        odd = [chips.names[i] for i, shape in shapes.items() if shape != common]
+        size = f"{common[2]} x {common[1]} px"
+        log.warning("%s: %d chips are not of %s as most are (%s): left out", source, len(odd), size, odd[0])
+    return [i for i, shape in shapes.items() if shape == common]
+
+
+def _check_side(chips: PartialSet, side: int) -> None:
+    """Raise DatasetError where chips are smaller than what the network takes: it would learn what no scene shows."""
+    for i in range(len(chips)):
+        try:
+            _, rows, cols = chips.read(i).shape
+        except ReadError:
+            continue
+        if min(rows, cols) < side:
+            raise DatasetError(
+                f"{chips.source} holds chips of {cols} x {rows} px, the network takes {side} x {side}; choose a preset "
+                "for smaller chips, such as lite-small"
+            )
+        return
 
 
 def _warn(where: Path, lines: Iterable[str]) -> None:

@@ -103,7 +103,7 @@ def _read_index(index: Path) -> list[dict[str, str]]:
         with index.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             columns = reader.fieldnames or []
-            rows = list(reader)
+            rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{index} is not a readable table ({error}); it needs the columns file,label") from error
     if not {"file", "label"} <= set(columns):

@@ -84,13 +84,14 @@ def pretrain(
     resume: bool = False,
     tick: Callable[[int], None] = lambda _: None,
     begin: keras.Model | None = None,
+    begins_as: str = "none",
 ) -> keras.Model:
     """Train the network of a spec on the classes of `source` and return it as it was in its most accurate epoch.
 
     The network is the spec's with one softmax head, `classes`, in place of its own. Chips are brought to its size by
     `square`; their colours stay as they are. A share `held_out` of each class decides which epoch is kept; chips of one
     place may lie on both sides, so the accuracy in the log says little about places that are not in the set.
-    begin: a network whose trunk it starts from; random weights if None.
+    begin: a network whose trunk it starts from; random weights if None. begins_as: by which `resume` knows it again.
     The checkpoint in `out` stays, for `resume` to go on from; of a finished run it gives the network back at once.
     Raises DatasetError when no class has two chips or there is nothing to resume from, OutputError when the
     checkpoint cannot be written, ReadError when a chip has gone, KeyboardInterrupt after Ctrl-C.
@@ -118,7 +119,9 @@ def pretrain(
         _schedule(epochs, rate, len(batches)),
         out / CHECKPOINT,
         resume=resume,
-        identity=_identity(spec, source, epochs=epochs, batch=batch, rate=rate, seed=seed, held_out=held_out),
+        identity=_identity(
+            spec, source, epochs=epochs, batch=batch, rate=rate, seed=seed, held_out=held_out, begins_as=begins_as
+        ),
         tick=tick,
     )
     if outcome.interrupted:
@@ -180,7 +183,7 @@ def _schedule(epochs: int, rate: float, steps: int) -> Schedule:
     return Schedule(epochs, patience=epochs, rate=rate, warmup=min(usual.warmup, epochs / 10), average=average)
 
 
-def _identity(spec: Spec, source: ClassFolders, **options: float) -> dict[str, Any]:
+def _identity(spec: Spec, source: ClassFolders, **options: float | str) -> dict[str, Any]:
     trunk = {name: value for name, value in asdict(spec).items() if name != "heads"}
     return trunk | options | {"classes": list(source.class_names), "chips": source.fingerprint[:12]}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,8 +25,8 @@ from geoscan.model.package import Package, find, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.runtime import TensorFlowDetector
-from geoscan.model.spec import Spec
-from geoscan.train.archive import Images, images, readable
+from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
+from geoscan.train.archive import Images, images
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches, Blends, Mosaics, Source, Taught
 from geoscan.train.card import Judged, figure, make_card
@@ -32,7 +34,7 @@ from geoscan.train.devices import policy, strategy
 from geoscan.train.folders import read_folders
 from geoscan.train.loop import Judge, Outcome, Schedule, fit
 from geoscan.train.losses import Focus, loss_of, positive_weights
-from geoscan.train.material import Material, Small, Split, Ticker, gather, gather_small
+from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small
 from geoscan.train.metrics import mine_metrics
 from geoscan.train.partial import PartialSet
 from geoscan.train.pretrain import CHECKPOINT as PRETRAINING
@@ -44,9 +46,11 @@ log = logging.getLogger(__name__)
 CHECKPOINT = ".checkpoint.npz"
 _LEFTOVERS = ".*.npz"
 """What a run keeps beside its package until it is done, for another to resume."""
+_NO_PACKAGE = ("none", "imagenet")
+"""What weights may begin with that is no model package."""
+
 _MINE = LABELS.index(MINE)
-_PLANET_LOOK = ((80.0, 87.0, 77.0), (40.0, 33.0, 31.0))
-"""Mean and standard deviation of Kaggle's chips, red, green and blue."""
+_PLANET_LOOK = (PLANET_MEAN, PLANET_STD)
 _MOSAICS_JUDGED = 256
 _FEWEST = 2
 """Chips in the validation set: one to tune thresholds on, one to judge them by."""
@@ -120,9 +124,11 @@ def run(
     With folds, a network is trained without each of them and judged by it; the package's own is then trained on all
     chips, and its figures are those of the others. Returns the package, and how its own training went.
     Raises DatasetError for data that cannot be used or nothing to resume, OutputError when something cannot be written,
-    PackageError for a model to begin with or a teacher that does not fit, KeyboardInterrupt after Ctrl-C in a fold.
+    PackageError for a model to begin with or a teacher that does not fit, KeyboardInterrupt after Ctrl-C where there is
+    nothing to keep yet: in a fold, in pre-training, in the first epoch.
     Without `resume`, what an earlier run left to resume is deleted.
     """
+    _check_out(out)
     if resume and not any(out.glob(_LEFTOVERS)):
         raise DatasetError(f"{out} holds no checkpoint, so there is nothing to resume; leave --resume out")
     recipe = replace(recipe, spec=_as_it_begins(recipe))
@@ -171,6 +177,7 @@ class _Trainer:
         self._classes = read_folders(data.classes, ticker) if data.classes else None
         self._unlabelled = _unlabelled(data.unlabelled, recipe, ticker) if data.unlabelled else None
         self._trunk: keras.Model | None = None
+        self._begins = find(recipe.init).card.digest if recipe.init not in _NO_PACKAGE else recipe.init
         _, small = material.small_sides()
         self._held_out = None if small is None or recipe.split.folds else self._mosaics(small)
         self._devices = strategy()
@@ -255,7 +262,7 @@ class _Trainer:
             network = imagenet(recipe.spec, dtype)
         else:
             network = build(recipe.spec, dtype)
-            if recipe.init != "none":
+            if recipe.init not in _NO_PACKAGE:
                 package = find(recipe.init)
                 _warn_of_leak(package, self._material.split)
                 log.info("%d layers begin as in %s", transfer(package.network(), network), package.path)
@@ -278,6 +285,7 @@ class _Trainer:
             resume=self._resume and (self._out / PRETRAINING).exists(),
             tick=self._tick,
             begin=begin,
+            begins_as=self._begins,
         )
 
     def _drawn(self, small: PartialSet | None, training: NDArray[np.intp]) -> list[tuple[Source, int]]:
@@ -304,9 +312,9 @@ class _Trainer:
         schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
         data = {
             "split": dict(self._material.split),
-            "small chips": self._material.facts.get("small_chips"),
             "classes": self._classes and self._classes.fingerprint[:12],
-            "unlabelled": self._unlabelled and len(self._unlabelled.names),
+            "unlabelled": self._unlabelled and self._unlabelled.fingerprint[:12],
+            "begins as": self._begins,
         }
         return options | schedule | data | {"teachers": self.facts["teachers"], "without": held_out}
 
@@ -344,7 +352,22 @@ def material_of(recipe: Recipe, data: Data, cache: Path, ticker: Ticker = iter) 
             f"of {len(material.names)} chips {len(training)} are left to train and {judged} that are not only "
             f"cloudy to validate; give more chips (at least {_FEWEST} to validate are needed), or another --held-out"
         )
+    if recipe.spec.labels == (MINE,):
+        _check_kinds(recipe, material)
     return material
+
+
+def _check_kinds(recipe: Recipe, material: Material) -> None:
+    """Raise DatasetError unless there are mines and others to train on, without each fold, and to judge by."""
+    folds = recipe.split.folds
+    sides = [("to train on", material.sides(fold)[0]) for fold in (range(folds) if folds else (1,))]
+    for what, rows in [*sides, ("to judge by", material.readable if folds else material.sides()[1])]:
+        mines = int((material.targets[rows, _MINE] == 1).sum())
+        if not 0 < mines < len(rows):
+            raise DatasetError(
+                f"there are {mines} mines and {len(rows) - mines} others {what}, for campaigns are never cut; give "
+                "more campaigns that hold mines, or others, or choose another --seed, --held-out or --folds"
+            )
 
 
 def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
@@ -363,7 +386,7 @@ def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
             f"the teacher {package.path} takes {card.preprocess} and answers {', '.join(card.labels)}; "
             f"the student takes {recipe.preprocess} and answers {', '.join(recipe.spec.labels)}: they must be alike"
         )
-    if (taught := card.data.get("split")) != split:
+    if not _same(taught := card.data.get("split", {}), split):
         raise PackageError(
             f"the teacher {package.path} learned from another split ({taught}, now {dict(split)}) and may have seen "
             "chips that are kept for validation; train it with the same data, --seed and --held-out"
@@ -375,17 +398,17 @@ def _unlabelled(source: Path, recipe: Recipe, ticker: Ticker) -> Images:
     """List the unlabelled chips. Raises DatasetError when none can be read, or nobody is there to judge them."""
     if not recipe.distill:
         raise DatasetError(f"nobody says what the unlabelled chips in {source} show; pass --distill too")
-    found = images(source)
-    if not found:
+    found = Images(source, tuple(images(source)))
+    if not found.names:
         raise DatasetError(f"{source} holds no PNG or JPEG images")
-    return Images(source, readable(source, found, ticker))
+    return Images(source, tuple(found.names[i] for i in alike(found, source, ticker)))
 
 
 def _as_it_begins(recipe: Recipe) -> Spec:
     """Return the architecture with the scaling of the colours that the weights it begins with were trained for."""
     if recipe.init == "imagenet":
         return scaled(recipe.spec)
-    if recipe.init != "none":
+    if recipe.init not in _NO_PACKAGE:
         before = find(recipe.init).card.spec
         if before.family == recipe.spec.family:
             return replace(recipe.spec, mean=before.mean, std=before.std)
@@ -403,10 +426,24 @@ def _clear_up(out: Path) -> None:
 
 def _warn_of_leak(package: Package, split: Mapping[str, Any]) -> None:
     before = package.card.data.get("split", {})
-    if before.get("data") == split["data"] and (before != split or "folds" in split):
+    seen, judged = ({facts.get("data"), facts.get("small")} - {None} for facts in (before, split))
+    if seen & judged and (not _same(before, split) or "folds" in split):
         log.warning(
             "%s learned from another split of these chips: figures on the validation chips will flatter", package.path
         )
+
+
+def _same(before: Mapping[str, Any], split: Mapping[str, Any]) -> bool:
+    """Tell whether two splits deal the chips that both have to the same folds."""
+    one, other = ({key: value for key, value in facts.items() if key != "small"} for facts in (before, split))
+    return one == other and before.get("small", split.get("small")) == split.get("small", before.get("small"))
+
+
+def _check_out(out: Path) -> None:
+    """Say before the work whether a package can be written. Raises OutputError."""
+    there = next(folder for folder in (out.resolve(), *out.resolve().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{out} cannot be written: {there} is no folder that may be written to; choose another --out")
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
@@ -420,10 +457,15 @@ def _scores_of(path: Path, identity: str) -> Scores | None:
     """Scores of a fold that is finished, or None. Raises DatasetError when a run with another identity finished it."""
     if not path.exists():
         return None
-    with np.load(path) as stored:
-        if str(stored["identity"]) != identity:
-            raise DatasetError(
-                f"{path} is of another run; resume with the options and data it was started with, or leave --resume out"
-            )
-        scores: Scores = stored["scores"]
-        return scores
+    try:
+        with np.load(path) as stored:
+            scores: Scores = stored["scores"]
+            other = str(stored["identity"]) != identity
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        log.warning("%s cannot be read; that fold is trained anew", path)
+        return None
+    if other:
+        raise DatasetError(
+            f"{path} is of another run; resume with the options and data it was started with, or leave --resume out"
+        )
+    return scores

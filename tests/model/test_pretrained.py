@@ -246,9 +246,12 @@ def test_what_has_no_published_weights_is_refused(spec):
 
 
 def test_scaled_changes_colours_alone():
-    spec = scaled(SPEC)
+    before = PRESETS["densenet121"]
+    spec = scaled(before)
     assert (spec.mean, spec.std) == (IMAGENET_MEAN, IMAGENET_STD)
     assert isinstance(spec, DenseNetSpec)
-    assert replace(spec, mean=SPEC.mean, std=SPEC.std) == SPEC
+    assert replace(spec, mean=before.mean, std=before.std) == before
+    with pytest.raises(PackageError, match="there are none for another"):
+        scaled(SPEC)
     for name in ("lite", "lite-small"):
         assert scaled(PRESETS[name]) == PRESETS[name]

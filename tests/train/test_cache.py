@@ -190,3 +190,13 @@ def test_goes_where_caches_go(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_directory() == tmp_path / ".cache" / "geoscan"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npy"])
+def test_a_damaged_cache_is_made_anew(chips, tmp_path, suffix):
+    wanted = prepared(chips, PLAIN, tmp_path / "cache")[0][:]
+    (damaged,) = (tmp_path / "cache").glob(f"*{suffix}")
+    damaged.write_bytes(damaged.read_bytes()[: 20 if suffix == ".npy" else 1])
+    found, readable, _ = prepared(chips, PLAIN, tmp_path / "cache")
+    assert readable.all()
+    np.testing.assert_array_equal(found[:], wanted)

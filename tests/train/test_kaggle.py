@@ -38,7 +38,7 @@ def test_finds_labelled_chips_in_natural_order(tmp_path):
     assert [path.name for path in found.paths] == ["train_2.jpg", "train_10.jpg"]
     assert {LABELS[i] for i in found.targets[1].nonzero()[0]} == {"clear", "primary", "water"}
     assert found.targets.dtype == np.float32
-    assert found.known.all()
+    assert not np.isnan(found.targets).any()
     assert found.problems.lines() == []
 
 
@@ -67,7 +67,7 @@ def test_counts_and_names_every_problem(tmp_path):
     assert found.targets[0, LABELS.index("clear")] == 1
     assert np.isnan(found.targets[1:, : len(WEATHER)]).all()
     assert found.targets[1, LABELS.index("road")] == 1
-    assert found.known[:, len(WEATHER) :].all()
+    assert not np.isnan(found.targets[:, len(WEATHER) :]).any()
 
 
 def test_unusable_directories_are_one_line(tmp_path):

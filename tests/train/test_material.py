@@ -1,6 +1,7 @@
 import itertools
 import json
 import logging
+import zipfile
 from dataclasses import replace
 
 import kaggle_dir
@@ -241,3 +242,24 @@ def test_refuses_chips_alone_of_which_none_can_be_read(tmp_path):
 def test_refuses_more_folds_than_campaigns(tmp_path):
     with pytest.raises(DatasetError, match="4 groups of chips cannot fill 5 folds"):
         collect_small(tmp_path, small_chips.make(tmp_path), folds=5)
+
+
+def test_small_chips_of_another_size_are_left_out_by_name(root, tmp_path, caplog):
+    archive, index = small_chips.make(tmp_path / "small", 8, side=48)
+    with zipfile.ZipFile(archive, "a") as target:
+        target.writestr("odd.png", small_chips.png(1, 40))
+    index.write_text(index.read_text() + "odd.png,mine,place_1\n")
+    made = collect(root, tmp_path, small=(archive, index))
+    assert len(made.small) == 8
+    assert "1 chips are not of 48 x 48 px as most are (odd.png): left out" in caplog.text
+
+
+def test_a_split_knows_all_the_chips_there_were(root, tmp_path):
+    """Whatever was capped: another seed keeps other cloudy chips, of the same data."""
+    small = small_chips.make(tmp_path / "small", 8, side=48)
+    one, other = (collect(root, tmp_path, seed=seed, cap=2).split for seed in (0, 1))
+    assert one["data"] == other["data"]
+    assert (
+        collect(root, tmp_path, small=small).split["small"]
+        == gather_small(small, replace(PLAIN, chip=48), Split(), cache=tmp_path).split["data"]
+    )

@@ -129,3 +129,14 @@ def test_real_index():
     assert not any("clear0" in name for name in found.campaigns)
     assert found.problems.lines() == []
     assert found.read(9000).shape == (3, 48, 48)
+
+
+def test_a_row_that_was_cut_off_has_no_label(chips):
+    """As the last row of a file that was not copied whole."""
+    index = write(chips / "i.csv", "mine/1.png,mine,A", "other/2.png")
+    found = read_partial(chips / "chips.zip", index)
+    assert found.names == ("mine/1.png",)
+    assert found.problems.unknown_tags == ("",)
+    assert found.problems.lines()
+    swapped = write(chips / "j.csv", "mine,mine/1.png", "other", head="label,file")
+    assert read_partial(chips / "chips.zip", swapped).problems.labels_without_chips == ("",)

@@ -16,7 +16,7 @@ import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from geoscan.dehaze import DehazeParams  # noqa: E402
-from geoscan.errors import DatasetError, PackageError  # noqa: E402
+from geoscan.errors import DatasetError, InputError, OutputError, PackageError  # noqa: E402
 from geoscan.labels import LABELS, MINE  # noqa: E402
 from geoscan.model import pretrained  # noqa: E402
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
@@ -385,6 +385,45 @@ def test_a_new_run_deletes_what_an_older_one_left(data, cache, tmp_path, untrain
     left.write_bytes(b"of another run")
     run(SHORT, data, left.parent, cache=cache)
     assert files(left.parent) == PACKAGE
+
+
+def test_refuses_a_split_without_mines_on_a_side(cache, tmp_path):
+    """Campaigns of one kind each: one of mines cannot lie on both sides."""
+    archive, index = small_chips.make(tmp_path / "chips", 12, side=16, broken=False)
+    rows = [f"{i}.png,{small_chips.label(i)},{small_chips.label(i)}{i % 3 if i % 2 == 0 else ''}" for i in range(12)]
+    index.write_text("\n".join(["file,label,source_gallery", *rows]) + "\n")
+    data = Data(small=(archive, index))
+    for split in (Split(held_out=0.3), Split(folds=2)):
+        with pytest.raises(DatasetError, match=r"there are \d+ mines and \d+ others to .*; give more campaigns"):
+            run(replace(SHORT, split=split), data, tmp_path / "out", cache=cache)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_chips_that_are_smaller_than_the_network_takes(data, cache, tmp_path):
+    large = replace(SHORT, spec=replace(SPEC, chip=32), preprocess=replace(SHORT.preprocess, chip=32))
+    with pytest.raises(DatasetError, match=r"chips of 16 x 16 px, the network takes 32 x 32; .* such as lite-small"):
+        run(large, data, tmp_path / "out", cache=cache)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(data, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: float("nan"))
+    with pytest.raises(InputError, match="the loss of epoch 1 is nan; pass a smaller --rate"):
+        run(SHORT, data, tmp_path / "out", cache=cache)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(data, cache, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file is no folder that may be written to; choose another --out"):
+        run(SHORT, data, tmp_path / "file" / "out", cache=cache)
+
+
+def test_a_damaged_fold_is_trained_anew(folded, data, cache, tmp_path, caplog):
+    with pytest.raises(Stopped):
+        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(4, Stopped()))
+    (tmp_path / "mines" / ".fold1-scores.npz").write_bytes(b"half")
+    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, resume=True)
+    assert "fold1-scores.npz cannot be read; that fold is trained anew" in caplog.text
+    equal(load(package.path).card, folded[0].card)
 
 
 def test_refuses_no_data_and_too_few(cache, tmp_path):
