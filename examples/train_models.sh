@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Train the models that geoscan ships, from Kaggle's chips, Amazon Mining Watch's and EuroSAT.
+# Train models like those that geoscan ships, from Kaggle's chips, Amazon Mining Watch's and EuroSAT.
 #
 #     examples/train_models.sh DATA OUT
 #
 # DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
-# Needs `pip install '.[imagenet]'`. Takes about two hours on 2 cores; started again, it goes on where it was.
+# Needs `pip install '.[imagenet]'`. Takes about three hours on 2 cores; started again, it goes on where it was.
 set -euo pipefail
 data=$1 out=$2
 small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv")
