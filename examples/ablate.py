@@ -163,7 +163,7 @@ def judged(variant: Recipe, data: Data) -> Figures:
         metrics = package.card.metrics
         if "mine" not in metrics:
             labels = {f"f2/{label}": one["f2"] for label, one in metrics["labels"].items()}
-            return {"f2_at_0.2": metrics["not_only_cloudy"]["f2_at_0.2"], **labels}
+            return {key: metrics["not_only_cloudy"][key] for key in ("f2_samples", "f2_at_0.2")} | labels
         material = material_of(variant, data, default_directory())
         assert data.small is not None
         _, rows = material.sides()
