@@ -142,9 +142,11 @@ def gather(
     decided = _split(split, facts["fingerprint"]) | {"cap": cap}
     if small is None:
         return Material(chosen.names, chips, chosen.targets, fold, groups, decided, facts)
-    beside = _read_small(small)
+    known = read_partial(*small)
+    _warn(small[0], known.problems.lines())
+    beside = known.take(alike(known, small[0]))
     small_fold = stratified_group_split(beside.targets, renumber(beside.campaigns), split.shares, split.seed)
-    decided["small"] = _fingerprint(beside.names, beside.targets)
+    decided["small"] = _fingerprint(known.names, known.targets)
     facts["small_chips"] = {"source": small[0].name, **_mines(beside.targets)}
     return Material(
         chosen.names, chips, chosen.targets, fold, groups, decided, facts, small=beside, small_fold=small_fold
@@ -186,12 +188,6 @@ def positives(targets: Targets) -> dict[str, int]:
 def _split(split: Split, fingerprint: str) -> dict[str, Any]:
     how = {"folds": split.folds} if split.folds else {"held_out": split.held_out}
     return {"seed": split.seed, **how, "data": fingerprint}
-
-
-def _read_small(small: Small) -> PartialSet:
-    whole = read_partial(*small)
-    _warn(small[0], whole.problems.lines())
-    return whole.take(alike(whole, small[0]))
 
 
 def alike(chips: ChipSet, source: Path, ticker: Ticker = iter) -> list[int]:
