@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -362,8 +363,6 @@ def _run(
         for tiles in batches:
             yield infer(prepare(tiles))
         return
-    from concurrent.futures import CancelledError
-
     from distributed import KilledWorker, as_completed
 
     resources = _inference_resources(client)

@@ -21,11 +21,14 @@ _open = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images of which nothing is known but what they show; pickles to its address and list."""
+    """Images of one source, read one at a time; pickles to its address and lists."""
 
     source: Path
     names: tuple[str, ...]
-    """Members of the archive, or paths below the directory, sorted."""
+    """Members of the archive, or paths below the directory."""
+
+    def __len__(self) -> int:
+        return len(self.names)
 
     @property
     def fingerprint(self) -> str:

@@ -1,15 +1,13 @@
 """Chips in folders, one folder a class, as most sets for scene classification come: EuroSAT, UC Merced, AID."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Visual
 from geoscan.errors import DatasetError
 from geoscan.train import archive
 from geoscan.train.material import Ticker
@@ -40,38 +38,19 @@ class FolderProblems:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFolders:
-    """Chips of known classes in a zip archive or a directory, read one at a time; pickles to its address and lists."""
+class ClassFolders(archive.Images):
+    """Chips of known classes in a zip archive or a directory, sorted by name."""
 
-    source: Path
-    names: tuple[str, ...]
-    """Members of the archive, or paths below the directory, sorted."""
     classes: NDArray[np.intp]
     """(n,), position in `class_names`."""
     class_names: tuple[str, ...]
     """Names of the folders, sorted, each once."""
     problems: FolderProblems = FolderProblems()
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the names, which are what the classes come from."""
-        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
-
     def take(self, indexes: Iterable[int]) -> "ClassFolders":
         """Keep the chips at these positions, in this order, and all classes."""
         chosen = [int(i) for i in indexes]
         return replace(self, names=tuple(self.names[i] for i in chosen), classes=self.classes[chosen])
-
-    def stamps(self) -> Iterator[str]:
-        """What changes when a chip changes."""
-        return archive.stamps(self.source, self.names)
-
-    def read(self, index: int) -> Visual:
-        """One chip as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
-        return archive.read(self.source, self.names[index])
 
 
 def read_folders(source: Path, ticker: Ticker = iter) -> ClassFolders:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.preprocess import Preprocess
+from geoscan.train.archive import Images
 from geoscan.train.cache import prepared
 from geoscan.train.kaggle import Targets, cap_cloudy, discover, only_cloudy, stream
 from geoscan.train.partial import PartialSet, read_partial
 from geoscan.train.splits import neighbour_groups, renumber, stratified_group_split
-from geoscan.train.store import ChipSet, StoredChips
+from geoscan.train.store import StoredChips
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def gather(
         return Material(chosen.names, chips, chosen.targets, fold, groups, decided, facts)
     known = read_partial(*small)
     _warn(small[0], known.problems.lines())
-    beside = known.take(alike(known, small[0]))
+    beside = known.take(alike(known))
     small_fold = stratified_group_split(beside.targets, renumber(beside.campaigns), split.shares, split.seed)
     decided["small"] = _fingerprint(known.names, known.targets)
     facts["small_chips"] = {"source": small[0].name, **_mines(beside.targets)}
@@ -190,7 +191,7 @@ def _split(split: Split, fingerprint: str) -> dict[str, Any]:
     return {"seed": split.seed, **how, "data": fingerprint}
 
 
-def alike(chips: ChipSet, source: Path, ticker: Ticker = iter) -> list[int]:
+def alike(chips: Images, ticker: Ticker = iter) -> list[int]:
     """Positions of the chips that can be read and have the commonest size, so that no draw of several fails later on.
 
     A warning for each chip that cannot be read, and one for those of other sizes.
@@ -203,12 +204,12 @@ def alike(chips: ChipSet, source: Path, ticker: Ticker = iter) -> list[int]:
         except ReadError as err:
             log.warning("%s", err)
     if not shapes:
-        raise DatasetError(f"none of the {len(chips.names)} chips in {source} can be read; fetch them again")
+        raise DatasetError(f"none of the {len(chips.names)} chips in {chips.source} can be read; fetch them again")
     (common, _), *others = Counter(shapes.values()).most_common()
     if others:
         odd = [chips.names[i] for i, shape in shapes.items() if shape != common]
         size = f"{common[2]} x {common[1]} px"
-        log.warning("%s: %d chips are not of %s as most are (%s): left out", source, len(odd), size, odd[0])
+        log.warning("%s: %d chips are not of %s as most are (%s): left out", chips.source, len(odd), size, odd[0])
     return [i for i, shape in shapes.items() if shape == common]
 
 

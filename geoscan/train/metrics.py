@@ -207,8 +207,7 @@ def bootstrap(
     """
     if n == 0:
         return float("nan"), float("nan")
-    names, group = (np.arange(n), np.arange(n)) if groups is None else np.unique(groups, return_inverse=True)
-    values = np.concatenate([figure(drawn[:, group]) for drawn in _draws(len(names), resamples, seed)])
+    values = np.concatenate([figure(weights) for weights in _draws(n, resamples, seed, groups)])
     if not np.isfinite(values).any():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
@@ -224,7 +223,11 @@ def _groups(campaigns: Sequence[str] | None, known: NDArray[np.bool_]) -> NDArra
     return named if len(np.unique(named)) >= _FEWEST_CAMPAIGNS else None
 
 
-def _draws(n: int, resamples: int, seed: int) -> Iterator[_Weights]:
+def _draws(n: int, resamples: int, seed: int, groups: NDArray[np.generic] | None) -> Iterator[_Weights]:
+    if groups is not None:
+        names, group = np.unique(groups, return_inverse=True)
+        yield from (weights[:, group] for weights in _draws(len(names), resamples, seed, None))
+        return
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, resamples - start)

@@ -2,13 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from geoscan.arrays import Visual
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE
 from geoscan.train import archive
@@ -19,20 +18,14 @@ _COMPOSITE = re.compile(r"_S2L\d[AC]_clear[\d.]+.*$")
 
 
 @dataclass(frozen=True, slots=True)
-class PartialSet:
-    """Chips in a zip archive or a directory, read one at a time; pickles to its address and lists."""
+class PartialSet(archive.Images):
+    """Chips in a zip archive or a directory, in the order of an index."""
 
-    source: Path
-    names: tuple[str, ...]
-    """Members of the archive, or paths below the directory, in the order of the index."""
     targets: Targets
     """(n, 17), known in the column of `artisinal_mine` alone."""
     campaigns: tuple[str, ...]
     """Where each chip comes from; chips of one campaign show the same places and belong on one side of a split."""
     problems: Problems = field(default_factory=Problems)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def take(self, indexes: Iterable[int]) -> "PartialSet":
         """Keep the chips at these positions, in this order."""
@@ -43,14 +36,6 @@ class PartialSet:
             targets=self.targets[chosen].reshape(len(chosen), len(LABELS)),
             campaigns=tuple(self.campaigns[i] for i in chosen),
         )
-
-    def stamps(self) -> Iterator[str]:
-        """What changes when a chip changes."""
-        return archive.stamps(self.source, self.names)
-
-    def read(self, index: int) -> Visual:
-        """One chip as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
-        return archive.read(self.source, self.names[index])
 
 
 def read_partial(source: Path, index: Path) -> PartialSet:

@@ -131,11 +131,12 @@ def run(
     _check_out(out)
     if resume and not any(out.glob(_LEFTOVERS)):
         raise DatasetError(f"{out} holds no checkpoint, so there is nothing to resume; leave --resume out")
-    recipe = replace(recipe, spec=_as_it_begins(recipe))
+    init = None if recipe.init in _NO_PACKAGE else find(recipe.init)
+    recipe = replace(recipe, spec=_as_it_begins(recipe, init))
     if recipe.split.folds:  # no epoch may be chosen by the chips that judge
         recipe = replace(recipe, schedule=replace(recipe.schedule, keep="last"))
     material = material_of(recipe, data, cache, ticker)
-    trainer = _Trainer(recipe, data, material, out, resume, ticker, tick)
+    trainer = _Trainer(recipe, data, material, init, out, resume, ticker, tick)
     if not resume:
         _clear_up(out)
     if recipe.split.folds:
@@ -166,18 +167,19 @@ class _Trainer:
         recipe: Recipe,
         data: Data,
         material: Material,
+        init: Package | None,
         out: Path,
         resume: bool,
         ticker: Ticker,
         tick: Callable[[int], None],
     ) -> None:
-        self._recipe, self._material, self._out = recipe, material, out
+        self._recipe, self._material, self._init, self._out = recipe, material, init, out
         self._resume, self._tick = resume, tick
         self._teachers = [_teacher(name, recipe, material.split) for name in recipe.distill]
         self._classes = read_folders(data.classes, ticker) if data.classes else None
         self._unlabelled = _unlabelled(data.unlabelled, recipe, ticker) if data.unlabelled else None
         self._trunk: keras.Model | None = None
-        self._begins = find(recipe.init).card.digest if recipe.init not in _NO_PACKAGE else recipe.init
+        self._begins = init.card.digest if init else recipe.init
         _, small = material.small_sides()
         self._held_out = None if small is None or recipe.split.folds else self._mosaics(small)
         self._devices = strategy()
@@ -262,10 +264,9 @@ class _Trainer:
             network = imagenet(recipe.spec, dtype)
         else:
             network = build(recipe.spec, dtype)
-            if recipe.init not in _NO_PACKAGE:
-                package = find(recipe.init)
-                _warn_of_leak(package, self._material.split)
-                log.info("%d layers begin as in %s", transfer(package.network(), network), package.path)
+            if self._init is not None:
+                _warn_of_leak(self._init, self._material.split)
+                log.info("%d layers begin as in %s", transfer(self._init.network(), network), self._init.path)
         if self._classes is not None and recipe.pretrain_epochs:
             self._trunk = self._trunk or self._pretrained(network)
             log.info("%d layers begin as %s taught them", transfer(self._trunk, network), self._classes.source)
@@ -401,17 +402,15 @@ def _unlabelled(source: Path, recipe: Recipe, ticker: Ticker) -> Images:
     found = Images(source, tuple(images(source)))
     if not found.names:
         raise DatasetError(f"{source} holds no PNG or JPEG images")
-    return Images(source, tuple(found.names[i] for i in alike(found, source, ticker)))
+    return Images(source, tuple(found.names[i] for i in alike(found, ticker)))
 
 
-def _as_it_begins(recipe: Recipe) -> Spec:
+def _as_it_begins(recipe: Recipe, init: Package | None) -> Spec:
     """Return the architecture with the scaling of the colours that the weights it begins with were trained for."""
     if recipe.init == "imagenet":
         return scaled(recipe.spec)
-    if recipe.init not in _NO_PACKAGE:
-        before = find(recipe.init).card.spec
-        if before.family == recipe.spec.family:
-            return replace(recipe.spec, mean=before.mean, std=before.std)
+    if init is not None and init.card.spec.family == recipe.spec.family:
+        return replace(recipe.spec, mean=init.card.spec.mean, std=init.card.spec.std)
     return recipe.spec
 
 
