@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from geoscan.labels import MINE, readable
+from geoscan.scene import MAX_RESAMPLING, NATIVE
 
 if TYPE_CHECKING:
     from geoscan.model.package import Card
@@ -248,8 +249,8 @@ def _limits(card: Card) -> list[str]:
     if card.preprocess.dehaze is None:
         lines.append("It takes haze as it comes.")
     lines.append(
-        "Scenes within 25 % of its ground sample distance are read as they are, up to a factor of 4 they are "
-        "resampled, beyond that refused."
+        f"Scenes within {NATIVE * 100:g} % of its ground sample distance are read as they are, up to a factor of "
+        f"{MAX_RESAMPLING:g} they are resampled, beyond that refused."
     )
     return _bullets(lines)
 

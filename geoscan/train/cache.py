@@ -24,8 +24,14 @@ _DAY = 24 * 3600
 
 
 def default_directory() -> Path:
-    """Where caches go unless told otherwise: XDG_CACHE_HOME, else ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoscan"
+    """Where caches go unless told otherwise: XDG_CACHE_HOME, else ~/.cache.
+
+    Raises OutputError for a user without a home, as containers have.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoscan"
+    except RuntimeError as err:
+        raise OutputError("there is no home directory for the cache; pass --cache") from err
 
 
 def prepared(

@@ -192,6 +192,14 @@ def test_goes_where_caches_go(monkeypatch, tmp_path):
     assert default_directory() == tmp_path / ".cache" / "geoscan"
 
 
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)  # as a container's user that /etc/passwd does not list
+    with pytest.raises(OutputError, match="--cache"):
+        default_directory()
+
+
 @pytest.mark.parametrize("suffix", [".json", ".npy"])
 def test_a_damaged_cache_is_made_anew(chips, tmp_path, suffix):
     wanted = prepared(chips, PLAIN, tmp_path / "cache")[0][:]
