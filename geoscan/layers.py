@@ -23,6 +23,7 @@ _COLUMNS = {
     "scene": "str",
     "score_max": "float64",
     "score_mean": "float64",
+    "probability": "float64",
     "n_chips": "int64",
     "area_ha": "float64",
     "co_labels": "str",
@@ -35,6 +36,7 @@ _COLUMNS = {
     "join": "float64",
     "lone": "float64",
     "tta": "bool",
+    "prior": "float64",
     "geoscan": "str",
 }
 """The attributes of `polygons.properties` and their types, which a layer without detections has too."""

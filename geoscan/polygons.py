@@ -87,6 +87,9 @@ class Provenance:
     tta: bool = False
     """Whether scores are means over the 8 symmetries of each chip."""
 
+    prior: float | None = None
+    """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -100,6 +103,9 @@ class Detection:
 
     score_mean: float
     """Mean mine score, 0..1; like every mean here each tile counts by the area of its core."""
+
+    probability: float | None
+    """Chance that its best tile holds a mine, 0..1; None when the model was not calibrated."""
 
     n_chips: int
     """How many tiles it joins."""
@@ -146,12 +152,14 @@ def detections(
     crs: Any,
     *,
     mine: str = MINE,
+    probabilities: NDArray[np.floating[Any]] | None = None,
     co_thresholds: Mapping[str, float] | None = None,
 ) -> list[Detection]:
     """Join flagged tiles into detections, sorted by their bounds (west, south, east, north).
 
     scores: (len(grid), len(labels)), 0..1; a row of NaN where a tile was not scored.
     transform: (col, row) of the grid's raster to the coordinates of `crs`.
+    probabilities: (len(grid),), chance that a tile holds a mine, 0..1; None where nobody knows.
     co_thresholds: for each label the mean score from which a detection carries it; labels left out are not carried.
     Raises SceneError when a detection has no place in longitude and latitude.
     """
@@ -177,6 +185,7 @@ def detections(
                 geometry=geometry,
                 score_max=float(scores[tiles, list(labels).index(mine)].max()),
                 score_mean=means[mine],
+                probability=None if probabilities is None else float(probabilities[tiles].max()),
                 n_chips=len(tiles),
                 area_ha=area_ha(geometry),
                 co_labels=passed,
@@ -217,13 +226,14 @@ def area_ha(geometry: Outline) -> float:
 def properties(detection: Detection) -> dict[str, str | int | float | None]:
     """The flat attributes of a detection, in the order of the columns; the same in every format.
 
-    Scores have 4 decimals and hectares 4, so that the last bits of a float do not change a file.
+    Scores have 4 decimals, chances 4 and hectares 4, so that the last bits of a float do not change a file.
     """
     source = detection.provenance
     return {
         "scene": source.scene,
         "score_max": round(detection.score_max, 4),
         "score_mean": round(detection.score_mean, 4),
+        "probability": None if detection.probability is None else round(detection.probability, 4),
         "n_chips": detection.n_chips,
         "area_ha": round(detection.area_ha, 4),
         "co_labels": ",".join(detection.co_labels),
@@ -234,7 +244,7 @@ def properties(detection: Detection) -> dict[str, str | int | float | None]:
     }
 
 
-def described(source: Provenance) -> dict[str, str | float | bool]:
+def described(source: Provenance) -> dict[str, str | float | bool | None]:
     """What was scanned, with what and how, as flat attributes."""
     return {
         "model": source.model,
@@ -243,6 +253,7 @@ def described(source: Provenance) -> dict[str, str | float | bool]:
         "join": source.thresholds.join,
         "lone": source.thresholds.lone,
         "tta": source.tta,
+        "prior": source.prior,
         "geoscan": source.geoscan,
     }
 

@@ -161,23 +161,29 @@ class SceneScores:
         mine = self.scores[:, self.package.card.labels.index(MINE)]
         return flag(mine.reshape(self.plan.grid.shape), thresholds).ravel() > 0
 
-    def detections(self, thresholds: Thresholds) -> list[Detection]:
-        """Merge the flagged tiles into polygons."""
+    def detections(self, thresholds: Thresholds, prior: float | None = None) -> list[Detection]:
+        """Merge the flagged tiles into polygons.
+
+        prior: share of mines among the scene's chips, 0..1, ends excluded; what the model's card assumes if None.
+        """
         scene, card = self.plan.scene, self.package.card
+        provenance = self.provenance(thresholds, prior)
         return detections(
             self.plan.grid,
             self.scores,
             card.labels,
-            self.provenance(thresholds),
+            provenance,
             scene.transform,
             scene.crs,
+            probabilities=None if provenance.prior is None else card.mine_probability(self.scores, provenance.prior),
             co_thresholds=card.thresholds,
         )
 
-    def provenance(self, thresholds: Thresholds) -> Provenance:
-        """Where the detections come from."""
+    def provenance(self, thresholds: Thresholds, prior: float | None = None) -> Provenance:
+        """Where the detections come from; prior as in `detections`, without meaning for a model nobody calibrated."""
         card = self.package.card
-        return Provenance(self.plan.scene.name, card.name, card.digest, thresholds, __version__, self.tta)
+        assumed = None if card.calibration.seen_prior is None else prior or card.calibration.ground_prior
+        return Provenance(self.plan.scene.name, card.name, card.digest, thresholds, __version__, self.tta, assumed)
 
     def summary(self, thresholds: Thresholds, found: Sequence[Detection]) -> dict[str, Any]:
         """Return the figures of the scan, as `--json` prints them."""

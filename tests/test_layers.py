@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import geopandas
 import numpy as np
@@ -25,7 +26,7 @@ from geoscan.layers import WRITERS, check_target, write
 from geoscan.polygons import Provenance, Thresholds, detections, properties
 
 T = Thresholds(seed=0.6, join=0.3, lone=0.9)
-SOURCES = [Provenance(f"scene {i}é.tif", "planet", "sha256:00", T, "0.1.0") for i in (1, 2)]
+SOURCES = [Provenance(f"scene {i}é.tif", "planet", "sha256:00", T, "0.1.0", prior=0.008) for i in (1, 2)]
 LABELS = ("clear", "haze", "water", "artisinal_mine")
 SUFFIXES = list(WRITERS)
 TRANSFORMS = [Affine(3.7, 0, x, 0, -3.7, 9_317_000) for x in (552_000, 560_000)]
@@ -41,10 +42,11 @@ def found():
     mine[4, 8] = 0.95
     grid = TileGrid(1200, 2200, 256, 256)
     scores = np.column_stack([np.full(45, 0.8), np.full(45, 0.2), np.full(45, 0.6), mine.ravel()]).astype(np.float32)
+    how = {"probabilities": mine.ravel() / 10, "co_thresholds": {"water": 0.5}}
     return [
         one
         for source, transform in zip(SOURCES, TRANSFORMS, strict=True)
-        for one in detections(grid, scores, LABELS, source, transform, "EPSG:32721", co_thresholds={"water": 0.5})
+        for one in detections(grid, scores, LABELS, source, transform, "EPSG:32721", **how)
     ]
 
 
@@ -70,6 +72,15 @@ def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
     assert order[list(want[0])].to_dict("records") == [w for w, _ in pairs]
     for shape, (_, one) in zip(order.geometry, pairs, strict=True):
         assert shapely.equals(shape, one.geometry)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_nobody_knows_is_null(found, tmp_path, suffix):
+    path = tmp_path / f"mines{suffix}"
+    source = replace(SOURCES[0], prior=None)
+    write(path, [replace(found[0], probability=None, haze=np.nan, provenance=source), found[1]], [source])
+    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    assert frame[["probability", "prior", "haze"]].isna().sum().tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -247,6 +247,7 @@ def test_detections_carry_means_over_their_area():
         SOURCE,
         UTM,
         "EPSG:32721",
+        probabilities=np.array([0.25, 0.01, 0.125, math.nan]),
         co_thresholds={"water": 0.4, "primary": 0.2, "clear": 0.1, MINE: 0.1},
     )
     assert len(found) == 1
@@ -259,6 +260,7 @@ def test_detections_carry_means_over_their_area():
         "scene": "scene.tif",
         "score_max": 0.9,
         "score_mean": 0.8,
+        "probability": 0.25,
         "n_chips": 2,
         "area_ha": pytest.approx(320 * 256 * 3.7**2 / 1e4, rel=1e-3),
         "co_labels": "water",
@@ -271,8 +273,15 @@ def test_detections_carry_means_over_their_area():
         "join": 0.3,
         "lone": 0.9,
         "tta": False,
+        "prior": None,
         "geoscan": "0.1.0",
     }
+
+
+def test_a_model_that_nobody_calibrated_gives_no_probability():
+    grid = TileGrid(256, 256, 256, 256)
+    (one,) = detections(grid, scene_scores(grid, [[0.95]]), LABELS, SOURCE, UTM, "EPSG:32721")
+    assert one.probability is properties(one)["probability"] is None
 
 
 @settings(deadline=None, max_examples=40)

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -23,6 +24,7 @@ from geoscan import layers
 from geoscan.cli import main
 from geoscan.errors import ClusterError, GridError, InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
+from geoscan.model.calibration import Calibration
 from geoscan.model.package import Package
 from geoscan.polygons import Thresholds
 from geoscan.scan import Plan, SceneScores, each_scene, scan, workers
@@ -132,6 +134,24 @@ def test_with_tta_each_chip_is_scored_in_its_symmetries_and_the_layer_says_so(ma
     np.testing.assert_allclose(gain, (CHIP - 1) / 2 / 255, rtol=1e-5, err_msg="half of the views see the lower border")
     assert [scores.provenance(MARKS).tta for scores in (plain, averaged)] == [False, True]
     assert [scores.summary(MARKS, [])["tta"] for scores in (plain, averaged)] == [False, True]
+
+
+def test_a_probability_is_calibrated_and_says_for_which_share_of_mines(make_scene, package):
+    calibrated = replace(package.card, calibration=Calibration({"land": 2.0}, seen_prior=0.5, ground_prior=0.01))
+    scores = run(make_scene(pixels=blocks()), replace(package, card=calibrated))
+    for prior, assumed in ((None, 0.01), (0.1, 0.1)):
+        assert scores.provenance(MARKS, prior).prior == assumed
+        found = scores.detections(MARKS, prior)
+        assert found
+        for one in found:
+            odds = (one.score_max / (1 - one.score_max)) ** 0.5 * assumed / (1 - assumed)
+            assert one.probability == pytest.approx(odds / (1 + odds), rel=1e-5)
+
+
+def test_a_model_that_nobody_calibrated_gives_no_probability(make_scene, package):
+    scores = run(make_scene(pixels=blocks()), package)
+    assert scores.provenance(MARKS, 0.1).prior is None
+    assert {one.probability for one in scores.detections(MARKS, 0.1)} == {None}
 
 
 def test_tiles_of_nodata_never_reach_the_detector(make_scene, package):

@@ -41,6 +41,12 @@ _CAUSES = 3
 @click.option("--seed", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach.")
 @click.option("--join", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection.")
 @click.option("--lone", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
+@click.option(
+    "--prior",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the scene's chips that hold mines, for the column `probability`.  [default: what the model's card "
+    "assumes]",
+)
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
@@ -59,6 +65,7 @@ def scan(
     seed: float | None,
     join: float | None,
     lone: float | None,
+    prior: float | None,
     jobs: int | None,
     scheduler: str | None,
     batch: int,
@@ -92,9 +99,9 @@ def scan(
             bar.set_description(plan.scene.name)
             scores = scan_scene(plan, package, client, batch=batch, tta=tta, progress=options.advance(bar))
             _tell(list(scores.failed.values()))
-            here = scores.detections(thresholds)
+            here = scores.detections(thresholds, prior)
             found += here
-            provenance.append(scores.provenance(thresholds))
+            provenance.append(scores.provenance(thresholds, prior))
             summaries.append(scores.summary(thresholds, here))
             ground.append(plan.grid.rows * plan.grid.cols * plan.scene.gsd[0] * plan.scene.gsd[1])
             log.info("%s", _sentence(summaries[-1]))

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
+from geoscan.arrays import Scores
 from geoscan.errors import OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model.calibration import Calibration
@@ -80,6 +83,14 @@ class Card:
         """How well mines are told from the rest, where that was measured on enough of them; else 0.5, as by chance."""
         measured = self.metrics.get("mine") or self.metrics.get("mosaics") or {}
         return float(measured.get("auc") or 0.5)
+
+    def mine_probability(self, scores: Scores, prior: float) -> NDArray[np.float64]:
+        """Chance that each chip holds a mine, (n,), 0..1, where `prior` is the share of chips that do.
+
+        scores: (n, labels), 0..1, as the model gives them; a row of NaN gives NaN.
+        """
+        calibrated = self.calibration.apply(scores, self.spec)
+        return self.calibration.mine_probability(calibrated[:, self.labels.index(MINE)], prior)
 
     def to_json(self) -> str:
         """As the text of `card.json`."""
