@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -95,8 +96,26 @@ def exists(address: str) -> bool:
 
 def short_name(address: str) -> str:
     """Cut `address` to its last part, for messages; what follows a "?" in a URL may be a secret."""
+    return _parts(address)[-1] or address
+
+
+def short_names(addresses: Sequence[str]) -> list[str]:
+    """Cut each to as few of its last parts as tell it from the others, where its parts do."""
+    parts = [_parts(address) for address in addresses]
+    depth = [1] * len(parts)
+    while True:
+        names = ["/".join(own[-n:]) or address for own, n, address in zip(parts, depth, addresses, strict=True)]
+        count = Counter(names)
+        alike = [i for i, name in enumerate(names) if count[name] > 1 and depth[i] < len(parts[i])]
+        if not alike:
+            return names
+        for i in alike:
+            depth[i] += 1
+
+
+def _parts(address: str) -> list[str]:
     shown = address.split("?", 1)[0] if is_remote(address) else address
-    return shown.rstrip("/").rsplit("/", 1)[-1] or address
+    return shown.rstrip("/").split("/")
 
 
 def cause(error: BaseException) -> str:

@@ -71,7 +71,7 @@ class Provenance:
     """Where the detections of one scene come from; it goes into every output."""
 
     scene: str
-    """File name of the scene."""
+    """What the scene is called: its file name, with folders where several scenes of a scan have one name."""
 
     model: str
     """Name of the model package."""

@@ -57,6 +57,9 @@ class Plan:
     airlight: tuple[float, float, float] | None
     """The scene's, where the model's dehazing asks for it."""
 
+    name: str
+    """What the scene is called in messages and layers."""
+
     @classmethod
     def of(
         cls,
@@ -66,11 +69,12 @@ class Plan:
         stride: int | None = None,
         stretch: str = "auto",
         hint: str = "",
+        name: str | None = None,
     ) -> Plan:
         """Bring a scene to a model's resolution, and take its statistics.
 
         stride: side of a tile's core, in pixels; the whole chip if None. stretch: see `radiometry.resolve`; `auto` is
-        what `radiometry.suited` finds for the model.
+        what `radiometry.suited` finds for the model. name: the last part of the scene's address if None.
         Raises SceneError, GridError or RadiometryError for what does not fit, ReadError when it cannot be read.
         """
         preprocess = package.card.preprocess
@@ -95,7 +99,7 @@ class Plan:
             radiometry.name,
             package.card.name,
         )
-        return cls(scene, grid, radiometry, preprocess, airlight)
+        return cls(scene, grid, radiometry, preprocess, airlight, name or scene.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +187,13 @@ class SceneScores:
         """Where the detections come from; prior as in `detections`, without meaning for a model nobody calibrated."""
         card = self.package.card
         assumed = None if card.calibration.seen_prior is None else prior or card.calibration.ground_prior
-        return Provenance(self.plan.scene.name, card.name, card.digest, thresholds, __version__, self.tta, assumed)
+        return Provenance(self.plan.name, card.name, card.digest, thresholds, __version__, self.tta, assumed)
 
     def summary(self, thresholds: Thresholds, found: Sequence[Detection]) -> dict[str, Any]:
         """Return the figures of the scan, as `--json` prints them."""
         scored = int((~np.isnan(self.scores[:, 0])).sum())
         return {
-            "scene": self.plan.scene.name,
+            "scene": self.plan.name,
             "model": self.package.card.name,
             "digest": self.package.card.digest,
             "tta": self.tta,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +86,9 @@ def scan(
 
     if out is not None:
         layers.check_target(out, scenes)
-    planner = _planner(model, bands, stride, stretch)
-    plans, left_out = each_scene(planner, _addresses(scenes))
+    addresses = _addresses(scenes)
+    planner = _planner(model, bands, stride, stretch, _names(addresses))
+    plans, left_out = each_scene(planner, addresses)
     chosen = [_thresholds(package, seed, join, lone) for _, package in plans]
     found, provenance, summaries, ground = [], [], [], []
     with ExitStack() as stack:
@@ -96,7 +97,7 @@ def scan(
             tqdm(total=sum(len(plan.grid) for plan, _ in plans), unit="chip", disable=options.silent(), leave=False)
         )
         for (plan, package), thresholds in zip(plans, chosen, strict=True):
-            bar.set_description(plan.scene.name)
+            bar.set_description(plan.name)
             scores = scan_scene(plan, package, client, batch=batch, tta=tta, progress=options.advance(bar))
             _tell(list(scores.failed.values()))
             here = scores.detections(thresholds, prior)
@@ -120,8 +121,20 @@ def _addresses(scenes: tuple[str, ...]) -> list[tuple[str, bool]]:
     return [(address, address in scenes) for address in find_scenes(scenes)]
 
 
+def _names(addresses: Sequence[tuple[str, bool]]) -> dict[str, str]:
+    """Name scenes so that those of several folders can be told apart, by address."""
+    from geoscan.gdal import short_names
+
+    paths = [path for path, _ in addresses]
+    return dict(zip(paths, short_names(paths), strict=True))
+
+
 def _planner(
-    model: str, bands: tuple[int, int, int] | None, stride: int | None, stretch: str
+    model: str,
+    bands: tuple[int, int, int] | None,
+    stride: int | None,
+    stretch: str,
+    names: Mapping[str, str],
 ) -> Callable[[str], tuple[Plan, Package]]:
     from geoscan.errors import PackageError
     from geoscan.model.package import choose, find, shipped
@@ -141,7 +154,8 @@ def _planner(
     def plan(address: str) -> tuple[Plan, Package]:
         scene = Scene.open(address, bands=bands)
         package = named or choose(packages, scene.gsd)
-        return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint), package
+        how: dict[str, Any] = {"stride": stride, "stretch": stretch, "hint": hint, "name": names[address]}
+        return Plan.of(scene, package, **how), package
 
     return plan
 

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,17 @@ def test_two_scenes_sum_up(scene, package, make_scene):
     assert figures["chips"] == sum(one["chips"] for one in figures["scenes"]) == 12 + 4
     assert figures["observed_fraction"] == pytest.approx(96 * 128 / (96 * 128 + 40 * 40), rel=1e-3)  # of the ground
     assert [list(one) for one in figures["scenes"]] == [KEYS, KEYS]
+
+
+def test_scenes_of_one_name_are_told_apart_by_their_folders(scene, package, tmp_path):
+    for folder in ("may", "june"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(scene, tmp_path / folder / "visual.tif")
+    out = tmp_path / "mines.geojson"
+    result = invoke(tmp_path / "may/visual.tif", tmp_path / "june", scene, "--out", out, model=package)
+    assert result.exit_code == 0
+    named = [one["properties"]["scene"] for one in json.loads(out.read_text())["features"]]
+    assert named == ["may/visual.tif", "june/visual.tif", scene.name]
 
 
 def test_no_detection_is_a_valid_empty_layer(make_scene, package, tmp_path):
