@@ -23,6 +23,9 @@ Chips: TypeAlias = NDArray[np.uint8]
 Scores: TypeAlias = NDArray[np.float32]
 """(n, labels), 0..1, one column a label in the order of the card."""
 
+Features: TypeAlias = NDArray[np.float32]
+"""(n, channels), what a network makes of a chip before it answers; see `model.network.POOL`."""
+
 
 def to_reflectance(visual: Visual) -> Reflectance:
     """0..255 -> 0..1."""

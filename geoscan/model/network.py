@@ -10,6 +10,8 @@ from geoscan.model.spec import DenseNetSpec, Spec
 
 FEATURES = "features"
 """Name of the last feature map, (n, rows, cols, channels): global pooling and the heads follow it."""
+POOL = "pool"
+"""Name of its mean over rows and columns, (n, channels), of which the heads make their answers."""
 
 
 def build(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
@@ -25,10 +27,20 @@ def build(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model
     )(chips)
     x = densenet.trunk(x, spec, dtype) if isinstance(spec, DenseNetSpec) else efficientnet.trunk(x, spec, dtype)
     x = layers.Activation("linear", dtype="float32", name=FEATURES)(x)
-    x = layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
+    x = layers.GlobalAveragePooling2D(dtype="float32", name=POOL)(x)
     x = layers.Dropout(spec.dropout, dtype="float32", name="dropout")(x)
     heads = {
         head.name: layers.Dense(len(head.labels), activation=head.activation, dtype="float32", name=head.name)(x)
         for head in spec.heads
     }
     return keras.Model(chips, heads, name=spec.family)
+
+
+def with_output(network: keras.Model, name: str, layer: str, width: int | None = None) -> keras.Model:
+    """Return a network of the same weights with one output more.
+
+    It is called `name`, and is what `layer` gives; with a width, a new dense layer's (n, width) answer to that.
+    """
+    given = network.get_layer(layer).output
+    more = given if width is None else layers.Dense(width, dtype="float32", name=name)(given)
+    return keras.Model(network.input, {**network.output, name: more}, name=network.name)

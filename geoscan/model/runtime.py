@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Scores
+from geoscan.arrays import Chips, Features, Scores
 from geoscan.errors import PackageError
 from geoscan.machine import BATCH
 from geoscan.model.backend import start
@@ -36,7 +38,10 @@ class TensorFlowDetector:
     network computes in half precision, the heads in single.
     """
 
-    def __init__(self, package: Package, batch: int = BATCH, *, compiled: bool | None = None) -> None:
+    def __init__(
+        self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
+    ) -> None:
+        """Load the network. features: `describe` is wanted too."""
         gpus = start()
         import tensorflow as tf
 
@@ -49,6 +54,10 @@ class TensorFlowDetector:
         self._heads = [head.name for head in package.card.spec.heads]
         self._lock = threading.Lock()
         self._network = _half_precision(package) if gpus else package.network()
+        if features:
+            from geoscan.model.network import POOL, with_output
+
+            self._network = with_output(self._network, POOL, POOL)
         self._device = "/GPU:0" if gpus else "/CPU:0"
         with tf.device(self._device):
             self._run = tf.function(
@@ -60,18 +69,31 @@ class TensorFlowDetector:
 
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels); the last batch is filled up, so that one compiled shape serves all."""
-        parts = [self._score(chips[start : start + self._batch]) for start in range(0, len(chips), self._batch)]
+        parts = [self._scores(answers) for answers in self._answers(chips)]
         return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
 
-    def _score(self, chips: Chips) -> Scores:
+    def describe(self, chips: Chips) -> tuple[Scores, Features]:
+        """(n, chip, chip, 3) -> (n, labels) scores, and (n, channels), the means of the last feature map; n is 1 up."""
+        from geoscan.model.network import POOL
+
+        parts = [(self._scores(answers), answers[POOL]) for answers in self._answers(chips)]
+        return np.concatenate([scores for scores, _ in parts]), np.concatenate([features for _, features in parts])
+
+    def _scores(self, answers: Mapping[str, NDArray[np.float32]]) -> Scores:
+        return np.concatenate([answers[name] for name in self._heads], axis=1)
+
+    def _answers(self, chips: Chips) -> Iterator[dict[str, NDArray[np.float32]]]:
+        for first in range(0, len(chips), self._batch):
+            yield self._answer(chips[first : first + self._batch])
+
+    def _answer(self, chips: Chips) -> dict[str, NDArray[np.float32]]:
         import tensorflow as tf
 
         missing = self._batch - len(chips)
         full = np.concatenate([chips, np.zeros((missing, *chips.shape[1:]), np.uint8)]) if missing else chips
         with self._lock, tf.device(self._device):
             answers = self._run(tf.constant(full))
-        scores: Scores = np.concatenate([answers[name].numpy() for name in self._heads], axis=1)
-        return scores[: len(chips)]
+        return {name: answer.numpy()[: len(chips)] for name, answer in answers.items()}
 
 
 class Averaged:

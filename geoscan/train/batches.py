@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Scores, Visual
+from geoscan.arrays import Chips, Features, Scores, Visual
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.model.preprocess import Preprocess
@@ -37,6 +38,12 @@ class Source(Protocol):
 _MINE = LABELS.index(MINE)
 _STRONG = Augmentation(zoom=1.5, gain=1.4, haze=0.5)
 _TRUST = 0.7
+FEATURES = "teachers"
+"""Name of the target that holds the teachers' features."""
+_PROBE = 8
+"""Batches from which mean and spread of the teachers' features are taken."""
+_FARTHEST = 4.0
+_LEAST_SPREAD = 1e-3
 """Weight of a label that is known beside the teacher's score."""
 _COVER = 96
 """Most pixels of 10 m along one side of a mosaic."""
@@ -185,28 +192,50 @@ def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.f
 
 
 class Taught:
-    """Batches in which teachers have their say: an unknown target is their mean score, a known one is drawn to it.
+    """Batches in which teachers have their say.
 
-    teachers: each takes (n, chip, chip, 3) and gives (n, labels), columns in the order of the heads' labels.
+    A target that is unknown is their mean score, a known one is drawn to it. Beside the heads' targets comes one more,
+    `FEATURES`: (n, channels), what the teachers make of each chip before they answer, side by side. A student that
+    must foretell it learns from chips of which 17 scores tell little (Romero et al. 2015, section 2.2).
+    teachers: each takes (n, chip, chip, 3) and gives (n, labels) scores, columns in the order of the heads' labels,
+    and (n, channels) features.
     """
 
     def __init__(
-        self, batches: Batches, teachers: Sequence[Callable[[Chips], Scores]], heads: tuple[Head, ...]
+        self,
+        batches: Batches,
+        teachers: Sequence[Callable[[Chips], tuple[Scores, Features]]],
+        heads: tuple[Head, ...],
     ) -> None:
         self._batches, self._teachers, self._heads = batches, teachers, heads
+        probe = list(islice(batches.epoch(0), _PROBE))
+        features = np.concatenate([self._ask(chips)[1] for chips, _ in probe])
+        self._mean, self._spread = features.mean(0), features.std(0) + _LEAST_SPREAD
 
     def __len__(self) -> int:
         return len(self._batches)
+
+    @property
+    def channels(self) -> int:
+        """How many features the teachers have together."""
+        return len(self._mean)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; the teachers judge one while the student learns from another."""
         batches = self._batches.epoch(number)
         return made_ahead(lambda _: self._judged(next(batches)), len(self), workers=1)
 
+    def _ask(self, chips: Chips) -> tuple[Scores, Features]:
+        """Mean scores of the teachers, and the features of all."""
+        said = [teacher(chips) for teacher in self._teachers]
+        return np.mean([scores for scores, _ in said], axis=0), np.concatenate([seen for _, seen in said], axis=1)
+
     def _judged(self, batch: Batch) -> Batch:
         chips, targets = batch
-        said = np.mean([teacher(chips) for teacher in self._teachers], axis=0)
-        judged, column = {}, 0
+        said, seen = self._ask(chips)
+        # Of channels that are seldom other than 0 a few values would outweigh all others.
+        standard = np.clip((seen - self._mean) / self._spread, -_FARTHEST, _FARTHEST)
+        judged, column = {FEATURES: standard.astype(np.float32)}, 0
         for head in self._heads:
             known = targets[head.name]
             says = said[:, column : column + len(head.labels)]

@@ -64,6 +64,15 @@ def loss_of(head: Head, weights: NDArray[np.float32], focus: Focus | None = None
     return exclusive if head.activation == "softmax" else independent
 
 
+def likeness(weight: float) -> Loss:
+    """Return the loss of features: (n, channels) targets and answers -> (n,), `weight` times the mean squared error."""
+
+    def far(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
+        return weight * ops.mean(ops.square(targets - answers), axis=-1)
+
+    return far
+
+
 def _faded(right: keras.KerasTensor, exponent: float) -> keras.KerasTensor:
     """Logarithm of the probability of the truth, times (1 - probability) ** exponent."""
     if not exponent:

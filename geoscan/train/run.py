@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from geoscan.errors import DatasetError, OutputError, PackageError
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
-from geoscan.model.network import build
+from geoscan.model.network import POOL, build, with_output
 from geoscan.model.package import Package, find, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.pretrained import imagenet, scaled
@@ -28,12 +28,12 @@ from geoscan.model.runtime import TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
 from geoscan.train.archive import Images, images
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches, Blends, Mosaics, Source, Taught
+from geoscan.train.batches import FEATURES, Batches, Blends, Mosaics, Source, Taught
 from geoscan.train.card import Judged, figure, make_card
 from geoscan.train.devices import policy, strategy
 from geoscan.train.folders import read_folders
-from geoscan.train.loop import Judge, Outcome, Schedule, fit
-from geoscan.train.losses import Focus, loss_of, positive_weights
+from geoscan.train.loop import Epochs, Judge, Outcome, Schedule, fit
+from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
 from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small
 from geoscan.train.metrics import mine_metrics
 from geoscan.train.partial import PartialSet
@@ -106,7 +106,10 @@ class Recipe:
 
     pretrain_epochs: int = 0
     distill: tuple[str, ...] = ()
-    """Model packages, by name or directory, whose mean scores teach."""
+    """Model packages, by name or directory, whose mean scores and whose features teach."""
+
+    features: float = 3.0
+    """How much the features of teachers count beside their scores."""
 
 
 def run(
@@ -234,11 +237,17 @@ class _Trainer:
             mixup=recipe.mixup,
             drawn=self._drawn(small, training),
         )
-        teachers = [TensorFlowDetector(teacher, recipe.batch) for teacher in self._teachers]
+        learner, lessons = network, cast(Epochs, batches)
+        if self._teachers:
+            teachers = [TensorFlowDetector(teacher, recipe.batch, features=True) for teacher in self._teachers]
+            lessons = taught = Taught(batches, [teacher.describe for teacher in teachers], heads)
+            with self._devices.scope():
+                learner = with_output(network, FEATURES, POOL, taught.channels)
+            losses[FEATURES] = likeness(recipe.features)
         outcome = fit(
-            network,
+            learner,
             losses,
-            Taught(batches, teachers, heads) if teachers else batches,
+            lessons,
             self._judge(validation) if len(validation) else None,
             recipe.schedule,
             path,

@@ -14,7 +14,7 @@ from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 start()
 import keras  # noqa: E402
 
-from geoscan.model.network import FEATURES, build  # noqa: E402
+from geoscan.model.network import FEATURES, POOL, build, with_output  # noqa: E402
 
 LITE = EfficientNetSpec(side=48, chip=32)
 CHIPS = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
@@ -88,6 +88,21 @@ def test_activation_maps_are_exact(spec):
     kernel, bias = made.get_layer("land").get_weights()
     cells = features @ kernel + bias
     np.testing.assert_allclose(1 / (1 + np.exp(-cells.mean(axis=(1, 2)))), land, atol=1e-6)
+
+
+@families
+def test_one_output_more_shares_the_weights(spec):
+    made = network(spec)
+    seen = with_output(made, "seen", POOL)
+    maps = keras.Model(made.input, made.get_layer(FEATURES).output)(CHIPS)
+    answers = seen(CHIPS)
+    np.testing.assert_allclose(answers["seen"], np.asarray(maps).mean((1, 2)), atol=1e-5)
+    np.testing.assert_array_equal(answers["land"], made(CHIPS)["land"])
+    told = with_output(made, "told", POOL, 5)
+    assert told(CHIPS)["told"].shape == (len(CHIPS), 5)
+    told.get_layer("land").bias.assign_add(np.ones(13, np.float32))
+    assert (np.asarray(made(CHIPS)["land"]) > np.asarray(answers["land"])).all()
+    assert set(made.output) == {"weather", "land"}
 
 
 @families

@@ -54,6 +54,14 @@ def test_a_score_depends_on_its_chip_alone(compiled):
         np.testing.assert_allclose(compiled(among)[2], scores[0], atol=1e-5)
 
 
+def test_features_are_those_that_the_heads_answer_from(tiny, compiled):
+    scores, features = TensorFlowDetector(tiny, batch=4, features=True).describe(CHIPS)
+    np.testing.assert_allclose(scores, compiled(CHIPS), atol=1e-5)
+    kernel, bias = tiny.network().get_layer("land").get_weights()
+    land = 1 / (1 + np.exp(-(features @ kernel + bias)))
+    np.testing.assert_allclose(land, scores[:, 4:], atol=1e-5)
+
+
 @pytest.mark.parametrize("batch", [1, 16])
 def test_a_score_does_not_depend_on_the_batch_size(tiny, compiled, batch):
     np.testing.assert_allclose(TensorFlowDetector(tiny, batch=batch)(CHIPS), compiled(CHIPS), atol=1e-5)

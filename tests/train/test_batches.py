@@ -13,7 +13,7 @@ from geoscan.model.spec import PLANET_HEADS, DenseNetSpec
 from geoscan.scan import Plan, prepare
 from geoscan.scene import Scene
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches, Blends, Mosaics, Taught, by_head
+from geoscan.train.batches import FEATURES, Batches, Blends, Mosaics, Taught, by_head
 from geoscan.train.cache import prepared
 from geoscan.train.kaggle import discover
 from geoscan.train.partial import read_partial
@@ -294,12 +294,13 @@ def test_blends_are_one_chip_four_in_their_quarters_or_two_through_each_other(as
 
 
 def teacher(offset, seen=None):
-    """Say of each label its place among the heads' labels, plus a number that tells the chip."""
+    """Say of each label its place among the heads' labels, plus a number that tells the chip; see two features."""
 
     def says(chips):
         if seen is not None:
             seen.append(chips)
-        return (offset + np.arange(17)[None] / 100 + chips[:, 0, 0, :1] / 1000).astype(np.float32)
+        scores = (offset + np.arange(17)[None] / 100 + chips[:, 0, 0, :1] / 1000).astype(np.float32)
+        return scores, np.column_stack([chips.mean((1, 2, 3)) * offset, np.full(len(chips), 7)]).astype(np.float32)
 
     return says
 
@@ -328,9 +329,25 @@ def test_teachers_judge_what_the_student_sees():
     """Augmented, drawn and blended."""
     blends = Blends(CHIPS, np.arange(N))
     seen, options = [], {"augmentation": Augmentation(), "mixup": 0.5, "drawn": [(blends, 2)]}
-    learned = [chips for chips, _ in Taught(batches(**options), [teacher(0.1, seen)], PLANET_HEADS).epoch(2)]
+    taught = Taught(batches(**options), [teacher(0.1, seen)], PLANET_HEADS)
+    seen.clear()  # what mean and spread of the features are taken from
+    learned = [chips for chips, _ in taught.epoch(2)]
     assert len(learned) == 11
     np.testing.assert_array_equal(seen, learned)
+
+
+def test_features_of_all_teachers_are_targets_of_one_scale():
+    plain = batches()
+    taught = Taught(plain, [teacher(0.2), teacher(40.0)], PLANET_HEADS)
+    assert taught.channels == 4
+    made = list(taught.epoch(0))  # the batches that the scale is taken from
+    features = np.concatenate([targets[FEATURES] for _, targets in made])
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features[:, [1, 3]], 0, err_msg="a channel that never changes says nothing")
+    np.testing.assert_allclose(features[:, 0], features[:, 2], atol=0.02)
+    np.testing.assert_allclose([features[:, 2].mean(), features[:, 2].std()], [0, 1], atol=0.01)
+    light = np.concatenate([chips for chips, _ in plain.epoch(0)]).mean((1, 2, 3))
+    np.testing.assert_array_equal(np.argsort(features[:, 2]), np.argsort(light))
 
 
 def test_a_taught_epoch_may_be_left_in_the_middle_and_passes_errors_on():

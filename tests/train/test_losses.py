@@ -10,7 +10,7 @@ import tensorflow as tf  # noqa: E402
 
 from geoscan.errors import InputError  # noqa: E402
 from geoscan.model.spec import Head  # noqa: E402
-from geoscan.train.losses import Focus, loss_of, positive_weights  # noqa: E402
+from geoscan.train.losses import Focus, likeness, loss_of, positive_weights  # noqa: E402
 
 WEATHER = Head("weather", ("clear", "haze", "cloudy"), "softmax")
 LAND = Head("land", ("road", "water"), "sigmoid")
@@ -162,3 +162,9 @@ def test_weights_count_known_chips_alone():
     targets[:8] = 0
     targets[:2] = 1
     np.testing.assert_allclose(positive_weights(targets), [np.sqrt(3)], rtol=1e-6)
+
+
+def test_likeness_is_least_where_features_are_alike_and_grows_with_its_weight():
+    targets = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 3.0]], np.float32)
+    np.testing.assert_allclose(likeness(3.0)(targets, targets), [0, 0])
+    np.testing.assert_allclose(likeness(3.0)(targets, targets + [[1.0, 0.0, 2.0], [0.0, 0.0, 0.0]]), [5, 0], rtol=1e-6)

@@ -305,6 +305,7 @@ def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path):
     assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
     assert card.metrics["mine"]["ap"] > 0.9
     assert files(package.path) == PACKAGE
+    assert set(package.network().output) == {"land"}, "what foretold the teacher's features is left behind"
 
 
 def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache, tmp_path):
