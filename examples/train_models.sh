@@ -4,7 +4,7 @@
 #     examples/train_models.sh DATA OUT
 #
 # DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
-# Needs `pip install '.[imagenet]'`. Takes about three hours on 2 cores; started again, it goes on where it was.
+# Needs `pip install '.[imagenet]'`. Takes about four hours on 2 cores; started again, it goes on where it was.
 set -euo pipefail
 data=$1 out=$2
 small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv")
@@ -23,7 +23,8 @@ train() { # what was begun is gone on with, an interrupted package too; another 
 # 10 m: an ImageNet network, fine-tuned; judged by five folds of campaigns, then trained on all of them.
 train sentinel2 "${small[@]}" --preset lite-small --init imagenet --rate 1e-3 --batch 64 --epochs 10 --folds 5
 
-# 3 to 3.7 m: a larger one, fine-tuned on Planet's chips; then a DenseNet that it teaches on many more pictures.
+# 3 to 3.7 m: two larger ones, fine-tuned on Planet's chips; then a DenseNet that both teach on many more pictures.
 train planet-lite "${planet[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16
-train planet "${planet[@]}" --preset compact --distill "$out/planet-lite" \
-    --unlabelled "$data/eurosat-rgb.zip" --epochs 50 --patience 50
+train planet-lite-large "${planet[@]}" --preset lite-large --init imagenet --rate 6e-4 --epochs 16
+train planet "${planet[@]}" --preset compact --distill "$out/planet-lite" --distill "$out/planet-lite-large" \
+    --rate 1e-3 --unlabelled "$data/eurosat-rgb.zip" --epochs 50 --patience 50

@@ -47,7 +47,7 @@ def scaled(spec: Spec) -> Spec:
 def _check(spec: Spec) -> None:
     if isinstance(spec, DenseNetSpec) and _trunk(spec) != _trunk(PRESETS["densenet121"]):
         raise PackageError(
-            "--init imagenet fits the presets densenet121, lite and lite-small; there are none for another"
+            "--init imagenet fits densenet121 and the presets that begin with lite; there are none for another"
         )
 
 

@@ -142,13 +142,14 @@ PRESETS: Mapping[str, Spec] = MappingProxyType(
         "densenet121": DenseNetSpec(blocks=(6, 12, 24, 16), growth=32, stem=64),
         "compact": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, shrink=2),
         "lite": EfficientNetSpec(side=160),
+        "lite-large": EfficientNetSpec(side=224),
         "lite-small": EfficientNetSpec(side=72, chip=48),
     }
 )
 """`densenet121` is the paper's; `compact` the small network for few chips, which looks at half the resolution.
 
-`lite` and `lite-small` are made to begin with what ImageNet taught them: the first teaches `compact`, the second takes
-chips of 48 px, as 10 m sensors need them.
+`lite`, `lite-large` and `lite-small` are made to begin with what ImageNet taught them: the first two teach `compact`,
+the last takes chips of 48 px, as 10 m sensors need them.
 """
 
 

@@ -58,9 +58,10 @@ def test_presets_are_for_chips_of_their_sensors():
         "densenet121": 256,
         "compact": 256,
         "lite": 256,
+        "lite-large": 256,
         "lite-small": 48,
     }
-    assert (PRESETS["lite"].side, PRESETS["lite-small"].side) == (160, 72)
+    assert [PRESETS[name].side for name in ("lite", "lite-large", "lite-small")] == [160, 224, 72]
     for name in ("densenet121", "compact"):
         assert PRESETS[name].chip % PRESETS[name].reduction == 0
 
@@ -73,7 +74,7 @@ def test_preset_takes_other_heads(name):
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(PackageError, match=r"'resnet'.*densenet121, compact, lite, lite-small$"):
+    with pytest.raises(PackageError, match=r"'resnet'.*densenet121, compact, lite, lite-large, lite-small$"):
         preset("resnet")
 
 

@@ -166,5 +166,6 @@ def test_weights_count_known_chips_alone():
 
 def test_likeness_is_least_where_features_are_alike_and_grows_with_its_weight():
     targets = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 3.0]], np.float32)
+    answers = np.array([[2.0, -2.0, 2.5], [0.0, 1.0, 3.0]], np.float32)
     np.testing.assert_allclose(likeness(3.0)(targets, targets), [0, 0])
-    np.testing.assert_allclose(likeness(3.0)(targets, targets + [[1.0, 0.0, 2.0], [0.0, 0.0, 0.0]]), [5, 0], rtol=1e-6)
+    np.testing.assert_allclose(likeness(3.0)(targets, answers), [5, 0], rtol=1e-6)
