@@ -25,7 +25,7 @@ SIDE = 768
 CHIP = 256
 MAGENTA, YELLOW = [255, 0, 255], [255, 255, 0]
 SUFFIXES = (".geojson", ".gpkg", ".fgb")
-SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Thresholds(0.6, 0.3, 0.9), "0.1.0")
+SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Thresholds(0.6, 0.3, 0.9), "0.1.0", prior=0.008)
 
 
 @pytest.fixture
@@ -87,7 +87,9 @@ def mines(scene):
     grid = TileGrid(SIDE, SIDE, CHIP, CHIP)
     assert (scene.rows, scene.cols) == (grid.rows, grid.cols)
     labels = ("clear", "haze", "water", "artisinal_mine")
-    return detections(grid, scores, labels, SOURCE, scene.transform, scene.crs)
+    return detections(
+        grid, scores, labels, SOURCE, scene.transform, scene.crs, probabilities=scores[:, 3].astype(float) / 2
+    )
 
 
 INSIDE = [(8, CHIP + 8), (8, SIDE - 8), (CHIP - 8, 2 * CHIP), (2 * CHIP + 8, 8), (SIDE - 8, CHIP - 8)]
