@@ -226,7 +226,7 @@ def area_ha(geometry: Outline) -> float:
 def properties(detection: Detection) -> dict[str, str | int | float | None]:
     """The flat attributes of a detection, in the order of the columns; the same in every format.
 
-    Scores have 4 decimals, chances 4 and hectares 4, so that the last bits of a float do not change a file.
+    Scores, chances and hectares have 4 decimals, so that the last bits of a float do not change a file.
     """
     source = detection.provenance
     return {

@@ -154,8 +154,7 @@ def _planner(
     def plan(address: str) -> tuple[Plan, Package]:
         scene = Scene.open(address, bands=bands)
         package = named or choose(packages, scene.gsd)
-        how: dict[str, Any] = {"stride": stride, "stretch": stretch, "hint": hint, "name": names[address]}
-        return Plan.of(scene, package, **how), package
+        return Plan.of(scene, package, stride=stride, stretch=stretch, hint=hint, name=names[address]), package
 
     return plan
 

@@ -38,13 +38,15 @@ class Source(Protocol):
 _MINE = LABELS.index(MINE)
 _STRONG = Augmentation(zoom=1.5, gain=1.4, haze=0.5)
 _TRUST = 0.7
-FEATURES = "teachers"
+"""Weight of a label that is known beside the teacher's score."""
+FORETOLD = "teachers"
 """Name of the target that holds the teachers' features."""
 _PROBE = 8
 """Batches from which mean and spread of the teachers' features are taken."""
 _FARTHEST = 4.0
+"""Spreads from the mean beyond which a feature counts no more."""
 _LEAST_SPREAD = 1e-3
-"""Weight of a label that is known beside the teacher's score."""
+"""Added to each spread: a channel that never changes divides by it."""
 _COVER = 96
 """Most pixels of 10 m along one side of a mosaic."""
 _SIDE = 2
@@ -195,7 +197,7 @@ class Taught:
     """Batches in which teachers have their say.
 
     A target that is unknown is their mean score, a known one is drawn to it. Beside the heads' targets comes one more,
-    `FEATURES`: (n, channels), what the teachers make of each chip before they answer, side by side. A student that
+    `FORETOLD`: (n, channels), what the teachers make of each chip before they answer, side by side. A student that
     must foretell it learns from chips of which 17 scores tell little (Romero et al. 2015, section 2.2).
     teachers: each takes (n, chip, chip, 3) and gives (n, labels) scores, columns in the order of the heads' labels,
     and (n, channels) features.
@@ -235,7 +237,7 @@ class Taught:
         said, seen = self._ask(chips)
         # Of channels that are seldom other than 0 a few values would outweigh all others.
         standard = np.clip((seen - self._mean) / self._spread, -_FARTHEST, _FARTHEST)
-        judged, column = {FEATURES: standard.astype(np.float32)}, 0
+        judged, column = {FORETOLD: standard.astype(np.float32)}, 0
         for head in self._heads:
             known = targets[head.name]
             says = said[:, column : column + len(head.labels)]

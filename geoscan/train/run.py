@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ from geoscan.model.runtime import TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
 from geoscan.train.archive import Images, images
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import FEATURES, Batches, Blends, Mosaics, Source, Taught
+from geoscan.train.batches import FORETOLD, Batches, Blends, Mosaics, Source, Taught
 from geoscan.train.card import Judged, figure, make_card
 from geoscan.train.devices import policy, strategy
 from geoscan.train.folders import read_folders
@@ -237,13 +237,14 @@ class _Trainer:
             mixup=recipe.mixup,
             drawn=self._drawn(small, training),
         )
-        learner, lessons = network, cast(Epochs, batches)
+        learner = network
+        lessons: Epochs = batches
         if self._teachers:
             teachers = [TensorFlowDetector(teacher, recipe.batch, features=True) for teacher in self._teachers]
             lessons = taught = Taught(batches, [teacher.describe for teacher in teachers], heads)
             with self._devices.scope():
-                learner = with_output(network, FEATURES, POOL, taught.channels)
-            losses[FEATURES] = likeness(recipe.features)
+                learner = with_output(network, FORETOLD, POOL, taught.channels)
+            losses[FORETOLD] = likeness(recipe.features)
         outcome = fit(
             learner,
             losses,

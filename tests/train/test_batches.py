@@ -13,7 +13,7 @@ from geoscan.model.spec import PLANET_HEADS, DenseNetSpec
 from geoscan.scan import Plan, prepare
 from geoscan.scene import Scene
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import FEATURES, Batches, Blends, Mosaics, Taught, by_head
+from geoscan.train.batches import FORETOLD, Batches, Blends, Mosaics, Taught, by_head
 from geoscan.train.cache import prepared
 from geoscan.train.kaggle import discover
 from geoscan.train.partial import read_partial
@@ -341,7 +341,7 @@ def test_features_of_all_teachers_are_targets_of_one_scale():
     taught = Taught(plain, [teacher(0.2), teacher(40.0)], PLANET_HEADS)
     assert taught.channels == 4
     made = list(taught.epoch(0))  # the batches that the scale is taken from
-    features = np.concatenate([targets[FEATURES] for _, targets in made])
+    features = np.concatenate([targets[FORETOLD] for _, targets in made])
     assert features.dtype == np.float32
     np.testing.assert_allclose(features[:, [1, 3]], 0, err_msg="a channel that never changes says nothing")
     np.testing.assert_allclose(features[:, 0], features[:, 2], atol=0.02)
