@@ -36,6 +36,7 @@ from geoscan.train.loop import Epochs, Judge, Outcome, Schedule, fit
 from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
 from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small
 from geoscan.train.metrics import mine_metrics
+from geoscan.train.order import HardNegatives, Order
 from geoscan.train.partial import PartialSet
 from geoscan.train.pretrain import CHECKPOINT as PRETRAINING
 from geoscan.train.pretrain import pretrain, transfer
@@ -92,6 +93,9 @@ class Recipe:
     batch: int = 32
     cap_cloudy: int = 100
     mixup: float = 0.0
+    others: float = 1.0
+    """Share of the chips without mines that an epoch shows, where mines are all that is known; see `HardNegatives`."""
+
     mosaics: int = 6
     """Mosaics of small chips in a batch, where there are small chips beside others."""
 
@@ -228,7 +232,7 @@ class _Trainer:
         }
         batches = Batches(
             material.chips,
-            training,
+            self._order(training),
             material.targets,
             heads,
             batch=recipe.batch,
@@ -252,6 +256,7 @@ class _Trainer:
             self._judge(validation) if len(validation) else None,
             recipe.schedule,
             path,
+            memory=batches,
             resume=self._resume and path.exists(),
             identity=self._identity(held_out),
             tick=self._tick,
@@ -309,6 +314,13 @@ class _Trainer:
         if self._unlabelled is not None:
             drawn.append((Mosaics(self._unlabelled, recipe.preprocess, _PLANET_LOOK), recipe.foreign))
         return drawn
+
+    def _order(self, training: NDArray[np.intp]) -> Order:
+        recipe = self._recipe
+        if recipe.others == 1:
+            return Order(training)
+        negative = self._material.targets[training, _MINE] == 0
+        return HardNegatives(training, negative, recipe.others)
 
     def _mosaics(self, small: PartialSet) -> Mosaics:
         return Mosaics(small, self._recipe.preprocess, _PLANET_LOOK, small.targets[:, _MINE])

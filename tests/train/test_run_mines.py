@@ -139,13 +139,20 @@ FOLDED = 2 * 1 + 2 * 1 + 2 * 2
 """Steps of a run with folds: two epochs each without the one half, without the other, and of all chips."""
 
 
+def _all(order):
+    """Chips of an epoch of all there are."""
+    return order.draw(np.random.default_rng(0))
+
+
 @pytest.fixture(scope="module")
 def folded(data, cache, tmp_path_factory):
     """Give what a run with folds came to, what it learned from, and what it judged by."""
     seen, judged, ticks = [], [], Ticks()
     with pytest.MonkeyPatch.context() as patch:
         batches, card = room.Batches, room.make_card
-        patch.setattr(room, "Batches", lambda chips, rows, *a, **k: seen.append(rows) or batches(chips, rows, *a, **k))
+        patch.setattr(
+            room, "Batches", lambda chips, order, *a, **k: seen.append(_all(order)) or batches(chips, order, *a, **k)
+        )
         patch.setattr(room, "make_card", lambda *a, **k: judged.append(a[4]) or card(*a, **k))
         package, outcome = run(FOLDS, data, tmp_path_factory.mktemp("out") / "mines", cache=cache, tick=ticks)
     assert ticks.done == FOLDED
@@ -204,11 +211,34 @@ def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, 
     equal(load(package.path).card, folded[0].card)
 
 
+def test_an_epoch_shows_a_share_of_the_others_and_resumed_the_hard_ones_are_the_same(
+    data, cache, tmp_path, monkeypatch
+):
+    seen, batches = [], room.Batches
+    monkeypatch.setattr(
+        room, "Batches", lambda chips, order, *a, **k: seen.append(order) or batches(chips, order, *a, **k)
+    )
+    recipe = replace(RECIPE, others=0.5)
+    wanted, _ = run(recipe, data, tmp_path / "whole" / "mines", cache=cache)
+    (order,) = seen
+    made = gather_small(data.small, recipe.preprocess, recipe.split, cache=cache)
+    training, _ = made.sides()
+    mine = made.targets[training, COLUMN] == 1
+    assert len(order) == mine.sum() + round(0.5 * (~mine).sum())
+    assert set(training[mine]) <= set(_all(order))
+    assert order.state[training[~mine]].std() > 0, "losses were noticed"
+    with pytest.raises(Stopped):
+        run(recipe, data, tmp_path / "mines", cache=cache, tick=Ticks(len(order) // RECIPE.batch + 1, Stopped()))
+    resumed, _ = run(recipe, data, tmp_path / "mines", cache=cache, resume=True)
+    equal(load(resumed.path).card, wanted.card)
+    np.testing.assert_array_equal(seen[-1].state, order.state)
+
+
 def test_refuses_to_resume_folds_of_another_recipe(data, cache, tmp_path):
     with pytest.raises(Stopped):
         run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(3, Stopped()))
     preprocess = replace(FOLDS.preprocess, dehaze=DehazeParams())
-    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}):
+    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}, {"others": 0.5}):
         with pytest.raises(DatasetError, match="another run") as caught:
             run(replace(FOLDS, **change), data, tmp_path / "mines", cache=cache, resume=True)
         assert "\n" not in str(caught.value)
