@@ -78,6 +78,11 @@ from geoscan.cli import options
     help="Instead of --held-out: judge by so many folds, each by a network that has not seen it; then train on all.",
 )
 @click.option(
+    "--keep-folds",
+    is_flag=True,
+    help="Keep the networks of the folds too, as packages in --out; they may teach another run with the same folds.",
+)
+@click.option(
     "--cap-cloudy",
     type=click.IntRange(0),
     default=100,
@@ -127,6 +132,7 @@ def train(
     pretrain: Path | None,
     unlabelled: Path | None,
     resume: bool,
+    keep_folds: bool,
     cache: Path | None,
     **how: Any,
 ) -> None:
@@ -138,6 +144,8 @@ def train(
     """
     if (chips is None) != (index is None) or (kaggle_dir is None and chips is None):
         raise click.UsageError("pass --kaggle-dir, or --chips and --index, or all three")
+    if keep_folds and not how["folds"]:
+        raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
     from geoscan.model.backend import start
 
     start()
@@ -152,6 +160,7 @@ def train(
             data,
             out,
             resume=resume,
+            keep_folds=keep_folds,
             cache=cache or default_directory(),
             ticker=lambda items: tqdm(items, desc="preparing", unit=" chips", disable=options.silent(), leave=False),
             tick=options.advance(bar),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -29,6 +30,10 @@ from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2
 _MINE = LABELS.index(MINE)
 _FOLDS = 5
 _HELD_OUT = "Figures are of chips that were kept out of training; which epoch was kept was decided on them."
+_ONE_FOLD = (
+    "Figures are of the one fold of chips that was kept out of training. No epoch was chosen by them; thresholds and "
+    "calibration were fitted to them."
+)
 _OUT_OF_FOLD = (
     "Figures are of networks that have not seen the chips they judge: one a fold, by the same recipe as the model, "
     "which has then learned from all chips. No epoch was chosen by them; thresholds and calibration were fitted to "
@@ -66,14 +71,23 @@ def make_card(
     material: Material,
     judged: Judged,
     training: Mapping[str, Any],
-    extra: Mapping[str, Any],
+    extra: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    without: int | None = None,
 ) -> Card:
-    """Return the card of a network: `judged` decides figures, thresholds and calibration; `extra` are more figures."""
+    """Return the card of a network: `judged` decides figures, thresholds and calibration; `extra` are more figures.
+
+    without: the one of several folds that this network has not seen; None where all were kept out in turn.
+    """
+    crossed = "folds" in material.split and without is None
+    split, held_out = dict(material.split), 1 if without is None else without
+    if without is not None:
+        split["without"] = without + 1
     targets, scores = material.targets[judged.rows], judged.scores
     if spec.labels == (MINE,):
         thresholds = {MINE: tune_label(targets[:, _MINE], scores[:, _MINE])}
         campaigns = tuple(material.campaigns[i] for i in judged.rows)
-        folds = material.fold[judged.rows] if "folds" in material.split else None
+        folds = material.fold[judged.rows] if crossed else None
         metrics = _mine_figures(targets[:, _MINE], scores[:, _MINE], campaigns, folds, thresholds[MINE])
     else:
         kept = ~material.tagged_only_cloudy[judged.rows]
@@ -89,12 +103,12 @@ def make_card(
         detection=detection_thresholds(others, thresholds[MINE]),
         calibration=calibration,
         metrics={
-            "notes": _OUT_OF_FOLD if "folds" in material.split else _HELD_OUT,
+            "notes": _HELD_OUT if "folds" not in material.split else _OUT_OF_FOLD if crossed else _ONE_FOLD,
             **metrics,
             **extra,
             "calibration": calibration_figures(targets, scores, spec, calibration),
         },
-        data={**material.facts, "split": dict(material.split), **_counts(material)},
+        data={**material.facts, "split": split, **_counts(material, None if crossed else material.sides(held_out))},
         training={"geoscan": __version__, "keras": keras.version(), **training},
     )
 
@@ -160,12 +174,12 @@ def _mine_figures(
     }
 
 
-def _counts(material: Material) -> dict[str, Any]:
-    """Count chips, and those of each label, on both sides of the split; with folds each chip is on both in turn."""
-    if "folds" in material.split:
+def _counts(material: Material, sides: tuple[NDArray[np.intp], NDArray[np.intp]] | None) -> dict[str, Any]:
+    """Count chips, and those of each label, on both sides of the split; None where each chip is on both in turn."""
+    if sides is None:
         rows = material.readable
         return {"training_chips": len(rows), "training_positives": positives(material.targets[rows])}
-    training, validation = material.sides()
+    training, validation = sides
     return {
         "training_chips": len(training),
         "validation_chips": len(validation),

@@ -122,6 +122,7 @@ def run(
     out: Path,
     *,
     resume: bool = False,
+    keep_folds: bool = False,
     cache: Path,
     ticker: Ticker = iter,
     tick: Callable[[int], None] = lambda _: None,
@@ -129,7 +130,9 @@ def run(
     """Train a model and write its package to `out`.
 
     With folds, a network is trained without each of them and judged by it; the package's own is then trained on all
-    chips, and its figures are those of the others. Returns the package, and how its own training went.
+    chips, and its figures are those of the others. Those networks are lost, unless `keep_folds` writes their packages
+    too, to `out`/fold1 and so on: for another run with the same folds they are teachers that have not seen them.
+    Returns the package, and how its own training went.
     Raises DatasetError for data that cannot be used or nothing to resume, OutputError when something cannot be written,
     PackageError for a model to begin with or a teacher that does not fit, KeyboardInterrupt after Ctrl-C where there is
     nothing to keep yet: in a fold, in pre-training, in the first epoch.
@@ -143,21 +146,19 @@ def run(
     if recipe.split.folds:  # no epoch may be chosen by the chips that judge
         recipe = replace(recipe, schedule=replace(recipe.schedule, keep="last"))
     material = material_of(recipe, data, cache, ticker)
-    trainer = _Trainer(recipe, data, material, init, out, resume, ticker, tick)
+    trainer = _Trainer(recipe, data, material, init, out, resume, keep_folds, ticker, tick)
     if not resume:
         _clear_up(out)
-    if recipe.split.folds:
-        judged = trainer.cross_validate(recipe.split.folds)
-        network, outcome, _ = trainer.train(None, CHECKPOINT)
-    else:
-        network, outcome, judged = trainer.train(1, CHECKPOINT)
+    held_out = None if recipe.split.folds else 1
+    crossed = trainer.cross_validate(recipe.split.folds) if recipe.split.folds else None
+    network, outcome, judged = trainer.train(held_out, CHECKPOINT)
     card = make_card(
         out.resolve().name,
         recipe.spec,
         recipe.preprocess,
         material,
-        judged,
-        training={**trainer.facts, "parameters": network.count_params(), **asdict(outcome)},
+        crossed or judged,
+        trainer.facts(held_out, network, outcome),
         extra=trainer.judged_mosaics(network),
     )
     package = save(out, network, card)
@@ -177,12 +178,13 @@ class _Trainer:
         init: Package | None,
         out: Path,
         resume: bool,
+        keep_folds: bool,
         ticker: Ticker,
         tick: Callable[[int], None],
     ) -> None:
         self._recipe, self._material, self._init, self._out = recipe, material, init, out
-        self._resume, self._tick = resume, tick
-        self._teachers = [_teacher(name, recipe, material.split) for name in recipe.distill]
+        self._resume, self._keep_folds, self._tick = resume, keep_folds, tick
+        self._teachers = _teachers(recipe, material.split)
         self._classes = read_folders(data.classes, ticker) if data.classes else None
         self._unlabelled = _unlabelled(data.unlabelled, recipe, ticker) if data.unlabelled else None
         self._trunk: keras.Model | None = None
@@ -190,10 +192,11 @@ class _Trainer:
         _, small = material.small_sides()
         self._held_out = None if small is None or recipe.split.folds else self._mosaics(small)
         self._devices = strategy()
-        self.facts: dict[str, Any] = {
-            "recipe": _plain(recipe),
-            "teachers": [teacher.card.digest for teacher in self._teachers],
-        }
+
+    def facts(self, held_out: int | None, network: keras.Model, outcome: Outcome) -> dict[str, Any]:
+        """What a card says of how its network came to be, trained without one fold, None for on all chips."""
+        made = {"recipe": _plain(self._recipe), "teachers": self._digests(held_out)}
+        return {**made, "parameters": network.count_params(), **asdict(outcome)}
 
     def cross_validate(self, folds: int) -> Judged:
         """Train a network without each fold, and return what each says of the fold that it has not seen."""
@@ -206,9 +209,11 @@ class _Trainer:
                 scores[rows] = done
                 continue
             log.info("fold %d of %d: %d chips kept out", fold + 1, folds, len(rows))
-            _, outcome, judged = self.train(fold, f".fold{fold + 1}.npz")
+            network, outcome, judged = self.train(fold, f".fold{fold + 1}.npz")
             if outcome.interrupted:
                 raise KeyboardInterrupt
+            if self._keep_folds:
+                self._save_fold(fold, network, outcome, judged)
             scores[rows] = judged.scores
             with replacing(kept) as part, part.open("wb") as file:
                 np.savez(file, scores=judged.scores, identity=np.array(identity))
@@ -243,8 +248,9 @@ class _Trainer:
         )
         learner = network
         lessons: Epochs = batches
-        if self._teachers:
-            teachers = [TensorFlowDetector(teacher, recipe.batch, features=True) for teacher in self._teachers]
+        if recipe.distill:
+            packages = self._teachers[held_out]
+            teachers = [TensorFlowDetector(package, recipe.batch, features=True) for package in packages]
             lessons = taught = Taught(batches, [teacher.describe for teacher in teachers], heads)
             with self._devices.scope():
                 learner = with_output(network, FORETOLD, POOL, taught.channels)
@@ -262,6 +268,12 @@ class _Trainer:
             tick=self._tick,
         )
         return network, outcome, Judged(validation, score(network, material.chips, recipe.spec, validation))
+
+    def _save_fold(self, fold: int, network: keras.Model, outcome: Outcome, judged: Judged) -> None:
+        out, recipe = _of_fold(self._out, fold), self._recipe
+        name = f"{self._out.resolve().name}-{out.name}"
+        facts = self.facts(fold, network, outcome)
+        save(out, network, make_card(name, recipe.spec, recipe.preprocess, self._material, judged, facts, without=fold))
 
     def judged_mosaics(self, network: keras.Model) -> dict[str, Any]:
         """Figures on mosaics of small chips that were held out, for the card."""
@@ -339,7 +351,10 @@ class _Trainer:
             "unlabelled": self._unlabelled and self._unlabelled.fingerprint[:12],
             "begins as": self._begins,
         }
-        return options | schedule | data | {"teachers": self.facts["teachers"], "without": held_out}
+        return options | schedule | data | {"teachers": self._digests(held_out), "without": held_out}
+
+    def _digests(self, held_out: int | None) -> list[str]:
+        return [package.card.digest for package in self._teachers.get(held_out, ())]
 
 
 def score(
@@ -393,15 +408,40 @@ def _check_kinds(recipe: Recipe, material: Material) -> None:
             )
 
 
+def _of_fold(package: Path, fold: int) -> Path:
+    """Directory of the network that was trained without a fold."""
+    return package / f"fold{fold + 1}"
+
+
+def _teachers(recipe: Recipe, split: Mapping[str, Any]) -> dict[int | None, list[Package]]:
+    """Open the teachers of each network that is to be trained, by the fold that none of them may have seen.
+
+    Raises PackageError when one does not fit.
+    """
+    if not recipe.split.folds:
+        return {1: [_teacher(name, recipe, split) for name in recipe.distill]}
+    taught: dict[int | None, list[Package]] = {None: [_teacher(name, recipe, split) for name in recipe.distill]}
+    for fold in range(recipe.split.folds):
+        without = {**split, "without": fold + 1}
+        taught[fold] = [_teacher(_teacher_of_fold(name, fold), recipe, without) for name in recipe.distill]
+    return taught
+
+
+def _teacher_of_fold(name: str, fold: int) -> str:
+    where = _of_fold(find(name).path, fold)
+    if not where.is_dir():
+        raise PackageError(
+            f"the teacher {name} has seen chips of every fold, and there is no {where} that has not; train it with "
+            "--keep-folds, or leave --distill or --folds out"
+        )
+    return str(where.absolute())
+
+
 def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
     """Open a teacher.
 
     Raises PackageError when it takes other chips, knows other labels, or may have seen validation chips.
     """
-    if recipe.split.folds:
-        raise PackageError(
-            f"the teacher {name} has seen chips of every fold, so no fold can judge; leave --distill or --folds out"
-        )
     package = find(name)
     card = package.card
     if card.labels != recipe.spec.labels or card.preprocess != recipe.preprocess:
@@ -412,7 +452,7 @@ def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
     if not _same(taught := card.data.get("split", {}), split):
         raise PackageError(
             f"the teacher {package.path} learned from another split ({taught}, now {dict(split)}) and may have seen "
-            "chips that are kept for validation; train it with the same data, --seed and --held-out"
+            "chips that are kept for validation; train it with the same data, --seed, --held-out and --folds"
         )
     return package
 

@@ -51,6 +51,7 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --gsd 0", "0.0 is not in the range x>0"),
         ("--kaggle-dir empty --out m --clear 2", "2.0 is not in the range 0<=x<=1"),
         ("--kaggle-dir empty --out m --mixup -1", "-1.0 is not in the range 0<=x<=1"),
+        ("--kaggle-dir empty --out m --keep-folds", "pass that too"),
         ("--kaggle-dir empty --out m --others 0", "0.0 is not in the range 0<x<=1"),
         ("--kaggle-dir empty --out m --others 0.5", "--others is for --chips alone"),
         ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed', 'chip'"),
@@ -140,7 +141,7 @@ def test_every_option_reaches_the_recipe(asked):
     words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels "
     words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
     words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze chip --clear 0.25 --mixup 0.75 --focus 1 2 0.05 "
-    words += "--gsd 3 --cache empty --resume"
+    words += "--gsd 3 --cache empty --resume --keep-folds"
     recipe, data, options = asked(*words.split())
     assert (data.classes, data.unlabelled) == (Path("empty"), Path("labels"))
     assert recipe.spec == PRESETS["lite"]
@@ -154,6 +155,7 @@ def test_every_option_reaches_the_recipe(asked):
     assert (recipe.focus.positive, recipe.focus.negative, recipe.focus.margin) == (1, 2, 0.05)
     assert options["cache"] == Path("empty")
     assert options["resume"]
+    assert options["keep_folds"]
 
 
 TINY = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1)

@@ -1,6 +1,7 @@
 """Runs on small chips alone: fast enough to try everything that a recipe may ask for."""
 
 import logging
+import shutil
 import sys
 from dataclasses import replace
 
@@ -154,9 +155,10 @@ def folded(data, cache, tmp_path_factory):
             room, "Batches", lambda chips, order, *a, **k: seen.append(_all(order)) or batches(chips, order, *a, **k)
         )
         patch.setattr(room, "make_card", lambda *a, **k: judged.append(a[4]) or card(*a, **k))
-        package, outcome = run(FOLDS, data, tmp_path_factory.mktemp("out") / "mines", cache=cache, tick=ticks)
+        out = tmp_path_factory.mktemp("out") / "mines"
+        package, outcome = run(FOLDS, data, out, cache=cache, tick=ticks, keep_folds=True)
     assert ticks.done == FOLDED
-    return package, outcome, seen, judged[0]
+    return package, outcome, seen, judged[-1]
 
 
 def test_with_folds_every_chip_is_judged_by_a_network_that_has_not_seen_it(folded, data, cache):
@@ -173,7 +175,7 @@ def test_with_folds_every_chip_is_judged_by_a_network_that_has_not_seen_it(folde
 
 def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded):
     package, outcome, _, judged = folded
-    assert files(package.path) == PACKAGE
+    assert files(package.path) == [*PACKAGE[:2], "fold1", "fold2", PACKAGE[2]]
     card = load(package.path).card
     assert card.data["training_chips"] == card.metrics["mine"]["n"] + card.metrics["mine"]["n_other"] == 48
     assert not any("validation" in key for key in card.data)
@@ -182,6 +184,56 @@ def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded)
     assert [set(epoch) for epoch in outcome.history] == [{"loss"}] * 2
     assert outcome.best_epoch == 2
     assert judged.scores[:, COLUMN].std() > 0
+
+
+def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(folded, data, cache):
+    package, _, _, judged = folded
+    made = gather_small(data.small, FOLDS.preprocess, FOLDS.split, cache=cache)
+    for fold in range(2):
+        kept = load(package.path / f"fold{fold + 1}")
+        training, rows = made.sides(fold)
+        assert files(kept.path) == PACKAGE
+        assert kept.card.name == f"mines-fold{fold + 1}"
+        assert kept.card.data["split"] == package.card.data["split"] | {"without": fold + 1}
+        assert kept.card.data["training_chips"] == len(training)
+        assert kept.card.data["validation_chips"] == len(rows)
+        assert "one fold" in kept.card.metrics["notes"]
+        assert not any(key.startswith("fold_") for key in kept.card.metrics)
+        said = score(kept.network(), made.chips, SPEC, rows)
+        np.testing.assert_allclose(said, judged.scores[np.isin(judged.rows, rows)], atol=1e-5)
+
+
+def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_path, monkeypatch):
+    package, _, _, _ = folded
+    asked, detector = [], room.TensorFlowDetector
+    monkeypatch.setattr(
+        room,
+        "TensorFlowDetector",
+        lambda teacher, *a, **k: asked.append(teacher.card.name) or detector(teacher, *a, **k),
+    )
+    student = replace(FOLDS, distill=(str(package.path),), blends=3)
+    taught, _ = run(student, data, tmp_path / "student", cache=cache, keep_folds=True)
+    assert asked == ["mines-fold1", "mines-fold2", "mines"]
+    assert taught.card.training["teachers"] == [package.card.digest]
+    first = load(taught.path / "fold1").card.training
+    assert first["teachers"] == [load(package.path / "fold1").card.digest]
+    assert taught.card.data == package.card.data
+
+
+def test_a_teacher_without_networks_of_the_folds_is_refused(folded, data, cache, tmp_path):
+    package, _, _, _ = folded
+    lone = shutil.copytree(package.path, tmp_path / "lone", ignore=shutil.ignore_patterns("fold*"))
+    for teacher, words in ((lone, "seen chips of every fold.*--keep-folds"), (package.path / "fold1", "another split")):
+        with pytest.raises(PackageError, match=words) as caught:
+            run(replace(FOLDS, distill=(str(teacher),)), data, tmp_path / "out", cache=cache)
+        assert "\n" not in str(caught.value)
+    swapped = shutil.copytree(package.path, tmp_path / "swapped")
+    (swapped / "fold1").rename(swapped / "fold3")
+    (swapped / "fold2").rename(swapped / "fold1")
+    (swapped / "fold3").rename(swapped / "fold2")
+    with pytest.raises(PackageError, match="learned from another split"):
+        run(replace(FOLDS, distill=(str(swapped),)), data, tmp_path / "out", cache=cache)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +251,7 @@ def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(folded, data, c
     package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, tick=ticks, resume=True)
     assert ticks.done == again, "what was done is not done again"
     equal(load(package.path).card, folded[0].card)
-    assert files(package.path) == PACKAGE
+    assert files(package.path) == PACKAGE, "nobody asked for the networks of the folds"
 
 
 def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, cache, tmp_path):
@@ -342,12 +394,12 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache
     planet = tiny_model.package(tmp_path / "planet", replace(SPEC, heads=tiny_model.SPEC.heads), gsd=10.0)
     recipe = replace(SHORT, distill=(str(trained.path),))
     for other, words in (
-        (replace(recipe, split=Split(1, 0.34)), "learned from another split .* --seed and --held-out"),
+        (replace(recipe, split=Split(1, 0.34)), "learned from another split .* --seed, --held-out and --folds"),
         (replace(recipe, split=Split(0, 0.3)), "learned from another split"),
         (replace(recipe, distill=(str(planet.path),)), "must be alike"),
         (replace(recipe, preprocess=replace(RECIPE.preprocess, dehaze=DehazeParams())), "must be alike"),
         (replace(recipe, preprocess=replace(RECIPE.preprocess, gsd=9.0)), "must be alike"),
-        (replace(recipe, split=FOLDS.split), "seen chips of every fold"),
+        (replace(recipe, split=FOLDS.split), "learned from another split"),
         (replace(recipe, distill=("unheard-of",)), "no model is called"),
     ):
         with pytest.raises(PackageError, match=words) as caught:
@@ -437,7 +489,7 @@ def test_refuses_chips_that_are_smaller_than_the_network_takes(data, cache, tmp_
 
 
 def test_a_loss_that_is_no_number_ends_the_run(data, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: float("nan"))
+    monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: np.full(16, np.nan, np.float32))
     with pytest.raises(InputError, match="the loss of epoch 1 is nan; pass a smaller --rate"):
         run(SHORT, data, tmp_path / "out", cache=cache)
 
