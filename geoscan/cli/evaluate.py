@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options
+from geoscan.errors import DatasetError
 from geoscan.machine import BATCH
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 )
 @click.option("--tta", is_flag=True, help="Average the scores over the 8 symmetries of each chip.")
 @click.option(
+    "--unseen",
+    is_flag=True,
+    help="Only the chips that were kept out of the model's training, by the split in its card; for the same data set.",
+)
+@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Where --unseen keeps prepared chips.")
+@click.option(
     "--json",
     "out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -54,12 +61,15 @@ def evaluate(
     model: str,
     against: str | None,
     tta: bool,
+    unseen: bool,
+    cache: Path | None,
     out: Path | None,
     plots: Path | None,
 ) -> None:
     """Measure a model with the thresholds of its card: F2 as Kaggle defines it, each label, mines against the rest.
 
-    Give either --kaggle-dir, or --chips and --index. Chips that the model was trained on tell nothing.
+    Give either --kaggle-dir, or --chips and --index. Chips that the model was trained on tell nothing; --unseen leaves
+    them out.
     """
     if (chips is None) != (index is None) or (kaggle_dir is None) == (chips is None):
         raise click.UsageError("pass either --kaggle-dir, or --chips and --index")
@@ -75,17 +85,27 @@ def evaluate(
     from geoscan.model.runtime import detector
     from geoscan.train.evaluate import difference, figures, judge, kaggle_sample, partial_sample
 
+    def ticker(items: Iterable[int]) -> Iterable[int]:
+        return tqdm(items, unit="chip", disable=options.silent(), leave=False)
+
     packages = [find(name) for name in (model, against) if name is not None]
     if kaggle_dir is not None:
         sample = kaggle_sample(kaggle_dir, gsd)
+        source: Path | tuple[Path, Path] = kaggle_dir
     else:
         assert chips is not None
         assert index is not None
         sample = partial_sample(chips, index, gsd)
-    models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
+        source = (chips, index)
+    if unseen:
+        from geoscan.train.cache import default_directory
+        from geoscan.train.unseen import unseen as kept_out
 
-    def ticker(items: Iterable[int]) -> Iterable[int]:
-        return tqdm(items, unit="chip", disable=options.silent(), leave=False)
+        for package in packages:
+            sample = kept_out(package, sample, source, cache or default_directory(), ticker)
+        if not len(sample):
+            raise DatasetError("no chip was kept out of the training of both models; leave --against out")
+    models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
 
     judged = judge(models, sample, tta=tta, ticker=ticker)
     found = [figures(one) for one in judged]

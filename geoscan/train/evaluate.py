@@ -92,8 +92,7 @@ def kaggle_sample(directory: Path, gsd: float | None = None) -> Sample:
     """All labelled chips of a Kaggle directory. gsd: metres per pixel, 3.4 if None. Raises DatasetError."""
     found = discover(directory)
     _warn(directory, found.problems)
-    names = tuple(path.name for path in found.paths)
-    return Sample(names, found.targets, found.read, gsd or GSD)
+    return Sample(found.names, found.targets, found.read, gsd or GSD)
 
 
 def partial_sample(archive: Path, index: Path, gsd: float | None = None) -> Sample:

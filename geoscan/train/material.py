@@ -180,6 +180,12 @@ def gather_small(small: Small, preprocess: Preprocess, split: Split, *, cache: P
     return Material(found.names, chips, found.targets, fold, groups, decided, facts, campaigns=found.campaigns)
 
 
+def same_split(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two splits (`Material.split`) deal the chips that both have to the same folds."""
+    mine, its = ({key: value for key, value in facts.items() if key != "small"} for facts in (one, other))
+    return mine == its and one.get("small", other.get("small")) == other.get("small", one.get("small"))
+
+
 def positives(targets: Targets) -> dict[str, int]:
     """Count the chips of each label that is known anywhere."""
     known = np.flatnonzero((~np.isnan(targets)).any(axis=0))

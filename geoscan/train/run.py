@@ -34,7 +34,7 @@ from geoscan.train.devices import policy, strategy
 from geoscan.train.folders import read_folders
 from geoscan.train.loop import Epochs, Judge, Outcome, Schedule, fit
 from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
-from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small
+from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small, same_split
 from geoscan.train.metrics import mine_metrics
 from geoscan.train.order import HardNegatives, Order
 from geoscan.train.partial import PartialSet
@@ -449,7 +449,7 @@ def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
             f"the teacher {package.path} takes {card.preprocess} and answers {', '.join(card.labels)}; "
             f"the student takes {recipe.preprocess} and answers {', '.join(recipe.spec.labels)}: they must be alike"
         )
-    if not _same(taught := card.data.get("split", {}), split):
+    if not same_split(taught := card.data.get("split", {}), split):
         raise PackageError(
             f"the teacher {package.path} learned from another split ({taught}, now {dict(split)}) and may have seen "
             "chips that are kept for validation; train it with the same data, --seed, --held-out and --folds"
@@ -488,16 +488,10 @@ def _clear_up(out: Path) -> None:
 def _warn_of_leak(package: Package, split: Mapping[str, Any]) -> None:
     before = package.card.data.get("split", {})
     seen, judged = ({facts.get("data"), facts.get("small")} - {None} for facts in (before, split))
-    if seen & judged and (not _same(before, split) or "folds" in split):
+    if seen & judged and (not same_split(before, split) or "folds" in split):
         log.warning(
             "%s learned from another split of these chips: figures on the validation chips will flatter", package.path
         )
-
-
-def _same(before: Mapping[str, Any], split: Mapping[str, Any]) -> bool:
-    """Tell whether two splits deal the chips that both have to the same folds."""
-    one, other = ({key: value for key, value in facts.items() if key != "small"} for facts in (before, split))
-    return one == other and before.get("small", split.get("small")) == split.get("small", before.get("small"))
 
 
 def _check_out(out: Path) -> None:
