@@ -86,9 +86,7 @@ def main(folder: Path) -> None:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     alone, shared = network(one), network(two)
-    each = [Step(built, LOSSES, keras.optimizers.SGD(0.0))(CHIPS, {"land": TARGETS}) for built in (alone, shared)]
     found: dict[str, Any] = {
-        "each": [losses.tolist() for losses in each],
         "alone": train(alone, folder / "alone.npz").history,
         "shared": train(shared, folder / "shared.npz").history,
         "apart": max(

@@ -104,14 +104,6 @@ from geoscan.cli import options
 )
 @click.option("--mixup", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of blended batches.")
 @click.option(
-    "--others",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Share of the chips without mines that an epoch shows, those that pass for mines more often; "
-    "for --chips alone.",
-)
-@click.option(
     "--focus",
     type=(float, float, float),
     default=(0.0, 0.0, 0.0),
@@ -200,7 +192,6 @@ def _recipe(
     dehaze: str,
     clear: float | None,
     mixup: float,
-    others: float,
     focus: tuple[float, float, float],
     gsd: float | None,
 ) -> Any:
@@ -215,10 +206,6 @@ def _recipe(
     from geoscan.train.run import Recipe
 
     alone = data.kaggle is None
-    if others != 1 and not alone:
-        raise click.UsageError(
-            "--others is for --chips alone; Kaggle's chips have other labels to learn, so leave it out"
-        )
     preset = preset or ("lite-small" if alone else "compact")
     architecture = specs.preset(preset, specs.MINE_HEADS if alone else specs.PLANET_HEADS)
     haze = {"none": None, "fixed": DehazeParams(), "chip": DehazeParams(airlight="chip")}[dehaze]
@@ -234,7 +221,6 @@ def _recipe(
         batch=batch,
         cap_cloudy=cap_cloudy,
         mixup=mixup,
-        others=others,
         init=init,
         pretrain_epochs=pretrain_epochs if data.classes else 0,
         distill=distill,

@@ -19,7 +19,6 @@ from geoscan.train.ahead import made_ahead
 from geoscan.train.augment import Augmentation
 from geoscan.train.kaggle import Targets
 from geoscan.train.mixup import mixed
-from geoscan.train.order import Order
 from geoscan.train.store import AnyChips, ChipSet
 
 Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
@@ -147,15 +146,14 @@ class Batches:
     """(chips, targets by head) of one epoch after another.
 
     chips: (n, chip, chip, 3), read where they are needed. targets: (n, 17), 0..1, NaN for unknown.
-    order: which of the chips each epoch shows.
-    drawn: sources, and how many chips of each batch come from them; the rest are `chips`, as the order has them.
+    drawn: sources, and how many chips of each batch come from them; the rest are `chips`, all of them once an epoch.
     mixup: probability, 0..1, that a batch is blended with itself.
     """
 
     def __init__(
         self,
         chips: AnyChips,
-        order: Order,
+        indexes: NDArray[np.integer],
         targets: Targets,
         heads: tuple[Head, ...],
         *,
@@ -165,36 +163,24 @@ class Batches:
         drawn: Sequence[tuple[Source, int]] = (),
         mixup: float = 0.0,
     ) -> None:
-        self._own = min(batch - sum(count for _, count in drawn), len(order))
+        self._own = min(batch - sum(count for _, count in drawn), len(indexes))
         if self._own < 1:
             raise DatasetError(f"a batch of {batch} leaves no room for labelled chips; pass a larger --batch")
-        self._chips, self._order, self._targets, self._heads = chips, order, targets, heads
+        self._chips, self._indexes, self._targets, self._heads = chips, indexes, targets, heads
         self._seed, self._augmentation, self._drawn, self._mixup = seed, augmentation, drawn, mixup
-        self._shown: NDArray[np.integer] = np.empty(0, np.intp)
 
     def __len__(self) -> int:
         # The last few chips wait for another epoch's order, so that every batch has one shape and is compiled once.
-        return len(self._order) // self._own
+        return len(self._indexes) // self._own
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Return the batches of an epoch, made ahead of time by a few threads."""
-        shown = self._shown = self._order.draw(np.random.default_rng((self._seed, number)))
-        return made_ahead(lambda step: self._make(self._own_of(step, shown), number, step), len(self))
+        """Yield the batches of an epoch, made ahead of time by a few threads."""
+        order = np.random.default_rng((self._seed, number)).permutation(self._indexes)
+        return made_ahead(lambda step: self._make(order, number, step), len(self))
 
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """What the order goes by, for a checkpoint."""
-        return self._order.state
-
-    def notice(self, step: int, losses: NDArray[np.floating]) -> None:
-        """Hear the losses, (batch,), of a batch of the present epoch."""
-        self._order.notice(self._own_of(step, self._shown), losses[: self._own])
-
-    def _own_of(self, step: int, shown: NDArray[np.integer]) -> NDArray[np.integer]:
-        return shown[step * self._own : (step + 1) * self._own]
-
-    def _make(self, own: NDArray[np.integer], epoch: int, step: int) -> Batch:
+    def _make(self, order: NDArray[np.integer], epoch: int, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, epoch, step))
+        own = order[step * self._own : (step + 1) * self._own]
         pairs = [(np.asarray(self._chips[i]), self._targets[i]) for i in own]
         pairs += [source.draw(rng) for source, count in self._drawn for _ in range(count)]
         chips = np.stack([self._augmentation(chip, rng) for chip, _ in pairs])

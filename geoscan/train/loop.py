@@ -42,18 +42,7 @@ class Epochs(Protocol):
         """Steps of an epoch."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch: the same ones for the same number, unless there is a `Memory`."""
-
-
-class Memory(Protocol):
-    """Something that losses change and that changes the next epoch, such as which chips it shows."""
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """All of it, to be written to a checkpoint and filled in from one."""
-
-    def notice(self, step: int, losses: NDArray[np.floating]) -> None:
-        """Hear the loss of each chip of a batch, (n,)."""
+        """Yield the batches of an epoch, the same ones for the same number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,6 @@ def fit(
     schedule: Schedule,
     checkpoint: Path,
     *,
-    memory: Memory | None = None,
     resume: bool = False,
     identity: Mapping[str, Any] = MappingProxyType({}),
     tick: Callable[[int], None] = lambda _: None,
@@ -108,9 +96,8 @@ def fit(
 
     A checkpoint is written after each epoch; `resume` goes on from it as if nothing had happened. Ctrl-C ends the run
     with the epoch that would be kept by then. judge: None leaves all figures but the loss out; only `keep="last"` can
-    do without. memory: hears the losses, and is part of the checkpoint. identity: what decides how the run goes, by
-    name, JSON's types; a checkpoint of another identity is refused. tick is called with the number of chips after each
-    step.
+    do without. identity: what decides how the run goes, by name, JSON's types; a checkpoint of another
+    identity is refused. tick is called with the number of chips after each step.
     Raises InputError when the loss is no number any more, DatasetError when there is nothing to resume from,
     OutputError when the checkpoint cannot be written.
     """
@@ -134,14 +121,13 @@ def fit(
         )
     # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
     step = Step(network, losses, optimizer, compiled=bool(start()))
-    named = json.loads(json.dumps(dict(identity)))
-    keeper = _Keeper(network, step.optimizer, judge, schedule.keep, checkpoint, named, memory)
+    keeper = _Keeper(network, step.optimizer, judge, schedule.keep, checkpoint, json.loads(json.dumps(dict(identity))))
     if resume:
         keeper.restore()
     interrupted = False
     try:
         while keeper.epoch < schedule.epochs and keeper.epoch - keeper.best_epoch < schedule.patience:
-            loss = _epoch(step, batches.epoch(keeper.epoch), memory, tick)
+            loss = _epoch(step, batches, keeper.epoch, tick)
             if not math.isfinite(loss):
                 raise InputError(f"the loss of epoch {keeper.epoch + 1} is {loss}; pass a smaller --rate")
             keeper.end_epoch(loss)
@@ -156,18 +142,15 @@ def fit(
     return Outcome(keeper.history, keeper.best_epoch, keeper.seconds, interrupted)
 
 
-def _epoch(step: Step, batches: Iterator[Batch], memory: Memory | None, tick: Callable[[int], None]) -> float:
+def _epoch(step: Step, batches: Epochs, epoch: int, tick: Callable[[int], None]) -> float:
     """Run all steps of an epoch and return the mean loss.
 
     Step by step, not `network.fit`: TensorFlow's generator data sets make the allocator give memory back to the system
     after each batch, which costs as much as the training itself on a CPU.
     """
     losses = []
-    for number, (chips, targets) in enumerate(batches):
-        each = step(chips, targets)
-        if memory is not None:
-            memory.notice(number, each)
-        losses.append(each.mean())
+    for chips, targets in batches.epoch(epoch):
+        losses.append(step(chips, targets))
         tick(len(chips))
     return float(np.mean(losses))
 
@@ -183,9 +166,7 @@ class _Keeper:
         keep: str,
         checkpoint: Path,
         identity: dict[str, Any],
-        memory: Memory | None,
     ) -> None:
-        self._state = np.empty(0, np.float32) if memory is None else memory.state
         self._network, self._optimizer, self._judge = network, optimizer, judge
         self._checkpoint, self._identity = checkpoint, identity
         self._kept = _best if keep == "best" else len
@@ -229,7 +210,6 @@ class _Keeper:
                 for i, variable in enumerate(self._variables()):
                     variable.assign(stored[f"variable{i}"])
                 self.best = [stored[f"best{i}"] for i in range(notes["best"])]
-                self._state[:] = stored["memory"]
         except FileNotFoundError as err:
             raise DatasetError(f"{self._checkpoint} is not there, nothing to resume; leave --resume out") from err
         except DatasetError:
@@ -269,7 +249,6 @@ class _Keeper:
         }
         arrays = {f"variable{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
         arrays |= {f"best{i}": weights for i, weights in enumerate(self.best)}
-        arrays["memory"] = self._state
         try:
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:

@@ -36,7 +36,6 @@ from geoscan.train.loop import Epochs, Judge, Outcome, Schedule, fit
 from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
 from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small, same_split
 from geoscan.train.metrics import mine_metrics
-from geoscan.train.order import HardNegatives, Order
 from geoscan.train.partial import PartialSet
 from geoscan.train.pretrain import CHECKPOINT as PRETRAINING
 from geoscan.train.pretrain import pretrain, transfer
@@ -93,9 +92,6 @@ class Recipe:
     batch: int = 32
     cap_cloudy: int = 100
     mixup: float = 0.0
-    others: float = 1.0
-    """Share of the chips without mines that an epoch shows, where mines are all that is known; see `HardNegatives`."""
-
     mosaics: int = 6
     """Mosaics of small chips in a batch, where there are small chips beside others."""
 
@@ -205,7 +201,8 @@ class _Trainer:
             rows = self._material.sides(fold)[1]
             kept = self._out / f".fold{fold + 1}-scores.npz"
             identity = json.dumps(self._identity(fold), sort_keys=True)
-            if self._resume and (done := _scores_of(kept, identity)) is not None:
+            lost = self._keep_folds and not _of_fold(self._out, fold).is_dir()
+            if self._resume and not lost and (done := _scores_of(kept, identity)) is not None:
                 scores[rows] = done
                 continue
             log.info("fold %d of %d: %d chips kept out", fold + 1, folds, len(rows))
@@ -237,7 +234,7 @@ class _Trainer:
         }
         batches = Batches(
             material.chips,
-            self._order(training),
+            training,
             material.targets,
             heads,
             batch=recipe.batch,
@@ -262,7 +259,6 @@ class _Trainer:
             self._judge(validation) if len(validation) else None,
             recipe.schedule,
             path,
-            memory=batches,
             resume=self._resume and path.exists(),
             identity=self._identity(held_out),
             tick=self._tick,
@@ -326,13 +322,6 @@ class _Trainer:
         if self._unlabelled is not None:
             drawn.append((Mosaics(self._unlabelled, recipe.preprocess, _PLANET_LOOK), recipe.foreign))
         return drawn
-
-    def _order(self, training: NDArray[np.intp]) -> Order:
-        recipe = self._recipe
-        if recipe.others == 1:
-            return Order(training)
-        negative = self._material.targets[training, _MINE] == 0
-        return HardNegatives(training, negative, recipe.others)
 
     def _mosaics(self, small: PartialSet) -> Mosaics:
         return Mosaics(small, self._recipe.preprocess, _PLANET_LOOK, small.targets[:, _MINE])

@@ -45,16 +45,12 @@ class Step:
         network.jit_compile = compiled and self._replicas == 1  # Keras' own choice: not under a strategy
         self._run = tf.function(self._shared, jit_compile=network.jit_compile, autograph=False)
 
-    def __call__(self, chips: Chips, targets: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Make the step, and return the loss of each chip before it, (n,).
+    def __call__(self, chips: Chips, targets: Mapping[str, NDArray[np.float32]]) -> float:
+        """Make the step, and return the loss before it.
 
         Raises DatasetError when the replicas cannot share the batch equally.
         """
-        each = self._run(self._split(chips), {name: self._split(part) for name, part in targets.items()})
-        losses: NDArray[np.float32] = np.concatenate(
-            [part.numpy() for part in self._strategy.experimental_local_results(each)]
-        )
-        return losses
+        return float(self._run(self._split(chips), {name: self._split(part) for name, part in targets.items()}))
 
     def _split(self, values: NDArray[Any]) -> Any:
         if self._replicas == 1:
@@ -70,7 +66,7 @@ class Step:
         )
 
     def _shared(self, chips: Any, targets: Any) -> Any:
-        return self._strategy.run(self._replica, args=(chips, targets))
+        return self._strategy.reduce("SUM", self._strategy.run(self._replica, args=(chips, targets)), axis=None)
 
     def _replica(self, chips: Any, targets: Any) -> Any:
         """Take one replica's part in the step.
@@ -81,13 +77,14 @@ class Step:
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:
             answers = self._network(chips, training=True)
-            each = tf.add_n([loss(targets[name], answers[name]) for name, loss in self._losses.items()])
-            scaled = self.optimizer.scale_loss(tf.reduce_mean(each) / self._replicas)
+            each = [tf.reduce_mean(loss(targets[name], answers[name])) for name, loss in self._losses.items()]
+            loss = tf.add_n(each) / self._replicas
+            scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         if self._replicas > 1:
             gradients = [gradient / self._replicas for gradient in _sum(gradients)]
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return each
+        return loss
 
 
 def _sum(gradients: list[Any]) -> list[Any]:

@@ -30,7 +30,6 @@ from geoscan.model.spec import PLANET_HEADS
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches
 from geoscan.train.material import Split, gather
-from geoscan.train.order import Order
 
 def timed(start):
     return round(len(made.names) / (time.perf_counter() - start), 1)
@@ -46,7 +45,7 @@ made = gather(root, preprocess, Split(), **options)
 again = timed(start)
 training, _ = made.sides()
 batches = Batches(
-    made.chips, Order(training), made.targets, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation()
+    made.chips, training, made.targets, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation()
 )
 start, seen = time.perf_counter(), 0
 for chips, targets in batches.epoch(0):

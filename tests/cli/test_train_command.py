@@ -52,8 +52,6 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --clear 2", "2.0 is not in the range 0<=x<=1"),
         ("--kaggle-dir empty --out m --mixup -1", "-1.0 is not in the range 0<=x<=1"),
         ("--kaggle-dir empty --out m --keep-folds", "pass that too"),
-        ("--kaggle-dir empty --out m --others 0", "0.0 is not in the range 0<x<=1"),
-        ("--kaggle-dir empty --out m --others 0.5", "--others is for --chips alone"),
         ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed', 'chip'"),
         ("--kaggle-dir empty --out m --focus 1 2", "'--focus' requires 3 arguments"),
         ("--kaggle-dir empty --out m --pretrain nowhere", "Path 'nowhere' does not exist"),
@@ -112,13 +110,7 @@ def test_without_options_a_run_is_plain(asked):
     assert (data.kaggle, data.small, data.classes) == (Path("labels"), None, None)
     assert recipe.spec == PRESETS["compact"]
     assert recipe.preprocess == Preprocess(256, 3.4, "visual", None)
-    assert (recipe.init, recipe.distill, recipe.pretrain_epochs, recipe.mixup, recipe.others) == (
-        "none",
-        (),
-        0,
-        0.0,
-        1.0,
-    )
+    assert (recipe.init, recipe.distill, recipe.pretrain_epochs, recipe.mixup) == ("none", (), 0, 0.0)
     assert (recipe.split.seed, recipe.split.held_out, recipe.split.folds) == (0, 0.2, None)
     assert recipe.augmentation.clear == 0.0
     assert (recipe.schedule.epochs, recipe.schedule.patience, recipe.schedule.keep) == (60, 20, "best")
@@ -126,9 +118,7 @@ def test_without_options_a_run_is_plain(asked):
 
 
 def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
-    words = "--chips chips.zip --index labels/train_v2.csv --preset lite-small --others 0.25"
-    recipe, data, _ = asked(*words.split())
-    assert recipe.others == 0.25
+    recipe, data, _ = asked("--chips", "chips.zip", "--index", "labels/train_v2.csv", "--preset", "lite-small")
     assert data.kaggle is None
     assert data.small == (Path("chips.zip"), Path("labels/train_v2.csv"))
     assert recipe.spec.labels == ("artisinal_mine",)

@@ -16,7 +16,6 @@ from geoscan.train.augment import Augmentation
 from geoscan.train.batches import FORETOLD, Batches, Blends, Mosaics, Taught, by_head
 from geoscan.train.cache import prepared
 from geoscan.train.kaggle import discover
-from geoscan.train.order import HardNegatives, Order
 from geoscan.train.partial import read_partial
 
 NONE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
@@ -29,7 +28,7 @@ TARGETS[3, :4] = np.nan
 
 def batches(**options):
     how = {"batch": 4, "seed": 1, "augmentation": NONE} | options
-    return Batches(CHIPS, how.pop("order", Order(np.arange(N))), TARGETS, PLANET_HEADS, **how)
+    return Batches(CHIPS, how.pop("indexes", np.arange(N)), TARGETS, PLANET_HEADS, **how)
 
 
 def ids(made, epoch=0):
@@ -45,7 +44,7 @@ def test_every_chip_once_an_epoch_but_the_last_few():
 
 
 def test_only_the_chips_that_were_given():
-    (seen,) = ids(batches(order=Order(np.array([2, 5, 7, 11]))))
+    (seen,) = ids(batches(indexes=np.array([2, 5, 7, 11])))
     assert sorted(seen) == [2, 5, 7, 11]
 
 
@@ -77,7 +76,7 @@ def test_seed_and_epoch_decide_everything():
 def test_epochs_and_seeds_differ():
     orders = [ids(batches(seed=seed), epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0))]
     assert len({str(order) for order in orders}) == 3
-    made = batches(order=Order(np.zeros(4, int)), augmentation=Augmentation())
+    made = batches(indexes=np.zeros(4, int), augmentation=Augmentation())
     (one, _), (other, _) = next(made.epoch(0)), next(made.epoch(1))
     assert (one != other).any(), "the same chip looks different in another epoch"
 
@@ -100,7 +99,7 @@ def test_an_error_in_the_making_is_raised():
 
 
 def test_fewer_chips_than_a_batch_make_a_smaller_batch():
-    assert [len(batch) for batch in ids(batches(order=Order(np.arange(3))))] == [3]
+    assert [len(batch) for batch in ids(batches(indexes=np.arange(3)))] == [3]
 
 
 def test_by_head_finds_columns_by_name():
@@ -132,28 +131,12 @@ def test_refuses_a_batch_without_room():
         batches(drawn=[(Marked(), 4)])
 
 
-def test_losses_of_own_chips_reach_the_order_and_change_the_next_epoch():
-    negative = np.arange(N) >= 3
-    made = batches(order=HardNegatives(np.arange(N), negative, 0.45), drawn=[(Marked(), 1)])
-    hard = {5, 9}
-    for epoch in range(3):
-        for step, (chips, _) in enumerate(made.epoch(epoch)):
-            made.notice(step, np.array([20.0 if i in hard else 0.0 for i in chips[:, 0, 0, 0]], np.float32))
-    shown = [i for epoch in range(3, 63) for batch in ids(made, epoch) for i in batch]
-    times = np.bincount(shown, minlength=201)
-    assert (times[:3] == 60).all(), "positives come in each epoch"
-    assert times[[5, 9]].min() > 45 > 30 > np.delete(times[3:N], [2, 6]).mean()
-    assert made.state[[5, 9]].min() > 0.99
-
-
 def test_mixup_blends_chips_with_their_targets():
     """Of chips that are all one number, and whose targets say which."""
     numbers = np.arange(N)[:, None].repeat(len(LABELS), 1).astype(np.float32) / 100
 
     def made(mixup):
-        return Batches(
-            CHIPS, Order(np.arange(N)), numbers, PLANET_HEADS, batch=4, seed=1, augmentation=NONE, mixup=mixup
-        )
+        return Batches(CHIPS, np.arange(N), numbers, PLANET_HEADS, batch=4, seed=1, augmentation=NONE, mixup=mixup)
 
     blended = 0
     for chips, targets in made(1.0).epoch(0):
@@ -325,7 +308,7 @@ def teacher(offset, seen=None):
 @pytest.mark.parametrize("heads", [PLANET_HEADS, PLANET_HEADS[::-1]])
 def test_teachers_fill_in_what_is_unknown_and_draw_what_is_known(heads):
     """Of a softmax and a sigmoid head alike; columns of a teacher are in the order of its heads."""
-    plain = Batches(CHIPS, Order(np.arange(N)), TARGETS, heads, batch=4, seed=1, augmentation=NONE)
+    plain = Batches(CHIPS, np.arange(N), TARGETS, heads, batch=4, seed=1, augmentation=NONE)
     made, unknown = Taught(plain, [teacher(0.2), teacher(0.4)], heads), 0
     assert len(made) == len(plain) == 5
     batches = list(made.epoch(1))
@@ -390,7 +373,7 @@ def test_training_and_scan_see_the_same_pixels(tmp_path, make_scene):
     for params in (None, DehazeParams(), DehazeParams(omega=0.5), DehazeParams(airlight="chip")):
         card = tiny_model.card(spec, dehaze=params)
         pixels, *_ = prepared(chips, card.preprocess, tmp_path / "cache")
-        made = Batches(pixels, Order(np.arange(3)), chips.targets, spec.heads, batch=3, seed=0, augmentation=NONE)
+        made = Batches(pixels, np.arange(3), chips.targets, spec.heads, batch=3, seed=0, augmentation=NONE)
         (trained, _), order = next(made.epoch(0)), np.random.default_rng((0, 0)).permutation(np.arange(3))
         for chip, i in zip(trained, order, strict=True):
             path = make_scene(name=f"{i}.tif", pixels=raw[i].transpose(2, 0, 1))

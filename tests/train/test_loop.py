@@ -18,7 +18,6 @@ from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.batches import Batches  # noqa: E402
 from geoscan.train.loop import Schedule, fit  # noqa: E402
 from geoscan.train.losses import loss_of  # noqa: E402
-from geoscan.train.order import HardNegatives, Order  # noqa: E402
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.3)
 SCHEDULE = Schedule(epochs=3, rate=0.01, warmup=1, average=0.8)
@@ -54,17 +53,14 @@ class Ticks:
             raise self.error
 
 
-def train(
-    checkpoint, schedule=SCHEDULE, *, figures=None, seen=None, judged=True, dtype="float32", order=None, **options
-):
+def train(checkpoint, schedule=SCHEDULE, *, figures=None, seen=None, judged=True, dtype="float32", **options):
     """Train the tiny network.
 
     figures: what the judge answers, one an epoch, as dicts or as values of F2. seen: gets the weights it saw.
     """
     keras.utils.set_random_seed(0)
     network = build(SPEC, dtype)
-    order = order or Order(np.arange(N))
-    batches = Batches(CHIPS, order, TARGETS, SPEC.heads, batch=BATCH, seed=0, augmentation=Augmentation(zoom=1))
+    batches = Batches(CHIPS, np.arange(N), TARGETS, SPEC.heads, batch=BATCH, seed=0, augmentation=Augmentation(zoom=1))
     losses = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
     answers = iter(figures or [])
 
@@ -76,7 +72,7 @@ def train(
             return answer if isinstance(answer, dict) else {"f2": answer}
         return {"f2": float(np.asarray(network(CHIPS)["land"]).mean())}
 
-    outcome = fit(network, losses, batches, judge if judged else None, schedule, checkpoint, memory=batches, **options)
+    outcome = fit(network, losses, batches, judge if judged else None, schedule, checkpoint, **options)
     return network, outcome
 
 
@@ -124,19 +120,6 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_it_is_the_same_run(tmp_pat
     resumed = train(checkpoint, resume=True)
     same(resumed, whole)
     assert resumed[1].seconds > kept["seconds"]
-
-
-def test_what_an_epoch_shows_next_survives_a_kill_too(tmp_path):
-    def run(name, **how):
-        return train(tmp_path / name, order=HardNegatives(np.arange(N), np.arange(N) >= 3, 0.5), **how)
-
-    wanted = run("whole.npz")
-    with pytest.raises(Stopped):
-        run("c.npz", tick=Ticks(2, Stopped()))
-    state = np.load(tmp_path / "c.npz")["memory"]
-    assert state.shape == (N,)
-    assert len(set(state.tolist())) > 2, "losses were noticed"
-    same(run("c.npz", resume=True), wanted)
 
 
 def test_killed_before_the_first_checkpoint_leaves_nothing(tmp_path):

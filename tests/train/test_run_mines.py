@@ -140,20 +140,13 @@ FOLDED = 2 * 1 + 2 * 1 + 2 * 2
 """Steps of a run with folds: two epochs each without the one half, without the other, and of all chips."""
 
 
-def _all(order):
-    """Chips of an epoch of all there are."""
-    return order.draw(np.random.default_rng(0))
-
-
 @pytest.fixture(scope="module")
 def folded(data, cache, tmp_path_factory):
     """Give what a run with folds came to, what it learned from, and what it judged by."""
     seen, judged, ticks = [], [], Ticks()
     with pytest.MonkeyPatch.context() as patch:
         batches, card = room.Batches, room.make_card
-        patch.setattr(
-            room, "Batches", lambda chips, order, *a, **k: seen.append(_all(order)) or batches(chips, order, *a, **k)
-        )
+        patch.setattr(room, "Batches", lambda chips, rows, *a, **k: seen.append(rows) or batches(chips, rows, *a, **k))
         patch.setattr(room, "make_card", lambda *a, **k: judged.append(a[4]) or card(*a, **k))
         out = tmp_path_factory.mktemp("out") / "mines"
         package, outcome = run(FOLDS, data, out, cache=cache, tick=ticks, keep_folds=True)
@@ -237,21 +230,32 @@ def test_a_teacher_without_networks_of_the_folds_is_refused(folded, data, cache,
 
 
 @pytest.mark.parametrize(
-    ("steps", "kept", "again"),
-    [pytest.param(3, 1, 6, marks=pytest.mark.large), (4, 1, 5), pytest.param(5, 2, 4, marks=pytest.mark.large)],
+    ("steps", "kept", "again", "keep"),
+    [
+        pytest.param(3, 1, 6, False, marks=pytest.mark.large),
+        (4, 1, 5, True),
+        pytest.param(5, 2, 4, False, marks=pytest.mark.large),
+    ],
 )
-def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(folded, data, cache, tmp_path, steps, kept, again):
-    """In the first epoch of the second fold, in its second epoch, and when all chips are learned."""
+def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(
+    folded, data, cache, tmp_path, steps, kept, again, keep
+):
+    """In the first epoch of the second fold, in its second epoch, and when all chips are learned.
+
+    Networks of folds that were done before anybody asked for them are kept all the same.
+    """
     with pytest.raises(Stopped):
         run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(steps, Stopped()))
     left = files(tmp_path / "mines")
     assert not set(PACKAGE) & set(left)
     assert sum("scores" in name for name in left) == kept
     ticks = Ticks()
-    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, tick=ticks, resume=True)
+    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, tick=ticks, resume=True, keep_folds=keep)
     assert ticks.done == again, "what was done is not done again"
     equal(load(package.path).card, folded[0].card)
-    assert files(package.path) == PACKAGE, "nobody asked for the networks of the folds"
+    assert files(package.path) == (files(folded[0].path) if keep else PACKAGE)
+    for name in ("fold1", "fold2") if keep else ():
+        equal(load(package.path / name).card, load(folded[0].path / name).card)
 
 
 def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, cache, tmp_path):
@@ -263,34 +267,11 @@ def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, 
     equal(load(package.path).card, folded[0].card)
 
 
-def test_an_epoch_shows_a_share_of_the_others_and_resumed_the_hard_ones_are_the_same(
-    data, cache, tmp_path, monkeypatch
-):
-    seen, batches = [], room.Batches
-    monkeypatch.setattr(
-        room, "Batches", lambda chips, order, *a, **k: seen.append(order) or batches(chips, order, *a, **k)
-    )
-    recipe = replace(RECIPE, others=0.5)
-    wanted, _ = run(recipe, data, tmp_path / "whole" / "mines", cache=cache)
-    (order,) = seen
-    made = gather_small(data.small, recipe.preprocess, recipe.split, cache=cache)
-    training, _ = made.sides()
-    mine = made.targets[training, COLUMN] == 1
-    assert len(order) == mine.sum() + round(0.5 * (~mine).sum())
-    assert set(training[mine]) <= set(_all(order))
-    assert order.state[training[~mine]].std() > 0, "losses were noticed"
-    with pytest.raises(Stopped):
-        run(recipe, data, tmp_path / "mines", cache=cache, tick=Ticks(len(order) // RECIPE.batch + 1, Stopped()))
-    resumed, _ = run(recipe, data, tmp_path / "mines", cache=cache, resume=True)
-    equal(load(resumed.path).card, wanted.card)
-    np.testing.assert_array_equal(seen[-1].state, order.state)
-
-
 def test_refuses_to_resume_folds_of_another_recipe(data, cache, tmp_path):
     with pytest.raises(Stopped):
         run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(3, Stopped()))
     preprocess = replace(FOLDS.preprocess, dehaze=DehazeParams())
-    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}, {"others": 0.5}):
+    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}):
         with pytest.raises(DatasetError, match="another run") as caught:
             run(replace(FOLDS, **change), data, tmp_path / "mines", cache=cache, resume=True)
         assert "\n" not in str(caught.value)
@@ -489,7 +470,7 @@ def test_refuses_chips_that_are_smaller_than_the_network_takes(data, cache, tmp_
 
 
 def test_a_loss_that_is_no_number_ends_the_run(data, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: np.full(16, np.nan, np.float32))
+    monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: float("nan"))
     with pytest.raises(InputError, match="the loss of epoch 1 is nan; pass a smaller --rate"):
         run(SHORT, data, tmp_path / "out", cache=cache)
 

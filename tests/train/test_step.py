@@ -34,9 +34,7 @@ def test_it_is_the_step_that_keras_makes():
     twin, again = fresh()
     twin.compile(again, loss=LOSSES, jit_compile=False)
     for _ in range(3):
-        losses = step(CHIPS, TARGETS)
-        assert losses.shape == (6,)
-        assert losses.mean() == pytest.approx(float(twin.train_on_batch(CHIPS, TARGETS)[0]), rel=1e-6)
+        assert step(CHIPS, TARGETS) == pytest.approx(float(twin.train_on_batch(CHIPS, TARGETS)[0]), rel=1e-6)
     for one, other in zip(network.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -68,13 +66,6 @@ def close(history, wanted, tolerance=1e-4):
 def test_two_devices_share_a_batch_and_learn_what_one_learns(mirrored):
     close(mirrored["shared"], mirrored["alone"])
     assert mirrored["apart"] < 1e-4
-
-
-@pytest.mark.large
-def test_two_devices_give_the_losses_of_chips_in_their_order(mirrored):
-    alone, shared = mirrored["each"]
-    assert len(set(alone)) == 12
-    assert shared == pytest.approx(alone, abs=1e-6)
 
 
 @pytest.mark.large
