@@ -56,10 +56,11 @@ _SIDE = 2
 class Mosaics:
     """Chips made of 2 x 2 small ones of a coarser sensor, brought to the ground and the colours of the model's own.
 
+    source: chips of one size, as `material.alike` picks them out.
     mine: (n,), 1 where a small chip shows a mine and 0 where it does not: half of the mosaics then hold one or two
     mines, the others none, and nothing else is known of them. Without it nothing is known of any.
     look: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
-    Raises DatasetError when there are no mines, or nothing else; and, when one is drawn, for chips of several sizes.
+    Raises DatasetError when there are no mines, or nothing else.
     """
 
     def __init__(
@@ -90,10 +91,6 @@ class Mosaics:
         chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])
         rng.shuffle(chosen)
         parts = [self._source.read(int(i)) for i in chosen]
-        if len(shapes := {part.shape for part in parts}) > 1:
-            sizes = " and ".join(sorted(f"{cols} x {rows}" for _, rows, cols in shapes))
-            named = ", ".join(self._source.names[i] for i in chosen)
-            raise DatasetError(f"chips of {sizes} px cannot be joined ({named}); give chips of one size")
         rows = [np.concatenate(parts[r * _SIDE : (r + 1) * _SIDE], axis=2) for r in range(_SIDE)]
         joined = np.concatenate(rows, axis=1)
         edge = max(0, (joined.shape[1] - _COVER) // 2)

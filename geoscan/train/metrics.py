@@ -186,13 +186,6 @@ def average_precision(targets: NDArray[np.floating], scores: NDArray[np.floating
     return _whole(targets, scores, _Curve.ap)
 
 
-def sensitivity_at_specificity(
-    targets: NDArray[np.floating], scores: NDArray[np.floating], specificity: float
-) -> float:
-    """Largest recall of any threshold at which at least this fraction of the negatives is rejected."""
-    return _whole(targets, scores, lambda curve, weights: curve.sensitivity(weights, specificity))
-
-
 def bootstrap(
     figure: Callable[[_Weights], _Weights],
     n: int,
@@ -292,7 +285,7 @@ class _Curve:
         return _ratio((np.diff(false, axis=1, prepend=0) * below).sum(1), hits[:, -1] * false[:, -1])
 
     def sensitivity(self, weights: _Weights, specificity: float) -> _Weights:
-        """Sensitivity of each row of weights at this specificity or above."""
+        """Of each row of weights the largest recall of any threshold that rejects this share of the negatives."""
         if not len(self._true):
             return np.full(len(weights), np.nan)
         hits, false = self._counts(weights)

@@ -226,14 +226,6 @@ def test_mosaics_of_larger_chips_are_cut_in_their_middle():
     np.testing.assert_array_equal(chip[..., 0] > chip[..., 0].min(), middle)
 
 
-def test_mosaics_of_several_sizes_are_refused_by_name(monkeypatch):
-    source = Framed(48, 16)
-    made = Mosaics(source, PLAIN, LOOK)
-    monkeypatch.setattr(source, "read", lambda index: np.zeros((3, 48, 40 + 8 * index), np.uint8))
-    with pytest.raises(DatasetError, match=r"40 x 48 and 48 x 48 px cannot be joined \(.*; give chips of one size"):
-        made.draw(np.random.default_rng(0))
-
-
 @pytest.mark.parametrize("kind", [0, 1])
 def test_mosaics_need_mines_and_others(small, kind):
     half = small.take(np.flatnonzero(mines(small) == kind))
