@@ -21,9 +21,11 @@ def unseen(package: Package, sample: Sample, source: Path | Small, cache: Path, 
     split = package.card.data.get("split")
     if not split:
         raise PackageError(f"{package.path} does not say which chips it has not seen; leave --unseen out")
-    if ("cap" in split) != isinstance(source, Path):
+    kaggle = "cap" in split
+    if kaggle != isinstance(source, Path):
+        wanted = "--kaggle-dir" if kaggle else "--chips and --index"
         raise PackageError(
-            f"{package.path} was not trained on such chips, so it has seen none of them; leave --unseen out"
+            f"the figures of {package.path} are of chips from {wanted}; pass that, or leave --unseen out"
         )
     if "folds" in split and "without" not in split:
         raise PackageError(

@@ -71,13 +71,13 @@ def test_what_learned_from_all_chips_or_from_others_is_refused(small, kaggle, ca
     for split, error, words in (
         (folds, PackageError, "has learned from all chips; .*--keep-folds"),
         ({}, PackageError, "does not say which chips it has not seen"),
-        ({**halves, "cap": 100}, PackageError, "was not trained on such chips"),
+        ({**halves, "cap": 100}, PackageError, "are of chips from --kaggle-dir; pass that"),
         ({**halves, "data": "other"}, DatasetError, "was trained on other chips than these"),
     ):
         with pytest.raises(error, match=words) as caught:
             unseen(package(tmp_path, MINES, split), sample, small, cache)
         assert "\n" not in str(caught.value)
-    with pytest.raises(PackageError, match="was not trained on such chips"):
+    with pytest.raises(PackageError, match="are of chips from --chips and --index; pass that"):
         unseen(package(tmp_path, MINES, halves), kaggle_sample(kaggle), kaggle, cache)
 
 
