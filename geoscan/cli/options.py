@@ -15,11 +15,23 @@ _LOGGER = logging.getLogger("geoscan")
 
 
 class _Handler(logging.Handler):
-    """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front."""
+    """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front, once.
+
+    Where a set of chips is listed twice, nobody wants to hear twice what is wrong with it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().replace("\n", " ")  # a file's name may hold one
-        tqdm.write(text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}", file=sys.stderr)
+        if record.levelno > logging.INFO:
+            text = f"{record.levelname.lower()}: {text}"
+            if text in self._said:
+                return
+            self._said.add(text)
+        tqdm.write(text, file=sys.stderr)
 
 
 def silent() -> bool:

@@ -98,8 +98,10 @@ def test_the_command_judges_by_unseen_chips_alone(small, cache, monkeypatch, tmp
     assert result.exit_code == 0, result.output
     held_out = {made.names[i] for i in made.sides()[1]}
     assert f'"n": {len(held_out)},' in result.stdout
+    assert result.stderr.count("broken.png cannot be read") == 1
     fold = {made.names[i] for i in dealt(small, Split(folds=3), cache).sides(0)[1]}
     result = CliRunner().invoke(main, [*words, "--model", "one", "--against", "other"])
+    assert result.stderr.count("broken.png cannot be read") == 1, "what both models' chips lack is said once"
     if held_out & fold:
         assert f'"n": {len(held_out & fold)},' in result.stdout
     else:
