@@ -129,7 +129,11 @@ def write_package(
     spec = spec or DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=chip)
     preprocess = Preprocess(spec.chip, gsd, "visual", dehaze)
     card = Card(path.name, spec, preprocess, dict.fromkeys(spec.labels, 0.5), Thresholds(*detection))
-    return save(path, network or _NoNetwork(), card)
+    if network is not None:
+        return save(path, network, card)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoscan.model.package._portable", lambda network, spec: network)
+        return save(path, _NoNetwork(), card)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from geoscan.model.normalization import BatchNormalization
 from geoscan.model.spec import DenseNetSpec
 
 
@@ -50,7 +51,7 @@ def _transition(x: keras.KerasTensor, channels: int, name: str, dtype: str | ker
 
 def _norm_relu(x: keras.KerasTensor, name: str, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     # Momentum 0.9, not Keras' 0.99: a small data set has too few steps for the slower average to arrive.
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1.001e-5, dtype=dtype, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1.001e-5, dtype=dtype, name=f"{name}_norm")(x)
     return layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
 
 

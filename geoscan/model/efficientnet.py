@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from geoscan.model.normalization import BatchNormalization
 from geoscan.model.spec import EfficientNetSpec
 
 _BLOCKS = (  # expansion, channels, repeats, stride, kernel
@@ -62,5 +63,5 @@ def _block(
 
 def _norm(x: keras.KerasTensor, name: str, dtype: str | keras.DTypePolicy, *, relu: bool = True) -> keras.KerasTensor:
     # Momentum 0.9, not the paper's 0.99: fine-tuning has too few steps for the slower average to arrive.
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, dtype=dtype, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-3, dtype=dtype, name=f"{name}_norm")(x)
     return layers.ReLU(6.0, dtype=dtype, name=f"{name}_relu")(x) if relu else x

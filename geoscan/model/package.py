@@ -118,36 +118,38 @@ class Package:
     card: Card
 
     def network(self) -> keras.Model:
-        """Load the network; code that it may bring along is never run.
+        """Build the network of the card's spec, with the stored weights; code that they may bring along is never run.
 
-        Raises PackageError when it cannot be loaded, or does not fit the card.
+        Raises PackageError when they cannot be loaded, or do not fit the card.
         """
         import keras  # TensorFlow takes seconds to import: only where a model runs
 
-        spec = self.card.spec
+        from geoscan.model.network import build
+
+        network = build(self.card.spec)
         try:
-            network = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
-            answers = network.compute_output_spec(keras.KerasTensor((1, spec.chip, spec.chip, 3)))
-            found = {name: answer.shape[1] for name, answer in answers.items()}
+            stored = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         except Exception as err:  # Keras raises whatever the layer at fault does
             raise PackageError(f"{self.path / WEIGHTS} holds no network that is safe to load ({_brief(err)})") from err
-        heads = {head.name: len(head.labels) for head in spec.heads}
-        if found != heads:
-            raise PackageError(f"{self.path}: the network answers {found}, its card says {heads}; train it anew")
+        weights = {variable.path: variable for variable in stored.weights}
+        if {path: weight.shape for path, weight in weights.items()} != {v.path: v.shape for v in network.weights}:
+            raise PackageError(f"{self.path}: the network is not the one that its card describes; train it anew")
+        network.set_weights([weights[variable.path] for variable in network.weights])
         return network
 
 
 def save(path: Path, network: keras.Model, card: Card) -> Package:
     """Write a package, replacing one that is there; whenever it breaks off, `load` finds the old one or the new one.
 
-    Neither an optimizer, twice as large as the weights, nor half precision is kept.
+    network: one that the card's spec builds. Neither an optimizer, twice as large as the weights, nor half precision is
+    kept.
     Raises OutputError when it cannot be written.
     """
     weights, part = path / f".{WEIGHTS}", path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
     text = path / f".{MARKDOWN}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _bare(network, card.spec).save(part)
+        _portable(network, card.spec).save(part)
         _make_reproducible(part, weights)
         card = replace(card, digest=_digest(weights, card))
         (path / _NEXT_CARD).write_text(card.to_json(), encoding="utf-8")
@@ -226,14 +228,18 @@ def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
     return min(packages, key=worth)
 
 
-def _bare(network: keras.Model, spec: Spec) -> keras.Model:
-    """Return the network itself or, where it was compiled or computes in half precision, a copy that does neither."""
-    half = any(layer.compute_dtype != "float32" for layer in getattr(network, "layers", ()))
-    if getattr(network, "optimizer", None) is None and not half:
-        return network
-    from geoscan.model.network import build
+def _portable(network: keras.Model, spec: Spec) -> keras.Model:
+    """Return a copy in single precision, without optimizer, of Keras' own layers: whoever has Keras can open it."""
+    import keras
 
-    copy = build(spec)
+    from geoscan.model.network import build
+    from geoscan.model.normalization import BatchNormalization
+
+    def own(layer: keras.Layer) -> keras.Layer:
+        kind = keras.layers.BatchNormalization if isinstance(layer, BatchNormalization) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(build(spec), clone_function=own)
     copy.set_weights(network.get_weights())
     weights = {id(variable) for variable in copy.weights}
     for seed in (variable for variable in copy.variables if id(variable) not in weights):

@@ -199,18 +199,32 @@ def seal(path, whole):
     (path / CARD).write_text(whole.to_json())
 
 
-def test_refuses_a_network_with_other_heads_than_its_card(tmp_path):
-    fewer = replace(SPEC, heads=(SPEC.heads[0], Head("land", (MINE, "road"), "sigmoid")))
-    opened = save(tmp_path / "other", network(), card(fewer))
-    with pytest.raises(PackageError, match="its card says"):
-        opened.network()
+@pytest.mark.parametrize(
+    "described",
+    [
+        replace(SPEC, heads=(SPEC.heads[0], Head("land", (MINE, "road"), "sigmoid"))),
+        replace(SPEC, blocks=(1, 2)),
+        replace(SPEC, growth=5),
+    ],
+)
+def test_refuses_a_network_that_its_card_does_not_describe(copy, described):
+    seal(copy, card(described))
+    refused(copy, "not the one that its card describes")
 
 
-def test_refuses_a_network_for_other_chips_than_its_card(tmp_path):
-    opened = save(tmp_path / "other", network(), card(replace(SPEC, chip=64)))
-    with pytest.raises(PackageError) as caught:
-        opened.network()
-    assert "\n" not in str(caught.value)
+def test_weights_are_a_file_that_keras_opens_without_us(made):
+    """In a process that has never heard of geoscan."""
+    code = (
+        "import keras, numpy as np, sys; network = keras.saving.load_model(sys.argv[1], compile=False); "
+        "print(float(network(np.full((1, 32, 32, 3), 99, np.uint8))['land'][0, 0]), 'geoscan' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, made.path / WEIGHTS], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert float(ran[0]) == pytest.approx(
+        float(made.network()(np.full((1, 32, 32, 3), 99, np.uint8))["land"][0, 0]), abs=1e-6
+    )
+    assert ran[1] == "False"
 
 
 def test_code_in_a_network_is_never_run(copy, made, tmp_path):
