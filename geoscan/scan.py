@@ -217,20 +217,22 @@ def scan(
     client: Client | None = None,
     *,
     batch: int = BATCH,
-    tta: bool = False,
+    tta: bool | None = None,
     detect: Callable[[], Detector] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> SceneScores:
     """Score every tile of a scene that is not all nodata.
 
     client: dask's, from `workers`; None works in this thread alone, with the same result.
-    batch: tiles a task. tta: score each chip in its 8 symmetries, and take the mean.
+    batch: tiles a task. tta: score each chip in its 8 symmetries, and take the mean; as the model's card has it if
+        None.
     detect: makes what scores chips, in whatever process; the package's own network if None.
     progress: called with the number of tiles done, again and again.
     A tile that cannot be read is tried once more, then noted in `failed`; anything unexpected is raised.
     """
     started = time.perf_counter()
     grid = plan.grid
+    tta = package.card.tta if tta is None else tta
     result = SceneScores(
         plan,
         package,

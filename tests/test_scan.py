@@ -132,6 +132,9 @@ def test_with_tta_each_chip_is_scored_in_its_symmetries_and_the_layer_says_so(ma
     plain, averaged = (run(scene, package, detect=CornerIsPositive, tta=tta) for tta in (False, True))
     gain = (averaged.scores - plain.scores)[:, LABELS.index(MINE)]
     np.testing.assert_allclose(gain, (CHIP - 1) / 2 / 255, rtol=1e-5, err_msg="half of the views see the lower border")
+    kept = replace(package, card=replace(package.card, tta=True))
+    as_its_card = run(scene, kept, detect=CornerIsPositive)
+    np.testing.assert_array_equal(as_its_card.scores, averaged.scores)
     assert [scores.provenance(MARKS).tta for scores in (plain, averaged)] == [False, True]
     assert [scores.summary(MARKS, [])["tta"] for scores in (plain, averaged)] == [False, True]
 

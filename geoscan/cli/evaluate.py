@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--against", metavar="MODEL", help="A second model, such as one trained without dehazing, to compare with."
 )
-@click.option("--tta", is_flag=True, help="Average the scores over the 8 symmetries of each chip.")
+@options.tta
 @click.option(
     "--unseen",
     is_flag=True,
@@ -60,7 +60,7 @@ def evaluate(
     gsd: float | None,
     model: str,
     against: str | None,
-    tta: bool,
+    tta: bool | None,
     unseen: bool,
     cache: Path | None,
     out: Path | None,

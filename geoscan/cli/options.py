@@ -91,6 +91,16 @@ def pixels(command: Callable[..., None]) -> Callable[..., None]:
     return bands(stretch(command))
 
 
+def tta(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --tta and --no-tta; None where neither is given."""
+    return click.option(
+        "--tta/--no-tta",
+        default=None,
+        help="Average the scores over the 8 symmetries of each chip: steadier, slower.  [default: as the model's card "
+        "has it]",
+    )(command)
+
+
 def jobs(command: Callable[..., None]) -> Callable[..., None]:
     """Add --jobs."""
     return click.option(

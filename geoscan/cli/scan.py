@@ -52,7 +52,7 @@ _CAUSES = 3
 @click.option(
     "--batch", type=click.IntRange(1), default=BATCH, show_default=True, help="Chips that are scored at once."
 )
-@click.option("--tta", is_flag=True, help="Average the scores over the 8 symmetries of each chip: steadier, slower.")
+@options.tta
 @click.option("--json", "as_json", is_flag=True, help="Print the figures of the scan as one JSON object.")
 @options.verbosity
 def scan(
@@ -69,7 +69,7 @@ def scan(
     jobs: int | None,
     scheduler: str | None,
     batch: int,
-    tta: bool,
+    tta: bool | None,
     as_json: bool,
 ) -> None:
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
@@ -90,6 +90,15 @@ def scan(
     planner = _planner(model, bands, stride, stretch, _names(addresses))
     plans, left_out = each_scene(planner, addresses)
     chosen = [_thresholds(package, seed, join, lone) for _, package in plans]
+    for _, package in plans:
+        if tta is not None and tta != package.card.tta:
+            tuned, other = ("averaged", "--no-tta") if package.card.tta else ("single", "--tta")
+            log.warning(
+                "thresholds and probabilities of %s are for %s scores: with %s they fit less well",
+                package.card.name,
+                tuned,
+                other,
+            )
     found, provenance, summaries, ground = [], [], [], []
     with ExitStack() as stack:
         client = stack.enter_context(workers(cores() if jobs is None else jobs, scheduler))

@@ -113,6 +113,11 @@ from geoscan.cli import options
 @click.option(
     "--gsd", type=click.FloatRange(0, min_open=True), help="Metres per pixel.  [default: 3.4, 10 for --chips]"
 )
+@click.option(
+    "--tta",
+    is_flag=True,
+    help="Judge by scores averaged over the 8 symmetries of each chip; the card then makes scans average them too.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Where prepared chips are kept.")
 @options.verbosity
@@ -194,6 +199,7 @@ def _recipe(
     mixup: float,
     focus: tuple[float, float, float],
     gsd: float | None,
+    tta: bool,
 ) -> Any:
     from geoscan.dehaze import DehazeParams
     from geoscan.model import spec as specs
@@ -222,6 +228,7 @@ def _recipe(
         cap_cloudy=cap_cloudy,
         mixup=mixup,
         init=init,
+        tta=tta,
         pretrain_epochs=pretrain_epochs if data.classes else 0,
         distill=distill,
     )

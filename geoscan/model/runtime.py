@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Detector(Protocol):
     """What a scan needs of a model."""
 
-    def __call__(self, chips: Chips) -> Scores:
+    def __call__(self, chips: Chips, /) -> Scores:
         """(n, chip, chip, 3) -> (n, labels) in 0..1. A chip's scores do not depend on the others in the call."""
 
 

@@ -46,10 +46,12 @@ class Judged:
     """Chips that a network has not seen, and what it says of them.
 
     rows: (n,), indexes in the material. scores: (n, 17), columns as in `LABELS`.
+    tta: whether they are means over the 8 symmetries of each chip.
     """
 
     rows: NDArray[np.intp]
     scores: Scores
+    tta: bool = False
 
 
 def figure(targets: Targets, scores: Scores, labels: tuple[str, ...]) -> dict[str, float]:
@@ -102,6 +104,7 @@ def make_card(
         thresholds=thresholds,
         detection=detection_thresholds(others, thresholds[MINE]),
         calibration=calibration,
+        tta=judged.tta,
         metrics={
             "notes": _HELD_OUT if "folds" not in material.split else _OUT_OF_FOLD if crossed else _ONE_FOLD,
             **metrics,

@@ -103,12 +103,13 @@ def partial_sample(archive: Path, index: Path, gsd: float | None = None) -> Samp
 
 
 def judge(
-    models: Sequence[tuple[Package, Detector]], sample: Sample, *, tta: bool = False, ticker: Ticker = iter
+    models: Sequence[tuple[Package, Detector]], sample: Sample, *, tta: bool | None = None, ticker: Ticker = iter
 ) -> list[Scored]:
     """Score every chip with every model; chips that cannot be read are named in the log and left out.
 
     Chips are brought to each model's resolution. One that is larger than the model's chip then is cut as a scan cuts a
-    scene, and has the highest score of its parts. tta: average the scores over the 8 symmetries of each part.
+    scene, and has the highest score of its parts. tta: average the scores over the 8 symmetries of each part; as each
+    model's card has it if None.
     Raises PackageError for a model with labels that Kaggle has not, or for another resolution; DatasetError when no
     chip can be read.
     """
@@ -116,7 +117,12 @@ def judge(
         _check_gsd(sample, package)
     known = [_columns(package) for package, _ in models]
     scorers = [
-        _Scorer(package.card.preprocess, Averaged(detect) if tta else detect, sample.gsd) for package, detect in models
+        _Scorer(
+            package.card.preprocess,
+            Averaged(detect) if (package.card.tta if tta is None else tta) else detect,
+            sample.gsd,
+        )
+        for package, detect in models
     ]
     readable = []
     for i in ticker(range(len(sample))):

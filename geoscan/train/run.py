@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Scores
+from geoscan.arrays import Chips, Scores
 from geoscan.errors import DatasetError, OutputError, PackageError
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
@@ -24,7 +24,7 @@ from geoscan.model.network import POOL, build, with_output
 from geoscan.model.package import Package, find, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.pretrained import imagenet, scaled
-from geoscan.model.runtime import TensorFlowDetector
+from geoscan.model.runtime import Averaged, TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
 from geoscan.train.archive import Images, images
 from geoscan.train.augment import Augmentation
@@ -107,6 +107,9 @@ class Recipe:
     pretrain_epochs: int = 0
     distill: tuple[str, ...] = ()
     """Model packages, by name or directory, whose mean scores and whose features teach."""
+
+    tta: bool = False
+    """Whether figures, thresholds and calibration are of scores averaged over the 8 symmetries, as scans then make."""
 
     features: float = 3.0
     """How much the features of teachers count beside their scores."""
@@ -214,7 +217,7 @@ class _Trainer:
             scores[rows] = judged.scores
             with replacing(kept) as part, part.open("wb") as file:
                 np.savez(file, scores=judged.scores, identity=np.array(identity))
-        return Judged(self._material.readable, scores[self._material.readable])
+        return Judged(self._material.readable, scores[self._material.readable], self._recipe.tta)
 
     def train(self, held_out: int | None, checkpoint: str) -> tuple[keras.Model, Outcome, Judged]:
         """Train a network without one fold, None for on all chips, and judge it by that fold."""
@@ -263,7 +266,11 @@ class _Trainer:
             identity=self._identity(held_out),
             tick=self._tick,
         )
-        return network, outcome, Judged(validation, score(network, material.chips, recipe.spec, validation))
+        return network, outcome, Judged(validation, self._score(network, material.chips, validation), recipe.tta)
+
+    def _score(self, network: keras.Model, chips: AnyChips, rows: NDArray[np.integer] | None = None) -> Scores:
+        """Score chips as the card has it."""
+        return score(network, chips, self._recipe.spec, rows, tta=self._recipe.tta)
 
     def _save_fold(self, fold: int, network: keras.Model, outcome: Outcome, judged: Judged) -> None:
         out, recipe = _of_fold(self._out, fold), self._recipe
@@ -277,7 +284,7 @@ class _Trainer:
             return {}
         rng = np.random.default_rng(self._recipe.split.seed)
         drawn = [self._held_out.draw(rng) for _ in range(_MOSAICS_JUDGED)]
-        scores = score(network, np.stack([chip for chip, _ in drawn]), self._recipe.spec)[:, _MINE]
+        scores = self._score(network, np.stack([chip for chip, _ in drawn]))[:, _MINE]
         return {"mosaics": asdict(mine_metrics(np.stack([targets[_MINE] for _, targets in drawn]), scores))}
 
     def _begin(self) -> keras.Model:
@@ -347,20 +354,31 @@ class _Trainer:
 
 
 def score(
-    network: keras.Model, chips: AnyChips, spec: Spec, rows: NDArray[np.integer] | None = None, batch: int = BATCH
+    network: keras.Model,
+    chips: AnyChips,
+    spec: Spec,
+    rows: NDArray[np.integer] | None = None,
+    batch: int = BATCH,
+    *,
+    tta: bool = False,
 ) -> Scores:
     """Scores of prepared chips, (n, 17), columns as in `LABELS`; of the chips at `rows` if given.
 
     What the network does not know scores 0. Only a batch at a time is in memory, and the last one is filled up, so that
-    one traced shape serves all.
+    one traced shape serves all. tta: means over the 8 symmetries of each chip.
     """
     rows = np.arange(len(chips)) if rows is None else rows
     scores = np.zeros((len(rows), len(LABELS)), np.float32)
+
+    def detect(full: Chips) -> Scores:
+        answers = network.predict_on_batch(full)
+        return np.concatenate([answers[head.name] for head in spec.heads], axis=1)
+
+    answer = Averaged(detect) if tta else detect
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        answers = network.predict_on_batch(np.asarray(chips[np.resize(part, batch)]))
-        for head in spec.heads:
-            scores[start : start + batch, columns(head.labels)] = answers[head.name][: len(part)]
+        said = answer(np.asarray(chips[np.resize(part, batch)]))
+        scores[start : start + batch, columns(spec.labels)] = said[: len(part)]
     return scores
 
 

@@ -1,4 +1,4 @@
-"""What oneDNN gains in training: `pytest -m large -s tests/benchmarks/test_train_speed.py`.
+"""What oneDNN and the fused normalisation gain: `pytest -m large -s tests/benchmarks/test_train_speed.py`.
 
 TensorFlow decides on oneDNN when it is loaded, so each way is a process of its own.
 """
@@ -12,53 +12,64 @@ from time import perf_counter
 import pytest
 
 PRESETS = ("compact", "lite", "lite-small")
+WAYS = {"as it is": ("1", "fused"), "no oneDNN": ("0", "fused"), "Keras' layers": ("1", "plain")}
 BATCH, STEPS = 32, 6
 
 
-def chips_per_second():
-    """Training speed of each preset, in this process."""
+def chips_per_second(normalisation):
+    """Speed of training and of scoring with each preset, in this process."""
     from geoscan.model.backend import start
 
     start()
     import keras
     import numpy as np
+    import tensorflow as tf
 
     from geoscan.model.network import build
+    from geoscan.model.package import _portable
     from geoscan.model.spec import preset
     from geoscan.train.losses import loss_of
     from geoscan.train.step import Step
 
+    def speed(work):
+        work()
+        work()
+        begun = perf_counter()
+        for _ in range(STEPS):
+            work()
+        return BATCH * STEPS / (perf_counter() - begun)
+
     rng, speeds = np.random.default_rng(0), {}
     for name in PRESETS:
         spec = preset(name)
+        network = build(spec) if normalisation == "fused" else _portable(build(spec), spec)
         losses = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in spec.heads}
-        step = Step(build(spec), losses, keras.optimizers.AdamW(1e-3))
+        step = Step(network, losses, keras.optimizers.AdamW(1e-3))
         chips = rng.integers(0, 256, (BATCH, spec.chip, spec.chip, 3), np.uint8)
         targets = {head.name: rng.random((BATCH, len(head.labels)), np.float32) for head in spec.heads}
-        step(chips, targets)
-        step(chips, targets)
-        begun = perf_counter()
-        for _ in range(STEPS):
-            step(chips, targets)
-        speeds[name] = BATCH * STEPS / (perf_counter() - begun)
+        answer = tf.function(lambda pixels, network=network: network(pixels, training=False))
+        speeds[f"{name} trains"] = speed(lambda step=step, chips=chips, targets=targets: step(chips, targets))
+        speeds[f"{name} scores"] = speed(lambda answer=answer, chips=chips: answer(tf.constant(chips)))
     return speeds
 
 
 @pytest.mark.large
-def test_training_with_onednn(capsys):
+def test_training_and_scoring(capsys):
     speeds = {}
-    for switch in ("0", "1"):
+    for way, (switch, normalisation) in WAYS.items():
         environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": switch}
-        child = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
-        speeds[switch] = json.loads(child.stdout.splitlines()[-1])
-    lines = [f"{'chips/s':<12}{'without':>9}{'with':>9}{'ratio':>7}"]
-    for name in PRESETS:
-        without, with_it = speeds["0"][name], speeds["1"][name]
-        lines.append(f"{name:<12}{without:9.1f}{with_it:9.1f}{with_it / without:7.2f}")
+        words = [sys.executable, __file__, normalisation]
+        child = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        speeds[way] = json.loads(child.stdout.splitlines()[-1])
+    first, *others = WAYS
+    lines = [f"{'chips/s':<20}{first:>10}" + "".join(f"{way:>15}{'times':>7}" for way in others)]
+    for name, quick in speeds[first].items():
+        rest = "".join(f"{speeds[way][name]:15.1f}{quick / speeds[way][name]:7.2f}" for way in others)
+        lines.append(f"{name:<20}{quick:10.1f}{rest}")
     with capsys.disabled():
         sys.stdout.write("\n" + "\n".join(lines) + "\n")
     assert all(speed > 0 for each in speeds.values() for speed in each.values())
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(chips_per_second()) + "\n")
+    sys.stdout.write(json.dumps(chips_per_second(sys.argv[1])) + "\n")

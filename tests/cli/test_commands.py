@@ -71,7 +71,7 @@ def test_help_and_misuse_import_nothing_heavy(words):
         (("trian", "--kaggle-dir", "planet", "--out", "models/x"), "did you mean train?"),
         (("model",), "did you mean models?"),
         (("dehase", "scene.tif"), "did you mean dehaze?"),
-        (("scan", "--otu", "x.geojson", "a.tif"), "Did you mean one of: '--out'"),
+        (("scan", "--otu", "x.geojson", "a.tif"), "'--out'"),
         (("a.tif", "--out", "x.geojson", "--strid", "3"), "'--stride'?"),
         (("--schedular", "tcp://x", "a.tif"), "Did you mean '--scheduler'?"),
         (("dehaze", "a.tif", "--airligth", "fixed"), "Did you mean '--airlight'?"),

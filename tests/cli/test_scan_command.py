@@ -100,6 +100,13 @@ def test_json_is_one_object_with_the_promised_keys(scene, package):
     assert min(figures["seconds"], figures["chips_per_second"], figures["peak_rss_mb"]) > 0
 
 
+@pytest.mark.parametrize(("word", "tta"), [((), False), (("--tta",), True), (("--no-tta",), False)])
+def test_scores_are_averaged_as_asked_and_what_they_fit_less_well_is_said(scene, package, word, tta):
+    result = invoke(scene, "--json", *word, model=package)
+    assert json.loads(result.stdout)["tta"] is tta
+    assert ("for single scores: with --tta they fit less well" in result.stderr) is tta
+
+
 def test_two_scenes_sum_up(scene, package, make_scene):
     other = make_scene(pixels=np.zeros((3, 40, 40)), nodata=0, name="other.tif")
     figures = json.loads(invoke(scene, other, "--json", "-q", model=package).stdout)

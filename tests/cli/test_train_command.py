@@ -131,12 +131,13 @@ def test_every_option_reaches_the_recipe(asked):
     words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels "
     words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
     words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze chip --clear 0.25 --mixup 0.75 --focus 1 2 0.05 "
-    words += "--gsd 3 --cache empty --resume --keep-folds"
+    words += "--gsd 3 --cache empty --resume --keep-folds --tta"
     recipe, data, options = asked(*words.split())
     assert (data.classes, data.unlabelled) == (Path("empty"), Path("labels"))
     assert recipe.spec == PRESETS["lite"]
     assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams(airlight="chip"))
     assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))
+    assert recipe.tta
     schedule = recipe.schedule
     assert (schedule.epochs, schedule.patience, schedule.rate, schedule.warmup) == (4, 3, 0.5, 0.5)
     assert (recipe.batch, recipe.cap_cloudy, recipe.mixup) == (7, 5, 0.75)

@@ -43,11 +43,11 @@ def material(alone=False, **options):
     return Material(names, None, targets, fold, groups, campaigns=campaigns if alone else (), **options)
 
 
-def judged(made, rows):
+def judged(made, rows, *, tta=False):
     """Scores that are mostly right."""
     known = np.nan_to_num(made.targets[rows])
     scores = 0.6 * known + 0.4 * np.random.default_rng(1).random(known.shape)
-    return Judged(rows, scores.astype(np.float32))
+    return Judged(rows, scores.astype(np.float32), tta)
 
 
 def card(made, answer, spec, **extra):
@@ -68,6 +68,10 @@ def test_a_planet_card_says_all_that_was_measured():
     assert "which epoch was kept was decided on them" in found.metrics["notes"]
     assert found.metrics["all"]["n"] == len(rows) == 19
     assert found.metrics["mosaics"] == {"auc": 0.5}
+    assert not found.tta
+    averaged = card(made, judged(made, rows, tta=True), PLANET)
+    assert averaged.tta
+    assert "means over the 8 symmetries" in card_markdown(averaged)
     assert set(found.thresholds) == set(LABELS)
     others = answer.scores[made.targets[rows, COLUMN] == 0, COLUMN]
     assert found.detection == detection_thresholds(others, found.thresholds[MINE])

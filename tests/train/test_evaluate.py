@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import kaggle_dir
 import numpy as np
@@ -89,6 +90,10 @@ def test_tta_is_what_the_mean_of_the_symmetries_makes(package, kaggle):
     averaged = judge([(package, detect)], kaggle_sample(kaggle), tta=True)
     np.testing.assert_array_equal(averaged[0].scores, asked[1].scores)
     assert (asked[0].scores != asked[1].scores).any()
+    kept = replace(package, card=replace(package.card, tta=True))
+    as_its_card, not_so = (judge([(kept, detect)], kaggle_sample(kaggle), tta=tta) for tta in (None, False))
+    np.testing.assert_array_equal(as_its_card[0].scores, asked[1].scores)
+    np.testing.assert_array_equal(not_so[0].scores, asked[0].scores)
 
 
 def test_an_unreadable_chip_is_left_out(package, kaggle):

@@ -23,6 +23,7 @@ from geoscan.model import pretrained  # noqa: E402
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
 from geoscan.model.preprocess import Preprocess  # noqa: E402
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec  # noqa: E402
+from geoscan.symmetry import symmetry  # noqa: E402
 from geoscan.train import run as room  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.loop import Outcome, Schedule  # noqa: E402
@@ -303,6 +304,19 @@ def test_a_network_begins_as_a_package_says(trained, data, cache, tmp_path, capl
     assert f"layers begin as in {trained.path}" in caplog.text
     assert "will flatter" not in caplog.text
     assert package.card.training["recipe"]["init"] == trained.path.name
+
+
+def test_a_model_is_judged_by_averaged_scores_where_asked(trained, data, cache, tmp_path):
+    averaged, _ = run(replace(RECIPE, tta=True), data, tmp_path / "out", cache=cache)
+    assert averaged.card.tta
+    assert not trained.card.tta
+    made = gather_small(data.small, RECIPE.preprocess, RECIPE.split, cache=cache)
+    _, rows = made.sides()
+    targets, network = made.targets[rows, COLUMN], averaged.network()
+    views = [score(network, np.stack([symmetry(made.chips[i], k) for i in rows]), SPEC)[:, COLUMN] for k in range(8)]
+    assert np.ptp(views, axis=0).max() > 1e-3
+    assert averaged.card.thresholds[MINE] == pytest.approx(tune_label(targets, np.mean(views, axis=0)))
+    assert averaged.card.thresholds != trained.card.thresholds
 
 
 @pytest.mark.parametrize("split", [Split(1, 0.34), Split(folds=2)])
