@@ -15,7 +15,6 @@ from geoscan.errors import PackageError
 from geoscan.machine import BATCH
 from geoscan.model.backend import start
 from geoscan.model.package import Package, load
-from geoscan.model.spec import DenseNetSpec
 from geoscan.symmetry import SYMMETRIES, symmetry
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Detector(Protocol):
 
 
 class TensorFlowDetector:
-    """Runs a package with TensorFlow for one fixed batch shape, compiled by XLA where that makes it faster.
+    """Runs a package with TensorFlow for one fixed batch shape, compiled by XLA on a GPU.
 
     One call at a time computes, in whatever thread: TensorFlow uses all cores, or the GPU, for it. On a GPU the
     network computes in half precision, the heads in single.
@@ -41,13 +40,13 @@ class TensorFlowDetector:
     def __init__(
         self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
     ) -> None:
-        """Load the network. features: `describe` is wanted too."""
+        """Load the network. compiled: by XLA or not, whatever computes. features: `describe` is wanted too."""
         gpus = start()
         import tensorflow as tf
 
-        if compiled is None:
-            # On a CPU, XLA runs the convolutions of single channels in an EfficientNet 12 times slower than TensorFlow.
-            compiled = bool(gpus) or isinstance(package.card.spec, DenseNetSpec)
+        # On a CPU, XLA takes seconds to compile a DenseNet that TensorFlow's own kernels run faster, and runs the
+        # convolutions of single channels in an EfficientNet 12 times slower.
+        compiled = bool(gpus) if compiled is None else compiled
         self._batch = batch
         self._chip = package.card.spec.chip
         self._labels = len(package.card.labels)

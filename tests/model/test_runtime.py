@@ -23,7 +23,7 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def compiled(tiny):
+def plain(tiny):
     return TensorFlowDetector(tiny, batch=4)
 
 
@@ -33,51 +33,52 @@ def eager(tiny):
     return np.concatenate([np.asarray(answers[head.name]) for head in tiny.card.spec.heads], axis=1)
 
 
-def test_compiled_scores_are_the_networks(compiled, eager):
-    scores = compiled(CHIPS)
+def test_scores_are_the_networks(plain, eager):
+    scores = plain(CHIPS)
     assert scores.shape == (11, 17)
     assert scores.dtype == np.float32
     assert eager.std(axis=0).max() > 1e-3, "a network that answers everything alike would show nothing"
     np.testing.assert_allclose(scores, eager, atol=1e-4)
 
 
-def test_a_score_depends_on_its_chip_alone(compiled):
+def test_a_score_depends_on_its_chip_alone(plain):
     """Neither on the filling of the last batch, nor on the other chips, nor on its place among them."""
-    scores = compiled(CHIPS)
+    scores = plain(CHIPS)
     for n in (1, 3, 4, 5):
-        np.testing.assert_allclose(compiled(CHIPS[:n]), scores[:n], atol=1e-5)
+        np.testing.assert_allclose(plain(CHIPS[:n]), scores[:n], atol=1e-5)
     order = RNG.permutation(len(CHIPS))
-    np.testing.assert_allclose(compiled(CHIPS[order]), scores[order], atol=1e-5)
+    np.testing.assert_allclose(plain(CHIPS[order]), scores[order], atol=1e-5)
     for other in (0, 255):
         among = np.full((4, 32, 32, 3), other, np.uint8)
         among[2] = CHIPS[0]
-        np.testing.assert_allclose(compiled(among)[2], scores[0], atol=1e-5)
+        np.testing.assert_allclose(plain(among)[2], scores[0], atol=1e-5)
 
 
-def test_features_are_those_that_the_heads_answer_from(tiny, compiled):
+def test_features_are_those_that_the_heads_answer_from(tiny, plain):
     scores, features = TensorFlowDetector(tiny, batch=4, features=True).describe(CHIPS)
-    np.testing.assert_allclose(scores, compiled(CHIPS), atol=1e-5)
+    np.testing.assert_allclose(scores, plain(CHIPS), atol=1e-5)
     kernel, bias = tiny.network().get_layer("land").get_weights()
     land = 1 / (1 + np.exp(-(features @ kernel + bias)))
     np.testing.assert_allclose(land, scores[:, 4:], atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 16])
-def test_a_score_does_not_depend_on_the_batch_size(tiny, compiled, batch):
-    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=batch)(CHIPS), compiled(CHIPS), atol=1e-5)
+def test_a_score_does_not_depend_on_the_batch_size(tiny, plain, batch):
+    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=batch)(CHIPS), plain(CHIPS), atol=1e-5)
 
 
-def test_without_xla_the_same(tiny, compiled):
-    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=4, compiled=False)(CHIPS), compiled(CHIPS), atol=1e-5)
+def test_compiled_by_xla_the_same(tiny, plain):
+    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=4, compiled=True)(CHIPS), plain(CHIPS), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("spec", "gpus", "given", "expected"),
     [
-        (SPEC, [], None, True),
+        (SPEC, [], None, False),
         (LITE, [], None, False),
+        (SPEC, ["a GPU"], None, True),
         (LITE, ["a GPU"], None, True),
-        (SPEC, [], False, False),
+        (SPEC, ["a GPU"], False, False),
         (LITE, [], True, True),
     ],
 )
@@ -102,16 +103,16 @@ def test_an_efficientnet_scores_as_its_network():
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
-def test_no_chips_no_scores(compiled):
-    assert compiled(CHIPS[:0]).shape == (0, 17)
+def test_no_chips_no_scores(plain):
+    assert plain(CHIPS[:0]).shape == (0, 17)
 
 
-def test_threads_may_call_at_once(compiled):
+def test_threads_may_call_at_once(plain):
     parts = [CHIPS[i : i + 3] for i in range(9)]
-    expected = [compiled(part) for part in parts]
+    expected = [plain(part) for part in parts]
     with ThreadPoolExecutor(6) as pool:
         for _ in range(5):
-            for found, wanted in zip(pool.map(compiled, parts), expected, strict=True):
+            for found, wanted in zip(pool.map(plain, parts), expected, strict=True):
                 np.testing.assert_array_equal(found, wanted)
 
 
