@@ -122,7 +122,7 @@ def test_the_judge_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, un
     """Augmentation is for training alone: with a wild one, the chips that are judged are those of the cache."""
     seen = []
 
-    def watched(network, chips, spec, rows=None, batch=32):
+    def watched(network, chips, spec, rows=None, batch=32, *, tta=False):
         seen.append(np.array(chips[rows]))
         return np.random.default_rng(0).uniform(size=(len(rows), len(LABELS))).astype(np.float32)
 
