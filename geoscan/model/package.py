@@ -134,7 +134,8 @@ class Package:
         except Exception as err:  # Keras raises whatever the layer at fault does
             raise PackageError(f"{self.path / WEIGHTS} holds no network that is safe to load ({_brief(err)})") from err
         weights = {variable.path: variable for variable in stored.weights}
-        if {path: weight.shape for path, weight in weights.items()} != {v.path: v.shape for v in network.weights}:
+        alike = {path: weight.shape for path, weight in weights.items()} == {v.path: v.shape for v in network.weights}
+        if not alike or stored.input_shape != network.input_shape:
             raise PackageError(f"{self.path}: the network is not the one that its card describes; train it anew")
         network.set_weights([weights[variable.path] for variable in network.weights])
         return network

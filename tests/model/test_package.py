@@ -205,6 +205,7 @@ def seal(path, whole):
         replace(SPEC, heads=(SPEC.heads[0], Head("land", (MINE, "road"), "sigmoid"))),
         replace(SPEC, blocks=(1, 2)),
         replace(SPEC, growth=5),
+        replace(SPEC, chip=64),
     ],
 )
 def test_refuses_a_network_that_its_card_does_not_describe(copy, described):
