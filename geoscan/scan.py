@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
@@ -335,7 +336,18 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
             client = stack.enter_context(_own_client(jobs, stack))
+        client.loop.asyncio_loop.set_exception_handler(_report)
         yield client
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave it to asyncio to report what went wrong in dask's loop, but for waits that ran out with nobody waiting.
+
+    dask's messengers wait with a time limit in a loop of their own: one that stops between the end of the time and the
+    next round has left an exception to nobody, and asyncio would print it after a scan that went well.
+    """
+    if not ("future" in context and isinstance(context.get("exception"), TimeoutError)):
+        loop.default_exception_handler(context)
 
 
 def _own_client(jobs: int, stack: ExitStack) -> Client:

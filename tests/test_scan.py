@@ -1,5 +1,6 @@
 """The scan with a fake detector: tiles, nodata, failures, clusters and memory, without a network."""
 
+import asyncio
 import json
 import warnings
 from collections.abc import Iterator
@@ -222,6 +223,17 @@ def test_dask_in_this_process_opens_nothing_to_the_network():
         with workers(1), workers(1):
             after = {link.laddr for link in psutil.Process().net_connections("tcp") if link.status == "LISTEN"}
     assert {address.ip for address in after - before} <= {"127.0.0.1"}
+
+
+def test_only_a_wait_that_nobody_waits_for_goes_unreported(caplog):
+    async def lost(error: Exception) -> None:
+        asyncio.get_running_loop().create_future().set_exception(error)
+
+    with workers(1) as client:
+        client.sync(lost, TimeoutError("Timeout"))
+        assert "Timeout" not in caplog.text
+        client.sync(lost, OSError("the cable is cut"))
+    assert "the cable is cut" in caplog.text
 
 
 @pytest.fixture(scope="module")
