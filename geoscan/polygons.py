@@ -85,7 +85,7 @@ class Provenance:
     """Version of geoscan."""
 
     tta: bool = False
-    """Whether scores are means over the 8 symmetries of each chip."""
+    """Whether scores are means over symmetries."""
 
     prior: float | None = None
     """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""

@@ -144,7 +144,7 @@ class SceneScores:
     """(len(grid),): pixels of each core that are no nodata."""
 
     tta: bool = False
-    """Whether the scores are means over the 8 symmetries of each chip."""
+    """Whether the scores are means over symmetries."""
 
     failed: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -225,8 +225,7 @@ def scan(
     """Score every tile of a scene that is not all nodata.
 
     client: dask's, from `workers`; None works in this thread alone, with the same result.
-    batch: tiles a task. tta: score each chip in its 8 symmetries, and take the mean; as the model's card has it if
-        None.
+    batch: tiles a task. tta: average scores over symmetries, see `Averaged`; as the model's card has it if None.
     detect: makes what scores chips, in whatever process; the package's own network if None.
     progress: called with the number of tiles done, again and again.
     A tile that cannot be read is tried once more, then noted in `failed`; anything unexpected is raised.

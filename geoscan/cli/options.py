@@ -96,8 +96,8 @@ def tta(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--tta/--no-tta",
         default=None,
-        help="Average the scores over the 8 symmetries of each chip: steadier, slower.  [default: as the model's card "
-        "has it]",
+        help="Average scores over the 8 symmetries of each chip in which at first sight there may be something: "
+        "steadier, slower.  [default: as the model's card has it]",
     )(command)
 
 

@@ -116,7 +116,7 @@ from geoscan.cli import options
 @click.option(
     "--tta",
     is_flag=True,
-    help="Judge by scores averaged over the 8 symmetries of each chip; the card then makes scans average them too.",
+    help="Judge by scores averaged over symmetries; the card then makes scans average them too.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Where prepared chips are kept.")

@@ -109,7 +109,7 @@ def _input(card: Card) -> list[str]:
         ("ground sample distance", f"{preprocess.gsd:g} m per pixel"),
         ("bands", "red, green, blue, 8 bit"),
         ("radiometry", f"`{preprocess.radiometry}`"),
-        ("scores", "means over the 8 symmetries of each chip" if card.tta else "of each chip as it is"),
+        ("scores", "means over symmetries" if card.tta else "of each chip as it is"),
     ]
     if preprocess.dehaze is None:
         return [_table(("", ""), [*rows, ("haze removal", "none")])]

@@ -44,7 +44,7 @@ class Card:
     thresholds: of each label, in 0..1, tuned for F2; the label holds where its score is not below.
     detection: thresholds on the score of artisanal mine, from which polygons are made.
     calibration: from scores to probabilities; the thresholds are for the scores.
-    tta: scores are means over the 8 symmetries of each chip; thresholds, calibration and figures are for such.
+    tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
     metrics: measured on chips that training did not see.
     data: what it was trained on: sources, counts, fingerprint, licence.
     training: how: geoscan's version, seed, epochs, options.

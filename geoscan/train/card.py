@@ -46,7 +46,7 @@ class Judged:
     """Chips that a network has not seen, and what it says of them.
 
     rows: (n,), indexes in the material. scores: (n, 17), columns as in `LABELS`.
-    tta: whether they are means over the 8 symmetries of each chip.
+    tta: whether they are means over symmetries.
     """
 
     rows: NDArray[np.intp]

@@ -108,7 +108,7 @@ def judge(
     """Score every chip with every model; chips that cannot be read are named in the log and left out.
 
     Chips are brought to each model's resolution. One that is larger than the model's chip then is cut as a scan cuts a
-    scene, and has the highest score of its parts. tta: average the scores over the 8 symmetries of each part; as each
+    scene, and has the highest score of its parts. tta: average the scores of each part over symmetries; as each
     model's card has it if None.
     Raises PackageError for a model with labels that Kaggle has not, or for another resolution; DatasetError when no
     chip can be read.

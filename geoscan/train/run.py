@@ -109,7 +109,7 @@ class Recipe:
     """Model packages, by name or directory, whose mean scores and whose features teach."""
 
     tta: bool = False
-    """Whether figures, thresholds and calibration are of scores averaged over the 8 symmetries, as scans then make."""
+    """Whether figures, thresholds and calibration are of scores averaged over symmetries, as scans then make."""
 
     features: float = 3.0
     """How much the features of teachers count beside their scores."""
@@ -364,21 +364,24 @@ def score(
 ) -> Scores:
     """Scores of prepared chips, (n, 17), columns as in `LABELS`; of the chips at `rows` if given.
 
-    What the network does not know scores 0. Only a batch at a time is in memory, and the last one is filled up, so that
-    one traced shape serves all. tta: means over the 8 symmetries of each chip.
+    What the network does not know scores 0. Only some batches at a time are in memory, and the last one is filled up,
+    so that one traced shape serves all. tta: means over symmetries, see `Averaged`.
     """
     rows = np.arange(len(chips)) if rows is None else rows
     scores = np.zeros((len(rows), len(LABELS)), np.float32)
 
-    def detect(full: Chips) -> Scores:
-        answers = network.predict_on_batch(full)
-        return np.concatenate([answers[head.name] for head in spec.heads], axis=1)
+    def detect(some: Chips) -> Scores:
+        parts = []
+        for start in range(0, len(some), batch):
+            part = some[start : start + batch]
+            answers = network.predict_on_batch(np.resize(part, (batch, *part.shape[1:])))
+            parts.append(np.concatenate([answers[head.name] for head in spec.heads], axis=1)[: len(part)])
+        return np.concatenate(parts)
 
     answer = Averaged(detect) if tta else detect
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        said = answer(np.asarray(chips[np.resize(part, batch)]))
-        scores[start : start + batch, columns(spec.labels)] = said[: len(part)]
+        scores[start : start + batch, columns(spec.labels)] = answer(np.asarray(chips[part]))
     return scores
 
 

@@ -142,12 +142,31 @@ def test_averaged_scores_do_not_know_which_side_is_up():
         asked.append(chips)
         return chips[:, 0, :2, 0].astype(np.float32) / 255
 
-    chips = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), np.uint8)
+    chips = np.random.default_rng(0).integers(6, 256, (3, 6, 6, 3), np.uint8)
     scores = Averaged(corner)(chips)
-    assert len({chips.tobytes() for chips in asked}) == 8
+    assert len({chip.tobytes() for some in asked for chip in some}) == 3 * 8
     for which in range(8):
         np.testing.assert_allclose(Averaged(corner)(symmetry(chips, which)), scores, rtol=1e-6)
     np.testing.assert_allclose(scores[:, 0], chips[:, [0, 0, -1, -1], [0, -1, 0, -1], 0].mean(axis=1) / 255, rtol=1e-6)
+
+
+def test_only_what_may_be_something_is_looked_at_again():
+    asked = []
+
+    def corner(chips):
+        asked.append(len(chips))
+        return chips[:, 0, :2, 0].astype(np.float32) / 100
+
+    chips = np.zeros((5, 6, 6, 3), np.uint8)
+    chips[1, 0, 0] = 100  # in a corner
+    chips[3, 0, 1] = 2  # beside it
+    chips[4, 0, :2] = 1  # too faint
+    scores = Averaged(corner)(chips)
+    assert asked == [5, 7 * 2]
+    expected = np.float32([[0, 0], [2 / 8, 0], [0, 0], [0, 0.02 / 8], [0.01, 0.01]])
+    np.testing.assert_allclose(scores, expected, atol=1e-7)
+    assert Averaged(corner)(chips[:1]).tolist() == [[0, 0]]
+    assert asked[2:] == [1]
 
 
 def test_a_replaced_package_is_never_used_by_mistake(tmp_path):
