@@ -23,7 +23,15 @@ from geoscan.train.calibrate import calibration_figures, fit_calibration
 from geoscan.train.kaggle import Targets
 from geoscan.train.lookalikes import lookalikes
 from geoscan.train.material import Material, positives
-from geoscan.train.metrics import auc, average_precision, f2_interval, f2_samples, label_metrics, mine_metrics
+from geoscan.train.metrics import (
+    auc,
+    average_precision,
+    f2_interval,
+    f2_samples,
+    label_metrics,
+    mean_of,
+    mine_metrics,
+)
 from geoscan.train.splits import stratified_group_split
 from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2, tune_label
 
@@ -168,11 +176,16 @@ def _mine_figures(
     folds: NDArray[np.integer] | None,
     threshold: float,
 ) -> dict[str, Any]:
-    """Figures of all chips, with intervals over campaigns, of each fold, which has few of them, and of look-alikes."""
+    """Figures of all chips, with intervals over campaigns, of each fold, which has few of them, and of look-alikes.
+
+    Those of all chips also ask that the networks of the folds agree on a scale; the mean of the folds does not.
+    """
     each = () if folds is None else np.unique(folds)
+    by_fold = [mine_metrics(targets[folds == f], scores[folds == f]) for f in each]
     return {
         "mine": asdict(mine_metrics(targets, scores, campaigns=campaigns)),
-        **{f"fold_{f + 1}": asdict(mine_metrics(targets[folds == f], scores[folds == f])) for f in each},
+        **({"mean_of_folds": mean_of(by_fold)} if by_fold else {}),
+        **{f"fold_{f + 1}": asdict(one) for f, one in zip(each, by_fold, strict=True)},
         "lookalikes": lookalikes(campaigns, targets, scores, threshold),
     }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,16 @@ class MineMetrics:
     sensitivity_interval: dict[str, Interval]
     resampled: str
     """What the intervals draw with replacement, `chips` or `campaigns`."""
+
+
+def mean_of(several: Sequence[MineMetrics]) -> dict[str, Any]:
+    """Mean of each figure that `MineMetrics` has for any set of chips, 0..1; NaN where one of them is."""
+    found = [one.sensitivity_at_specificity for one in several]
+    return {
+        "auc": float(np.mean([one.auc for one in several])),
+        "ap": float(np.mean([one.ap for one in several])),
+        "sensitivity_at_specificity": {key: float(np.mean([one[key] for one in found])) for key in found[0]},
+    }
 
 
 def f2_samples(targets: NDArray[np.floating], predicted: NDArray[np.bool_]) -> float:
