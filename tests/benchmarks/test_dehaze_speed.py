@@ -1,4 +1,4 @@
-"""Time of dehazing a chip, three ways, on one core: `pytest tests/benchmarks/test_dehaze_speed.py`.
+"""Time of dehazing a chip, three ways, on one core: `pytest -n 0 -s tests/benchmarks/test_dehaze_speed.py`.
 
 The loop is timed on a 20 px crop with small windows and scaled by area; with the real windows it would be slower still.
 """

@@ -1,4 +1,4 @@
-"""Where a scan's time goes, and what threads gain: `pytest -m large tests/benchmarks/test_scan_speed.py`.
+"""Where a scan's time goes, and what threads gain: `pytest -n 0 -m large tests/benchmarks/test_scan_speed.py`.
 
 The network is the compact preset with random weights: as slow as a trained one.
 """

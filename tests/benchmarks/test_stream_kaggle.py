@@ -1,4 +1,4 @@
-"""Memory and pace of the input pipeline over a set as large as Kaggle's: `pytest -m large -s` with this file.
+"""Memory and pace of the input pipeline over a set as large as Kaggle's: `pytest -n 0 -m large -s` with this file.
 
 GEOSCAN_BENCH_CHIPS=40479 streams as many chips as Kaggle's set has; that takes 8 GB of disk for the cache.
 GEOSCAN_BENCH_DIR says on which disk; the system's place for temporary files unless given.

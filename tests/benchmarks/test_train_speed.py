@@ -1,4 +1,4 @@
-"""What oneDNN and the fused normalisation gain: `pytest -m large -s tests/benchmarks/test_train_speed.py`.
+"""What oneDNN and the fused normalisation gain: `pytest -n 0 -m large -s tests/benchmarks/test_train_speed.py`.
 
 TensorFlow decides on oneDNN when it is loaded, so each way is a process of its own.
 """
