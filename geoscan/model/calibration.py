@@ -51,13 +51,13 @@ class Calibration:
         """
         if scores.ndim != 2 or scores.shape[1] != len(spec.labels):
             raise PackageError(f"scores of shape {scores.shape} do not fit; give (n, {len(spec.labels)})")
-        scaled, start = scores.copy(), 0
+        result, start = scores.copy(), 0
         for head in spec.heads:
             columns = slice(start, start := start + len(head.labels))
             temperature = self.temperatures.get(head.name, 1.0)
             if temperature != 1:
-                scaled[:, columns] = _scaled(scores[:, columns].astype(np.float64), head.activation, temperature)
-        return scaled
+                result[:, columns] = scaled(scores[:, columns].astype(np.float64), head.activation, temperature)
+        return result
 
     def mine_probability(self, score: NDArray[np.floating], prior: float | None = None) -> NDArray[np.float64]:
         """Chance that a chip holds an artisanal mine: Saerens, Latinne, Decaestecker 2002, eq. 4, the priors known.
@@ -75,8 +75,8 @@ class Calibration:
         return probability
 
 
-def _scaled(scores: NDArray[np.float64], activation: Activation, temperature: float) -> NDArray[np.float64]:
-    """Scores of one head, (n, labels), at a temperature."""
+def scaled(scores: NDArray[np.float64], activation: Activation, temperature: float) -> NDArray[np.float64]:
+    """Scores of one head, (n, labels), 0..1, with their logits divided by a temperature; 0 and 1 stay what they are."""
     result: NDArray[np.float64]
     if activation == "sigmoid":
         result = expit(logit(scores) / temperature)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logit
 
 from geoscan.arrays import Scores
 from geoscan.labels import LABELS, MINE, columns
-from geoscan.model.calibration import GROUND_PRIOR, Calibration
+from geoscan.model.calibration import GROUND_PRIOR, Calibration, scaled
 from geoscan.model.spec import Head, Spec
 from geoscan.train.kaggle import Targets
 
@@ -41,7 +40,7 @@ def fit_calibration(targets: Targets, scores: Scores, spec: Spec, ground_prior: 
     mines = targets[:, LABELS.index(MINE)]
     share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
     return Calibration(
-        temperatures={head.name: _temperature(*_logits(targets, scores, head)) for head in spec.heads},
+        temperatures={head.name: _temperature(*_counted(targets, scores, head), head) for head in spec.heads},
         seen_prior=share if 0 < share < 1 else None,
         ground_prior=ground_prior,
     )
@@ -52,10 +51,10 @@ def calibration_figures(targets: Targets, scores: Scores, spec: Spec, calibratio
 
     targets, scores: (n, 17), as for `fit_calibration`; on the chips that fitted it the figures flatter a little.
     """
-    scaled = np.zeros_like(scores)
+    calibrated = np.zeros_like(scores)
     chosen = columns(spec.labels)
-    scaled[:, chosen] = calibration.apply(scores[:, chosen], spec)
-    return {head.name: _figures(targets, scores, scaled, head) for head in spec.heads}
+    calibrated[:, chosen] = calibration.apply(scores[:, chosen], spec)
+    return {head.name: _figures(targets, scores, calibrated, head) for head in spec.heads}
 
 
 def expected_calibration_error(targets: NDArray[np.floating], scores: NDArray[np.floating], bins: int = _BINS) -> float:
@@ -75,48 +74,54 @@ def expected_calibration_error(targets: NDArray[np.floating], scores: NDArray[np
     return error / len(group)
 
 
-def _logits(targets: Targets, scores: Scores, head: Head) -> tuple[_Array, _Array]:
-    """Targets and logits of what a head's loss would count.
+def _counted(targets: Targets, scores: Scores, head: Head) -> tuple[_Array, _Array]:
+    """Targets and scores that a head's loss would count.
 
     sigmoid: both (known, 1). softmax: both (n, labels), of the chips where all labels are known and exactly one holds.
     """
     true = targets[:, columns(head.labels)].astype(np.float64)
-    score = np.clip(scores[:, columns(head.labels)].astype(np.float64), _SMALLEST, 1 - _SMALLEST)
+    score = scores[:, columns(head.labels)].astype(np.float64)
     if head.activation == "sigmoid":
         known = ~np.isnan(true)
-        return true[known][:, None], logit(score[known])[:, None]
+        return true[known][:, None], score[known][:, None]
     rows = true.sum(axis=1) == 1
-    return true[rows], np.log(score[rows])
+    return true[rows], score[rows]
 
 
-def _nll(true: _Array, logits: _Array, temperature: float) -> float:
+def _nll(true: _Array, scores: _Array) -> float:
     """Mean negative log likelihood; NaN of nothing."""
     if not len(true):
         return float("nan")
+    chance = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
     if true.shape[1] == 1:
-        return float(np.logaddexp(0, (1 - 2 * true) * logits / temperature).mean())
-    return float(-(true * log_softmax(logits / temperature, axis=1)).sum(axis=1).mean())
+        chance = np.where(true == 1, chance, 1 - chance)
+        return float(-np.log(chance).mean())
+    return float(-(true * np.log(chance)).sum(axis=1).mean())
 
 
-def _temperature(true: _Array, logits: _Array) -> float:
-    """The most likely temperature; in its logarithm the likelihood has one peak."""
+def _temperature(true: _Array, scores: _Array, head: Head) -> float:
+    """The most likely temperature, of what the card will make of the scores: it leaves those of exactly 0 and 1."""
     positives = int((true == 1).sum())
     if min(positives, true.size - positives) < FEWEST:
         return 1.0
+
+    def nll(temperature: float) -> float:
+        return _nll(true, scaled(scores, head.activation, temperature))
+
     bounds = (math.log(COLDEST), math.log(HOTTEST))
-    found = minimize_scalar(lambda t: _nll(true, logits, math.exp(t)), bounds=bounds, method="bounded")
+    found = minimize_scalar(lambda t: nll(math.exp(t)), bounds=bounds, method="bounded")
     temperature = math.exp(found.x)
-    return temperature if _nll(true, logits, temperature) < _nll(true, logits, 1.0) else 1.0
+    return temperature if nll(temperature) < nll(1.0) else 1.0
 
 
-def _figures(targets: Targets, scores: Scores, scaled: Scores, head: Head) -> dict[str, float]:
+def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> dict[str, float]:
     chosen = columns(head.labels)
-    true, before = _logits(targets, scores, head)
-    _, after = _logits(targets, scaled, head)
+    true, before = _counted(targets, scores, head)
+    _, after = _counted(targets, calibrated, head)
     return {
         "n_known": len(true),
-        "nll_before": _nll(true, before, 1.0),
-        "nll": _nll(true, after, 1.0),
+        "nll_before": _nll(true, before),
+        "nll": _nll(true, after),
         "ece_before": expected_calibration_error(targets[:, chosen], scores[:, chosen]),
-        "ece": expected_calibration_error(targets[:, chosen], scaled[:, chosen]),
+        "ece": expected_calibration_error(targets[:, chosen], calibrated[:, chosen]),
     }
