@@ -4,7 +4,7 @@
 #     examples/train_models.sh DATA OUT
 #
 # DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
-# Needs `pip install '.[imagenet]'`. Takes about four hours on 2 cores; started again, it goes on where it was.
+# Needs `pip install '.[imagenet]'`. Takes about four and a half hours on 2 cores; started again, it goes on where it was.
 set -euo pipefail
 data=$1 out=$2
 small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv")

@@ -1,6 +1,7 @@
 """The arrays that travel through geoscan. Rasters are planar (bands, rows, cols) until the model."""
 
-from typing import TypeAlias
+from collections.abc import Iterator
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,19 @@ Scores: TypeAlias = NDArray[np.float32]
 
 Features: TypeAlias = NDArray[np.float32]
 """(n, channels), what a network makes of a chip before it answers; see `model.network.POOL`."""
+
+
+_Type = TypeVar("_Type", bound=np.generic)
+
+
+def filled(items: NDArray[_Type], size: int) -> Iterator[tuple[NDArray[_Type], int]]:
+    """Cut an array along its first axis into batches of one size, so that one traced or compiled shape serves all.
+
+    Yields each batch, and how many of its items count: the last one is filled up with its own, over again.
+    """
+    for first in range(0, len(items), size):
+        part = items[first : first + size]
+        yield np.resize(part, (size, *part.shape[1:])), len(part)
 
 
 def to_reflectance(visual: Visual) -> Reflectance:

@@ -232,7 +232,7 @@ def scan(
     """
     started = time.perf_counter()
     grid = plan.grid
-    tta = package.card.tta if tta is None else tta
+    tta = package.card.averages(tta)
     result = SceneScores(
         plan,
         package,

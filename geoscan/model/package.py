@@ -80,6 +80,10 @@ class Card:
         """Labels in the order of the scores' columns."""
         return self.spec.labels
 
+    def averages(self, asked: bool | None) -> bool:
+        """Tell whether to average scores over symmetries: as asked, as the thresholds are tuned for if None."""
+        return self.tta if asked is None else asked
+
     @property
     def mine_auc(self) -> float:
         """How well mines are told from the rest, where that was measured on enough of them; else 0.5, as by chance."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Features, Scores
+from geoscan.arrays import Chips, Features, Scores, filled
 from geoscan.errors import PackageError
 from geoscan.machine import BATCH
 from geoscan.model.backend import start
@@ -71,7 +71,7 @@ class TensorFlowDetector:
             )
 
     def __call__(self, chips: Chips) -> Scores:
-        """(n, chip, chip, 3) -> (n, labels); the last batch is filled up, so that one compiled shape serves all."""
+        """(n, chip, chip, 3) -> (n, labels), in batches of one compiled shape."""
         parts = [self._scores(answers) for answers in self._answers(chips)]
         return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
 
@@ -86,17 +86,12 @@ class TensorFlowDetector:
         return np.concatenate([answers[name] for name in self._heads], axis=1)
 
     def _answers(self, chips: Chips) -> Iterator[dict[str, NDArray[np.float32]]]:
-        for first in range(0, len(chips), self._batch):
-            yield self._answer(chips[first : first + self._batch])
-
-    def _answer(self, chips: Chips) -> dict[str, NDArray[np.float32]]:
         import tensorflow as tf
 
-        missing = self._batch - len(chips)
-        full = np.concatenate([chips, np.zeros((missing, *chips.shape[1:]), np.uint8)]) if missing else chips
-        with self._lock, tf.device(self._device):
-            answers = self._run(tf.constant(full))
-        return {name: answer.numpy()[: len(chips)] for name, answer in answers.items()}
+        for batch, count in filled(chips, self._batch):
+            with self._lock, tf.device(self._device):
+                answers = self._run(tf.constant(batch))
+            yield {name: answer.numpy()[:count] for name, answer in answers.items()}
 
 
 class Averaged:
@@ -117,7 +112,7 @@ class Averaged:
             # One call for all, for a detector fills up its last batch.
             looks = np.concatenate([symmetry(chips[again], which) for which in range(1, SYMMETRIES)])
             others = self._detect(looks).reshape(SYMMETRIES - 1, len(again), -1)
-            scores[again] = np.concatenate([scores[None, again], others]).mean(axis=0)
+            scores[again] = (scores[again] + others.sum(axis=0)) / SYMMETRIES
         return scores
 
 

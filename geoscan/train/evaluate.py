@@ -119,7 +119,7 @@ def judge(
     scorers = [
         _Scorer(
             package.card.preprocess,
-            Averaged(detect) if (package.card.tta if tta is None else tta) else detect,
+            Averaged(detect) if package.card.averages(tta) else detect,
             sample.gsd,
         )
         for package, detect in models

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Visual
+from geoscan.arrays import Visual, filled
 from geoscan.errors import DatasetError, PackageError
 from geoscan.model.network import build
 from geoscan.model.spec import Head, Spec
@@ -191,12 +191,10 @@ def _identity(spec: Spec, source: ClassFolders, **options: float | str) -> dict[
 def _accuracy(network: keras.Model, source: ClassFolders, rows: NDArray[np.intp], side: int, batch: int) -> float:
     """Share of the chips at `rows` whose class the network finds, 0..1."""
     hits, batch = 0, min(batch, len(rows))
-    for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
-        # The last batch is filled up, so that one traced shape serves all.
-        chips = np.stack([square(source.read(int(i)), side) for i in np.resize(part, batch)])
-        answers = network.predict_on_batch(chips)[HEAD][: len(part)]
-        hits += int((answers.argmax(axis=1) == source.classes[part]).sum())
+    for part, count in filled(rows, batch):
+        chips = np.stack([square(source.read(int(i)), side) for i in part])
+        found = network.predict_on_batch(chips)[HEAD].argmax(axis=1) == source.classes[part]
+        hits += int(found[:count].sum())
     return hits / len(rows)
 
 

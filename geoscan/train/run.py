@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Scores
+from geoscan.arrays import Chips, Scores, filled
 from geoscan.errors import DatasetError, OutputError, PackageError
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
@@ -364,18 +364,17 @@ def score(
 ) -> Scores:
     """Scores of prepared chips, (n, 17), columns as in `LABELS`; of the chips at `rows` if given.
 
-    What the network does not know scores 0. Only some batches at a time are in memory, and the last one is filled up,
-    so that one traced shape serves all. tta: means over symmetries, see `Averaged`.
+    What the network does not know scores 0. Only some batches at a time are in memory.
+    tta: means over symmetries, see `Averaged`.
     """
     rows = np.arange(len(chips)) if rows is None else rows
     scores = np.zeros((len(rows), len(LABELS)), np.float32)
 
     def detect(some: Chips) -> Scores:
         parts = []
-        for start in range(0, len(some), batch):
-            part = some[start : start + batch]
-            answers = network.predict_on_batch(np.resize(part, (batch, *part.shape[1:])))
-            parts.append(np.concatenate([answers[head.name] for head in spec.heads], axis=1)[: len(part)])
+        for part, count in filled(some, batch):
+            answers = network.predict_on_batch(part)
+            parts.append(np.concatenate([answers[head.name] for head in spec.heads], axis=1)[:count])
         return np.concatenate(parts)
 
     answer = Averaged(detect) if tta else detect
