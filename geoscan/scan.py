@@ -359,10 +359,14 @@ def _own_client(jobs: int, stack: ExitStack) -> Client:
 
     closed = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     # One thread more than jobs: it waits in the model while the others read and dehaze.
-    worker = {**closed, "nthreads": jobs + 1, "resources": {_INFER: 1}, "memory_limit": 0}
-    stack.enter_context(
-        dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
-    )
+    # No heartbeats: the worker dies with this process anyway, and one still on its way at the end is printed as lost.
+    worker = {**closed, "nthreads": jobs + 1, "resources": {_INFER: 1}, "memory_limit": 0, "heartbeat_interval": "365d"}
+    settings: dict[str, Any] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.worker.http.routes": [],
+    }
+    stack.enter_context(dask.config.set(settings))
     cluster = SpecCluster(
         scheduler={"cls": Scheduler, "options": closed},
         workers={0: {"cls": Worker, "options": worker}},

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -234,6 +235,22 @@ def test_only_a_wait_that_nobody_waits_for_goes_unreported(caplog):
         assert "Timeout" not in caplog.text
         client.sync(lost, OSError("the cable is cut"))
     assert "the cable is cut" in caplog.text
+
+
+def test_a_worker_in_this_process_sends_no_heartbeats(monkeypatch):
+    from distributed import Worker
+
+    heard = []
+
+    async def heartbeat(worker: Worker) -> None:
+        heard.append(worker.address)
+
+    monkeypatch.setattr(Worker, "heartbeat", heartbeat)
+    with workers(1) as client:
+        time.sleep(1.5)  # dask's workers send one a second, unless told otherwise
+        assert client.submit(pow, 2, 5).result() == 32
+        assert heard == []
+        assert not client.cluster.scheduler.worker_ttl
 
 
 @pytest.fixture(scope="module")
