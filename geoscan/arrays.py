@@ -38,7 +38,7 @@ def filled(items: NDArray[_Type], size: int) -> Iterator[tuple[NDArray[_Type], i
     """
     for first in range(0, len(items), size):
         part = items[first : first + size]
-        yield np.resize(part, (size, *part.shape[1:])), len(part)
+        yield part if len(part) == size else np.resize(part, (size, *part.shape[1:])), len(part)
 
 
 def to_reflectance(visual: Visual) -> Reflectance:
