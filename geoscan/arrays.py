@@ -27,6 +27,9 @@ Scores: TypeAlias = NDArray[np.float32]
 Features: TypeAlias = NDArray[np.float32]
 """(n, channels), what a network makes of a chip before it answers; see `model.network.POOL`."""
 
+Targets: TypeAlias = NDArray[np.float32]
+"""(n, 17), columns as in `labels.LABELS`: 1 = the label holds, 0 = it does not, NaN = nobody knows."""
+
 
 _Type = TypeVar("_Type", bound=np.generic)
 

@@ -17,7 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.model.backend import start
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess

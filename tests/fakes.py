@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geoscan import scan
 from geoscan.arrays import Chips, Scores
 from geoscan.labels import LABELS, MINE
+from geoscan.scanning import batch
+from geoscan.scanning.plan import Plan
 
 SEEN: list[int] = []
 """Chips in each call of a detector of this process."""
@@ -73,11 +74,11 @@ class Flow:
     reading = most_reading = 0
 
 
-_prepare = scan.prepare
+_prepare = batch.prepare
 
 
-def counted_prepare(plan: scan.Plan, tiles: Sequence[int]) -> scan.Prepared:
-    """Prepare tiles as `geoscan.scan` does, and count."""
+def counted_prepare(plan: Plan, tiles: Sequence[int]) -> batch.Prepared:
+    """Prepare tiles as `geoscan.scanning.run` does, and count."""
     with Flow.lock:
         Flow.reading += 1
         Flow.most_reading = max(Flow.most_reading, Flow.reading)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec, Spec

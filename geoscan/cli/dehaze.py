@@ -41,10 +41,10 @@ def dehaze(
     jobs: int | None,
 ) -> None:
     """Remove the haze of a whole SCENE and write it as a tiled GeoTIFF with overviews, on the same grid."""
-    from geoscan.dehaze import DehazeParams
+    from geoscan.dehazed_scene import check_target, restore
+    from geoscan.dehazing import DehazeParams
     from geoscan.machine import cores
     from geoscan.radiometry import resolve
-    from geoscan.restore import check_target, restore
     from geoscan.scene import Scene
 
     params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)

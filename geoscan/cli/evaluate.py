@@ -78,12 +78,13 @@ def evaluate(
     if out is not None:
         check_place(out)
     if plots is not None:
-        from geoscan.train.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
+        from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
 
         check_folder(plots)
+    from geoscan.evaluate.figures import difference, figures
+    from geoscan.evaluate.sample import judge, kaggle_sample, partial_sample
     from geoscan.model.package import find
     from geoscan.model.runtime import detector
-    from geoscan.train.evaluate import difference, figures, judge, kaggle_sample, partial_sample
 
     def ticker(items: Iterable[int]) -> Iterable[int]:
         return tqdm(items, unit="chip", disable=options.silent(), leave=False)
@@ -98,8 +99,8 @@ def evaluate(
         sample = partial_sample(chips, index, gsd)
         source = (chips, index)
     if unseen:
-        from geoscan.train.cache import default_directory
-        from geoscan.train.unseen import unseen as kept_out
+        from geoscan.data.cache import default_directory
+        from geoscan.evaluate.unseen import unseen as kept_out
 
         for package in packages:
             sample = kept_out(package, sample, source, cache or default_directory(), ticker)

@@ -18,7 +18,7 @@ from geoscan.machine import BATCH
 if TYPE_CHECKING:
     from geoscan.model.package import Package
     from geoscan.polygons import Thresholds
-    from geoscan.scan import Plan
+    from geoscan.scanning.plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,9 @@ def scan(
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
     from geoscan import layers
     from geoscan.machine import cores
-    from geoscan.scan import each_scene, workers
-    from geoscan.scan import scan as scan_scene
+    from geoscan.scanning.plan import each_scene
+    from geoscan.scanning.run import scan as scan_scene
+    from geoscan.scanning.workers import workers
 
     if out is not None:
         layers.check_target(out, scenes)
@@ -147,7 +148,7 @@ def _planner(
 ) -> Callable[[str], tuple[Plan, Package]]:
     from geoscan.errors import PackageError
     from geoscan.model.package import choose, find, shipped
-    from geoscan.scan import Plan
+    from geoscan.scanning.plan import Plan
     from geoscan.scene import Scene
 
     named = None if model == "auto" else find(model)

@@ -146,8 +146,9 @@ def train(
     from geoscan.model.backend import start
 
     start()
-    from geoscan.train.cache import default_directory
-    from geoscan.train.run import Data, run
+    from geoscan.data.cache import default_directory
+    from geoscan.train.recipe import Data
+    from geoscan.train.run import run
 
     data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain, unlabelled)
     recipe = _recipe(data, **how)
@@ -201,15 +202,15 @@ def _recipe(
     gsd: float | None,
     tta: bool,
 ) -> Any:
-    from geoscan.dehaze import DehazeParams
+    from geoscan.data.kaggle import GSD
+    from geoscan.data.material import Split
+    from geoscan.dehazing import DehazeParams
     from geoscan.model import spec as specs
     from geoscan.model.preprocess import Preprocess
     from geoscan.train.augment import Augmentation
-    from geoscan.train.kaggle import GSD
     from geoscan.train.loop import Schedule
     from geoscan.train.losses import Focus
-    from geoscan.train.material import Split
-    from geoscan.train.run import Recipe
+    from geoscan.train.recipe import Recipe
 
     alone = data.kaggle is None
     preset = preset or ("lite-small" if alone else "compact")

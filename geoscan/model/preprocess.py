@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
-from geoscan.dehaze import DehazeParams, dehaze
+from geoscan.dehazing import DehazeParams, dehaze
 from geoscan.errors import InputError
 
 

@@ -1,1 +1,1 @@
-"""Training: data sets, splits, batches, the loop, thresholds and figures. Nothing here runs in a scan."""
+"""Training: batches, the loop, a recipe from chips to a model package. Nothing here runs in a scan."""

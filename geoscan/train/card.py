@@ -13,17 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from geoscan import __version__
-from geoscan.arrays import Scores
-from geoscan.labels import LABELS, MINE
-from geoscan.model.package import Card
-from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import Spec
-from geoscan.polygons import Thresholds
-from geoscan.train.calibrate import calibration_figures, fit_calibration
-from geoscan.train.kaggle import Targets
-from geoscan.train.lookalikes import lookalikes
-from geoscan.train.material import Material, positives
-from geoscan.train.metrics import (
+from geoscan.arrays import Scores, Targets
+from geoscan.data.deal import stratified_group_split
+from geoscan.data.material import Material, positives
+from geoscan.evaluate.calibration import calibration_figures, fit_calibration
+from geoscan.evaluate.lookalikes import lookalikes
+from geoscan.evaluate.metrics import (
     auc,
     average_precision,
     f2_interval,
@@ -32,8 +27,12 @@ from geoscan.train.metrics import (
     mean_of,
     mine_metrics,
 )
-from geoscan.train.splits import stratified_group_split
-from geoscan.train.thresholds import START, best_common, cross_tuned_f2, tune_f2, tune_label
+from geoscan.evaluate.thresholds import START, best_common, cross_tuned_f2, tune_f2, tune_label
+from geoscan.labels import LABELS, MINE
+from geoscan.model.package import Card
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import Spec
+from geoscan.polygons import Thresholds
 
 _MINE = LABELS.index(MINE)
 _FOLDS = 5

@@ -13,17 +13,17 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan.ahead import made_ahead
 from geoscan.arrays import Visual, filled
+from geoscan.data.class_folders import ClassFolders
+from geoscan.data.deal import stratified_group_split
 from geoscan.errors import DatasetError, PackageError
 from geoscan.model.network import build
 from geoscan.model.spec import Head, Spec
-from geoscan.train.ahead import made_ahead
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batch
-from geoscan.train.folders import ClassFolders
 from geoscan.train.loop import Schedule, fit
 from geoscan.train.losses import loss_of
-from geoscan.train.splits import stratified_group_split
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import logging
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,103 +16,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Scores, filled
-from geoscan.errors import DatasetError, OutputError, PackageError
+from geoscan.data.cache import AnyChips
+from geoscan.data.class_folders import read_folders
+from geoscan.data.images import Images, listed
+from geoscan.data.material import Material, Ticker, alike, gather, gather_small, same_split
+from geoscan.data.mine_chips import PartialSet
+from geoscan.errors import DatasetError, OutputError
+from geoscan.evaluate.metrics import mine_metrics
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
 from geoscan.model.network import POOL, build, with_output
 from geoscan.model.package import Package, find, save
-from geoscan.model.preprocess import Preprocess
 from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.runtime import Averaged, TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
-from geoscan.train.archive import Images, images
-from geoscan.train.augment import Augmentation
-from geoscan.train.batches import FORETOLD, Batches, Blends, Mosaics, Source, Taught
+from geoscan.train.batches import Batches
 from geoscan.train.card import Judged, figure, make_card
 from geoscan.train.devices import policy, strategy
-from geoscan.train.folders import read_folders
-from geoscan.train.loop import Epochs, Judge, Outcome, Schedule, fit
-from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
-from geoscan.train.material import Material, Small, Split, Ticker, alike, gather, gather_small, same_split
-from geoscan.train.metrics import mine_metrics
-from geoscan.train.partial import PartialSet
+from geoscan.train.loop import Epochs, Judge, Outcome, fit
+from geoscan.train.losses import likeness, loss_of, positive_weights
+from geoscan.train.mosaics import Blends, Mosaics, Source
 from geoscan.train.pretrain import CHECKPOINT as PRETRAINING
 from geoscan.train.pretrain import pretrain, transfer
-from geoscan.train.store import AnyChips
+from geoscan.train.recipe import Data, Recipe
+from geoscan.train.teachers import FORETOLD, Taught, of_fold, teachers_of
 
 log = logging.getLogger(__name__)
-
 CHECKPOINT = ".checkpoint.npz"
 _LEFTOVERS = ".*.npz"
 """What a run keeps beside its package until it is done, for another to resume."""
 _NO_PACKAGE = ("none", "imagenet")
 """What weights may begin with that is no model package."""
-
 _MINE = LABELS.index(MINE)
 _PLANET_LOOK = (PLANET_MEAN, PLANET_STD)
 _MOSAICS_JUDGED = 256
 _FEWEST = 2
 """Chips in the validation set: one to tune thresholds on, one to judge them by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Where chips come from.
-
-    kaggle: directory as Kaggle lays it out. small: chips known as mine or other, and their index; beside a Kaggle
-    directory they are of a coarser sensor and become mosaics, without one they are all there is.
-    classes: a folder-per-class set to pre-train on.
-    unlabelled: chips of other landscapes at about 10 m for teachers to judge, as mosaics, beside a Kaggle directory.
-    Raises DatasetError when there is neither of the first two, or unlabelled chips and no Kaggle directory.
-    """
-
-    kaggle: Path | None = None
-    small: Small | None = None
-    classes: Path | None = None
-    unlabelled: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.kaggle is None and self.small is None:
-            raise DatasetError("there is nothing to train on; pass --kaggle-dir, or --chips and --index")
-        if self.unlabelled is not None and self.kaggle is None:
-            raise DatasetError("unlabelled chips become mosaics of the size of Kaggle's chips; pass --kaggle-dir too")
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides what a run learns; with the same data, on the same CPU, it gives the same model."""
-
-    spec: Spec
-    preprocess: Preprocess
-    schedule: Schedule = field(default_factory=Schedule)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    focus: Focus = field(default_factory=Focus)
-    split: Split = field(default_factory=Split)
-    batch: int = 32
-    cap_cloudy: int = 100
-    mixup: float = 0.0
-    mosaics: int = 6
-    """Mosaics of small chips in a batch, where there are small chips beside others."""
-
-    blends: int = 12
-    """Blended chips in a batch, where there is a teacher to judge them."""
-
-    foreign: int = 4
-    """Mosaics of unlabelled chips in a batch, where there are any."""
-
-    init: str = "none"
-    """What the weights begin with: `none`, `imagenet`, or a model package by name or directory."""
-
-    pretrain_epochs: int = 0
-    distill: tuple[str, ...] = ()
-    """Model packages, by name or directory, whose mean scores and whose features teach."""
-
-    tta: bool = False
-    """Whether figures, thresholds and calibration are of scores averaged over symmetries, as scans then make."""
-
-    features: float = 3.0
-    """How much the features of teachers count beside their scores."""
 
 
 def run(
@@ -183,7 +123,7 @@ class _Trainer:
     ) -> None:
         self._recipe, self._material, self._init, self._out = recipe, material, init, out
         self._resume, self._keep_folds, self._tick = resume, keep_folds, tick
-        self._teachers = _teachers(recipe, material.split)
+        self._teachers = teachers_of(recipe, material.split)
         self._classes = read_folders(data.classes, ticker) if data.classes else None
         self._unlabelled = _unlabelled(data.unlabelled, recipe, ticker) if data.unlabelled else None
         self._trunk: keras.Model | None = None
@@ -204,7 +144,7 @@ class _Trainer:
             rows = self._material.sides(fold)[1]
             kept = self._out / f".fold{fold + 1}-scores.npz"
             identity = json.dumps(self._identity(fold), sort_keys=True)
-            lost = self._keep_folds and not _of_fold(self._out, fold).is_dir()
+            lost = self._keep_folds and not of_fold(self._out, fold).is_dir()
             if self._resume and not lost and (done := _scores_of(kept, identity)) is not None:
                 scores[rows] = done
                 continue
@@ -273,7 +213,7 @@ class _Trainer:
         return score(network, chips, self._recipe.spec, rows, tta=self._recipe.tta)
 
     def _save_fold(self, fold: int, network: keras.Model, outcome: Outcome, judged: Judged) -> None:
-        out, recipe = _of_fold(self._out, fold), self._recipe
+        out, recipe = of_fold(self._out, fold), self._recipe
         name = f"{self._out.resolve().name}-{out.name}"
         facts = self.facts(fold, network, outcome)
         save(out, network, make_card(name, recipe.spec, recipe.preprocess, self._material, judged, facts, without=fold))
@@ -417,60 +357,11 @@ def _check_kinds(recipe: Recipe, material: Material) -> None:
             )
 
 
-def _of_fold(package: Path, fold: int) -> Path:
-    """Directory of the network that was trained without a fold."""
-    return package / f"fold{fold + 1}"
-
-
-def _teachers(recipe: Recipe, split: Mapping[str, Any]) -> dict[int | None, list[Package]]:
-    """Open the teachers of each network that is to be trained, by the fold that none of them may have seen.
-
-    Raises PackageError when one does not fit.
-    """
-    if not recipe.split.folds:
-        return {1: [_teacher(name, recipe, split) for name in recipe.distill]}
-    taught: dict[int | None, list[Package]] = {None: [_teacher(name, recipe, split) for name in recipe.distill]}
-    for fold in range(recipe.split.folds):
-        without = {**split, "without": fold + 1}
-        taught[fold] = [_teacher(_teacher_of_fold(name, fold), recipe, without) for name in recipe.distill]
-    return taught
-
-
-def _teacher_of_fold(name: str, fold: int) -> str:
-    where = _of_fold(find(name).path, fold)
-    if not where.is_dir():
-        raise PackageError(
-            f"the teacher {name} has seen chips of every fold, and there is no {where} that has not; train it with "
-            "--keep-folds, or leave --distill or --folds out"
-        )
-    return str(where.absolute())
-
-
-def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
-    """Open a teacher.
-
-    Raises PackageError when it takes other chips, knows other labels, or may have seen validation chips.
-    """
-    package = find(name)
-    card = package.card
-    if card.labels != recipe.spec.labels or card.preprocess != recipe.preprocess:
-        raise PackageError(
-            f"the teacher {package.path} takes {card.preprocess} and answers {', '.join(card.labels)}; "
-            f"the student takes {recipe.preprocess} and answers {', '.join(recipe.spec.labels)}: they must be alike"
-        )
-    if not same_split(taught := card.data.get("split", {}), split):
-        raise PackageError(
-            f"the teacher {package.path} learned from another split ({taught}, now {dict(split)}) and may have seen "
-            "chips that are kept for validation; train it with the same data, --seed, --held-out and --folds"
-        )
-    return package
-
-
 def _unlabelled(source: Path, recipe: Recipe, ticker: Ticker) -> Images:
     """List the unlabelled chips. Raises DatasetError when none can be read, or nobody is there to judge them."""
     if not recipe.distill:
         raise DatasetError(f"nobody says what the unlabelled chips in {source} show; pass --distill too")
-    found = Images(source, tuple(images(source)))
+    found = Images(source, tuple(listed(source)))
     if not found.names:
         raise DatasetError(f"{source} holds no PNG or JPEG images")
     return Images(source, tuple(found.names[i] for i in alike(found, ticker)))

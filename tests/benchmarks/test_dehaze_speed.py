@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from slow_dehaze import by_pixel, plain_opencv
 
-from geoscan.dehaze import DehazeParams, dehaze
+from geoscan.dehazing import DehazeParams, dehaze
 
 CHIP = 256
 CROP = 20

@@ -14,12 +14,16 @@ from conftest import write_scene
 from tiny_model import package
 
 from geoscan import layers
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.labels import MINE
+from geoscan.machine import BATCH
 from geoscan.model.runtime import detector
 from geoscan.model.spec import preset
 from geoscan.polygons import Thresholds
-from geoscan.scan import BATCH, Plan, SceneScores, scan, workers
+from geoscan.scanning.plan import Plan
+from geoscan.scanning.result import SceneScores
+from geoscan.scanning.run import scan
+from geoscan.scanning.workers import workers
 from geoscan.scene import Scene
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scene.tif"

@@ -24,12 +24,12 @@ MOST_MB = 4096
 STREAM = """
 import json, resource, sys, time
 from pathlib import Path
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PLANET_HEADS
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches
-from geoscan.train.material import Split, gather
+from geoscan.data.material import Split, gather
 
 def timed(start):
     return round(len(made.names) / (time.perf_counter() - start), 1)

@@ -45,7 +45,7 @@ MOON = "+proj=eqc +R=1737400 +units=m +no_defs"
 @pytest.fixture
 def package(make_package, monkeypatch):
     """A model of 32 px chips at 3.7 m that finds what is bright."""
-    monkeypatch.setattr("geoscan.scan.detector", fakes.bright)
+    monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
     return make_package(chip=32)
 
 
@@ -217,7 +217,7 @@ def test_too_far_off_names_the_shipped_models(make_scene, make_package, tmp_path
 
 
 def test_the_shipped_model_is_chosen_by_resolution(make_scene, make_package, monkeypatch):
-    monkeypatch.setattr("geoscan.scan.detector", fakes.bright)
+    monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
     ours = [make_package("planet", gsd=3.4, chip=32), make_package("sentinel", gsd=10, chip=32)]
     monkeypatch.setattr("geoscan.model.package.shipped", lambda: ours)
     for gsd, name in ((3, "planet"), (5, "planet"), (8, "sentinel"), (12, "sentinel")):
@@ -317,7 +317,7 @@ def test_a_damaged_package_is_refused(scene, package, tmp_path, damage):
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(scene, package, tmp_path, monkeypatch):
-    monkeypatch.setattr("geoscan.scan.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("geoscan.scanning.workers.CONNECT_SECONDS", 1)
     out = tmp_path / "mines.geojson"
     for address in ("tcp://127.0.0.1:1", "somewhere"):
         result = invoke(scene, "--out", out, "--scheduler", address, model=package)
@@ -332,10 +332,10 @@ def test_what_fails_leaves_the_old_layer(scene, package, tmp_path, monkeypatch):
     out.write_text("old")
     assert invoke(scene, "--out", out, "--stride", "99", model=package).exit_code == 2
     assert out.read_text() == "old"
-    monkeypatch.setattr("geoscan.scan.detector", lambda *_: fakes.Unable())
+    monkeypatch.setattr("geoscan.scanning.run.detector", lambda *_: fakes.Unable())
     assert isinstance(invoke(scene, "--out", out, "--jobs", 0, model=package).exception, MemoryError)
     assert out.read_text() == "old"
-    monkeypatch.setattr("geoscan.scan.detector", fakes.bright)
+    monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -8,7 +8,7 @@ import small_chips
 from click.testing import CliRunner
 
 from geoscan.cli import main
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PRESETS, DenseNetSpec

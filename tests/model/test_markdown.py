@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_model import SPEC, card
 
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
+from geoscan.evaluate.metrics import label_metrics, mine_metrics
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import Calibration
 from geoscan.model.markdown import card_markdown
 from geoscan.model.package import Card
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 from geoscan.train.card import figures
-from geoscan.train.metrics import label_metrics, mine_metrics
 
 NAN = float("nan")
 

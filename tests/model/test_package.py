@@ -13,7 +13,7 @@ import pytest
 from tiny_model import SPEC, card, package
 from tiny_model import network as build
 
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.errors import InputError, OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model import package as packages

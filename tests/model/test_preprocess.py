@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazing import DehazeParams
 from geoscan.errors import InputError
 from geoscan.model.preprocess import Preprocess
 

@@ -11,11 +11,11 @@ import rasterio.transform
 import rasterio.warp
 
 from geoscan import layers
-from geoscan.dehaze import DehazeParams
+from geoscan.dehazed_scene import restore
+from geoscan.dehazing import DehazeParams
 from geoscan.grid import TileGrid
 from geoscan.polygons import Provenance, Thresholds, detections, properties
 from geoscan.radiometry import VISUAL
-from geoscan.restore import restore
 from geoscan.scene import Scene
 
 pytestmark = pytest.mark.large

@@ -4,19 +4,22 @@ import pytest
 import small_chips
 import tiny_model
 
-from geoscan.dehaze import DehazeParams
+from geoscan.data.cache import prepared
+from geoscan.data.kaggle import discover
+from geoscan.data.mine_chips import read_partial
+from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, LAND, MINE, WEATHER
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PLANET_HEADS, DenseNetSpec
-from geoscan.scan import Plan, prepare
+from geoscan.scanning.batch import prepare
+from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import FORETOLD, Batches, Blends, Mosaics, Taught, by_head
-from geoscan.train.cache import prepared
-from geoscan.train.kaggle import discover
-from geoscan.train.partial import read_partial
+from geoscan.train.batches import Batches, by_head
+from geoscan.train.mosaics import Blends, Mosaics
+from geoscan.train.teachers import FORETOLD, Taught
 
 NONE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
 PLAIN = Preprocess(32, 3.7, "visual", None)
@@ -238,7 +241,7 @@ FLAT = np.arange(10, 250, 30, dtype=np.uint8)[:, None, None, None].repeat(16, 1)
 
 @pytest.fixture
 def as_is(monkeypatch):
-    monkeypatch.setattr("geoscan.train.batches._STRONG", NONE)
+    monkeypatch.setattr("geoscan.train.mosaics._STRONG", NONE)
 
 
 def test_blends_are_chips_of_which_nothing_is_known():

@@ -10,11 +10,11 @@ from geoscan.model.backend import start
 start()
 import tensorflow as tf  # noqa: E402
 
+from geoscan.data.class_folders import read_folders  # noqa: E402
 from geoscan.errors import DatasetError, PackageError, ReadError  # noqa: E402
 from geoscan.model.network import build  # noqa: E402
 from geoscan.model.spec import DenseNetSpec  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.folders import read_folders  # noqa: E402
 from geoscan.train.pretrain import CHECKPOINT, ClassBatches, pretrain, square, transfer  # noqa: E402
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0)

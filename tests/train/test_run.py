@@ -17,6 +17,8 @@ from geoscan.model.backend import start
 start()
 import tensorflow as tf  # noqa: E402
 
+from geoscan.data.kaggle import discover, read_chip  # noqa: E402
+from geoscan.data.material import Split  # noqa: E402
 from geoscan.errors import DatasetError  # noqa: E402
 from geoscan.labels import LABELS  # noqa: E402
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
@@ -24,12 +26,11 @@ from geoscan.model.preprocess import Preprocess  # noqa: E402
 from geoscan.model.runtime import TensorFlowDetector  # noqa: E402
 from geoscan.model.spec import DenseNetSpec  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.batches import Mosaics  # noqa: E402
 from geoscan.train.card import figures  # noqa: E402
-from geoscan.train.kaggle import discover, read_chip  # noqa: E402
 from geoscan.train.loop import Schedule  # noqa: E402
-from geoscan.train.material import Split  # noqa: E402
-from geoscan.train.run import CHECKPOINT, Data, Recipe, material_of, run, score  # noqa: E402
+from geoscan.train.mosaics import Mosaics  # noqa: E402
+from geoscan.train.recipe import Data, Recipe  # noqa: E402
+from geoscan.train.run import CHECKPOINT, material_of, run, score  # noqa: E402
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2, dropout=0.0)
 RECIPE = Recipe(

@@ -16,8 +16,10 @@ start()
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from geoscan.dehaze import DehazeParams  # noqa: E402
+from geoscan.data.material import Split, gather_small  # noqa: E402
+from geoscan.dehazing import DehazeParams  # noqa: E402
 from geoscan.errors import DatasetError, InputError, OutputError, PackageError  # noqa: E402
+from geoscan.evaluate.thresholds import tune_label  # noqa: E402
 from geoscan.labels import LABELS, MINE  # noqa: E402
 from geoscan.model import pretrained  # noqa: E402
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
@@ -27,9 +29,8 @@ from geoscan.symmetry import symmetry  # noqa: E402
 from geoscan.train import run as room  # noqa: E402
 from geoscan.train.augment import Augmentation  # noqa: E402
 from geoscan.train.loop import Outcome, Schedule  # noqa: E402
-from geoscan.train.material import Split, gather_small  # noqa: E402
-from geoscan.train.run import Data, Recipe, run, score  # noqa: E402
-from geoscan.train.thresholds import tune_label  # noqa: E402
+from geoscan.train.recipe import Data, Recipe  # noqa: E402
+from geoscan.train.run import run, score  # noqa: E402
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1, dropout=0.0, heads=MINE_HEADS)
 RECIPE = Recipe(

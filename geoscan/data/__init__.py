@@ -1,0 +1,1 @@
+"""Labelled chips: where they come from, and which of them a model may see. Nothing here runs in a scan."""

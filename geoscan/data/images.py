@@ -1,0 +1,115 @@
+"""Images in a zip archive or a directory, read one at a time from any thread."""
+
+import hashlib
+import os
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+from geoscan.arrays import Visual
+from geoscan.data.chips import decode, stamp
+from geoscan.errors import DatasetError, ReadError
+
+_open = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images of one source, read one at a time; pickles to its address and lists."""
+
+    source: Path
+    names: tuple[str, ...]
+    """Members of the archive, or paths below the directory."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the names."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when an image changes."""
+        return stamps(self.source, self.names)
+
+    def read(self, index: int) -> Visual:
+        """One image as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
+        return read(self.source, self.names[index])
+
+
+def listed(source: Path) -> list[str]:
+    """PNG and JPEG images by name, sorted: members of the archive, or paths below the directory.
+
+    Files and folders whose name begins with a dot, and __MACOSX, are leavings of other programs and are ignored.
+    Raises DatasetError when the source is neither a directory nor a readable zip archive.
+    """
+    if source.is_dir():
+        names = [path.relative_to(source).as_posix() for path in source.rglob("*")]
+    else:
+        try:
+            with zipfile.ZipFile(source) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DatasetError(f"{source} is neither a directory nor a readable zip archive ({error})") from error
+    return sorted({name for name in names if name.lower().endswith((".png", ".jpg", ".jpeg")) and not _leaving(name)})
+
+
+def read(source: Path, name: str) -> Visual:
+    """Read one image as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
+    if source.is_dir():
+        return decode((source / name).read_bytes, source / name)
+    return decode(partial(_member, source, name), f"{source}/{name}")
+
+
+def readable(
+    source: Path, names: Sequence[str], ticker: Callable[[Iterable[int]], Iterable[int]] = iter
+) -> tuple[str, ...]:
+    """Decode each image once, so that none fails later on; return the names of those that can be read.
+
+    Raises DatasetError when there are names, and none of them can be read.
+    """
+    able = tuple(names[i] for i in ticker(range(len(names))) if _readable(source, names[i]))
+    if names and not able:
+        raise DatasetError(f"none of the {len(names):,} images in {source} can be read; fetch it again")
+    return able
+
+
+def stamps(source: Path, names: Iterable[str]) -> Iterator[str]:
+    """What changes when one of these images changes. Raises DatasetError when one has gone."""
+    if source.is_dir():
+        return (stamp(source / name) for name in names)
+    return chain([stamp(source)], names)
+
+
+def _readable(source: Path, name: str) -> bool:
+    try:
+        read(source, name)
+    except ReadError:
+        return False
+    return True
+
+
+def _leaving(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _member(source: Path, name: str) -> bytes:
+    """Bytes of one member; each thread of each process has handles of its own."""
+    if getattr(_open, "process", None) != os.getpid():
+        _open.process, _open.archives = os.getpid(), {}
+    if source not in _open.archives:
+        try:
+            _open.archives[source] = zipfile.ZipFile(source)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ReadError(f"{source} cannot be read ({error})") from error
+    try:
+        data: bytes = _open.archives[source].read(name)
+    except (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ReadError(f"{source}/{name} cannot be read ({error}); fetch the archive again") from error
+    return data

@@ -1,0 +1,216 @@
+"""Kaggle's "Planet: Understanding the Amazon from Space" on disk: labels, chips, and what is wrong with them."""
+
+import csv
+import hashlib
+import logging
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+
+from geoscan.arrays import Targets, Visual
+from geoscan.data.chips import Problems, decode, only_cloudy, some, stamp
+from geoscan.errors import DatasetError, ReadError
+from geoscan.gdal import FAILURES, cause
+from geoscan.labels import LABELS, WEATHER
+from geoscan.radiometry import PLANET_ANALYTIC
+
+log = logging.getLogger(__name__)
+CHIP = 256
+"""Side of a Kaggle chip in pixels."""
+GSD = 3.4
+"""Metres per pixel of Kaggle's chips: resampled to 3 m from images of 3.7 m."""
+Kind: TypeAlias = Literal["jpg", "tif"]
+_TABLES = ("train_v2.csv", "train.csv", "train_classes.csv")
+_FOLDERS: dict[Kind, str] = {"jpg": "train-jpg", "tif": "train-tif-v2"}
+_RED_GREEN_BLUE = (3, 2, 1)  # whatever the tags of the file say
+_COLUMN = {label: column for column, label in enumerate(LABELS)}
+
+
+@dataclass(frozen=True, slots=True)
+class KaggleSet:
+    """Labelled chips on disk; pixels are read one at a time with `read_chip`."""
+
+    names: tuple[str, ...]
+    """Unique, in natural order: train_2 before train_10."""
+    paths: tuple[Path, ...]
+    targets: Targets
+    problems: Problems = field(default_factory=Problems)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> Visual:
+        """One chip as `read_chip` gives it."""
+        return read_chip(self.paths[index])
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when a chip changes."""
+        return map(stamp, self.paths)
+
+    def take(self, indexes: Iterable[int]) -> "KaggleSet":
+        """Keep the chips at these positions, in this order."""
+        chosen = [int(i) for i in indexes]
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            paths=tuple(self.paths[i] for i in chosen),
+            targets=self.targets[chosen].reshape(len(chosen), len(LABELS)),
+        )
+
+
+def discover(directory: Path, prefer: Kind = "jpg") -> KaggleSet:
+    """Find labels and chips in a directory as Kaggle lays it out, or one level below it.
+
+    The table is train_v2.csv, else train.csv, else train_classes.csv; the chips are in train-jpg/ or train-tif-v2/,
+    `prefer` decides where both have some.
+    Raises DatasetError when there is no table, no chips, or not one chip that has labels.
+    """
+    rooms = _rooms(directory)
+    table = _first(room / name for name in _TABLES for room in rooms if (room / name).is_file())
+    if table is None:
+        raise DatasetError(f"{directory} holds no {', '.join(_TABLES)}; pass the directory that Kaggle's files are in")
+    files = _chip_files(directory, rooms, prefer)
+    rows = _read_table(table)
+    tags = dict(reversed(rows))  # reversed, so that the first row of a chip wins
+    names = sorted(tags.keys() & files.keys(), key=_natural)
+    if not names:
+        folder = next(iter(files.values())).parent
+        raise DatasetError(f"none of the {len(tags):,} names in {table} has a chip in {folder}; are they one download?")
+    targets, contradictory, unknown = _targets([tags[name] for name in names])
+    problems = Problems(
+        labels_without_chips=tuple(sorted(tags.keys() - files.keys(), key=_natural)),
+        chips_without_labels=tuple(sorted(files.keys() - tags.keys(), key=_natural)),
+        duplicate_rows=_repeated([name for name, _ in rows]),
+        contradictory_weather=tuple(names[i] for i in contradictory),
+        unknown_tags=unknown,
+    )
+    return KaggleSet(tuple(names), tuple(files[name] for name in names), targets, problems)
+
+
+def cap_cloudy(chips: KaggleSet, cap: int, seed: int) -> KaggleSet:
+    """Keep at most `cap` of the chips tagged `cloudy` and nothing else; all others stay, the order too.
+
+    Which ones stay depends on the seed and on their names alone, not on the order or on what else is in the set.
+    """
+    cloudy = only_cloudy(chips.targets).nonzero()[0]
+    ranked = sorted(cloudy, key=lambda i: hashlib.sha256(f"{seed}:{chips.names[i]}".encode()).digest())
+    dropped = set(ranked[max(cap, 0) :])
+    return chips.take(i for i in range(len(chips)) if i not in dropped)
+
+
+def read_chip(path: Path) -> Visual:
+    """One chip as (3, 256, 256) uint8, red, green, blue.
+
+    A TIFF is Planet's analytic product (16 bit; blue, green, red, near infrared), which the radiometry
+    `planet-analytic` makes visual.
+    Raises ReadError, naming the file, when it is missing, truncated, no image, or not 256 x 256.
+    """
+    pixels = _read_analytic(path) if path.suffix.lower() in {".tif", ".tiff"} else decode(path.read_bytes, path)
+    if pixels.shape != (3, CHIP, CHIP):
+        raise ReadError(f"{path} is {pixels.shape[2]} x {pixels.shape[1]} px; a Kaggle chip is {CHIP} x {CHIP}")
+    return pixels
+
+
+def stream(paths: Iterable[Path]) -> Iterator[Visual | None]:
+    """Read chips one by one in the given order; None, and a warning in the log, for one that cannot be read."""
+    for path in paths:
+        try:
+            yield read_chip(path)
+        except ReadError as error:
+            log.warning("%s", error)
+            yield None
+
+
+def _rooms(directory: Path) -> list[Path]:
+    """List the directory and its subdirectories, sorted."""
+    if not directory.is_dir():
+        raise DatasetError(f"{directory} is no directory; pass the one that train_v2.csv and train-jpg/ are in")
+    return [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
+
+
+def _chip_files(directory: Path, rooms: list[Path], prefer: Kind) -> dict[str, Path]:
+    """Chips by name, from the preferred kind of folder if it has any."""
+    for kind in sorted(_FOLDERS, key=lambda kind: kind != prefer):
+        for room in rooms:
+            folder = room if room.name == _FOLDERS[kind] else room / _FOLDERS[kind]
+            if folder.is_dir():
+                with os.scandir(folder) as entries:
+                    files = [Path(entry.path) for entry in entries if entry.name.endswith(f".{kind}")]
+                if files:
+                    return {path.stem: path for path in files}
+    folders = " nor ".join(f"{folder}/" for folder in _FOLDERS.values())
+    raise DatasetError(f"{directory} holds neither {folders} with chips in it; unpack Kaggle's archive there")
+
+
+def _read_table(table: Path) -> list[tuple[str, str]]:
+    """(name, tags) of every row, in the order of the file."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            found = reader.fieldnames or []
+            if not {"image_name", "tags"} <= set(found):
+                raise DatasetError(f"{table} has the columns {some(found) or 'of no table'}; it needs image_name,tags")
+            rows = [(_stem(row["image_name"] or ""), row["tags"] or "") for row in reader]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DatasetError(f"{table} is not a readable table ({error}); it needs image_name,tags") from error
+    if not rows:
+        raise DatasetError(f"{table} has no rows; fetch it from Kaggle again")
+    return rows
+
+
+def _targets(tags: list[str]) -> tuple[Targets, list[int], tuple[str, ...]]:
+    """Targets of each chip, the chips with contradictory weather, and the tags nobody knows."""
+    targets = np.zeros((len(tags), len(LABELS)), np.float32)
+    contradictory, unknown = [], set()
+    for i, words in enumerate(tags):
+        for word in words.split():
+            if word in _COLUMN:
+                targets[i, _COLUMN[word]] = 1
+            else:
+                unknown.add(word)
+        if targets[i, : len(WEATHER)].sum() != 1:
+            contradictory.append(i)
+    targets[contradictory, : len(WEATHER)] = np.nan
+    return targets, contradictory, tuple(sorted(unknown))
+
+
+def _read_analytic(path: Path) -> Visual:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # Kaggle's chips lie nowhere
+            with rasterio.open(path) as source:
+                if source.count < 3 or source.dtypes[0] != "uint16":
+                    raise ReadError(f"{path} has {source.count} bands of {source.dtypes[0]}; Kaggle's have 4 of uint16")
+                native = source.read(_RED_GREEN_BLUE)
+    except FAILURES as error:
+        if isinstance(error, ReadError):
+            raise
+        raise ReadError(f"{path} cannot be read ({cause(error)}); fetch it again") from error
+    return PLANET_ANALYTIC.apply(native, np.ones(native.shape[1:], bool))
+
+
+def _stem(name: str) -> str:
+    stem, dot, suffix = name.strip().rpartition(".")
+    return stem if dot and suffix in _FOLDERS else name.strip()
+
+
+def _repeated(names: list[str]) -> tuple[str, ...]:
+    return tuple(name for name, count in Counter(names).items() for _ in range(count - 1))
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Sorts train_2 before train_10."""
+    return tuple((int(part or 0), "") if i % 2 else (0, part) for i, part in enumerate(re.split(r"(\d+)", name)))
+
+
+def _first(paths: Iterable[Path]) -> Path | None:
+    return next(iter(paths), None)

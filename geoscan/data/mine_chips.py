@@ -1,0 +1,97 @@
+"""Chips that say one thing only: mine, or not a mine. Every other label stays unknown."""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from geoscan.arrays import Targets
+from geoscan.data import images
+from geoscan.data.chips import Problems
+from geoscan.errors import DatasetError
+from geoscan.labels import LABELS, MINE
+
+_TARGET = {"mine": 1.0, "other": 0.0}
+_COMPOSITE = re.compile(r"_S2L\d[AC]_clear[\d.]+.*$")
+
+
+@dataclass(frozen=True, slots=True)
+class PartialSet(images.Images):
+    """Chips in a zip archive or a directory, in the order of an index."""
+
+    targets: Targets
+    """(n, 17), known in the column of `artisinal_mine` alone."""
+    campaigns: tuple[str, ...]
+    """Where each chip comes from; chips of one campaign show the same places and belong on one side of a split."""
+    problems: Problems = field(default_factory=Problems)
+
+    def take(self, indexes: Iterable[int]) -> "PartialSet":
+        """Keep the chips at these positions, in this order."""
+        chosen = [int(i) for i in indexes]
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in chosen),
+            targets=self.targets[chosen].reshape(len(chosen), len(LABELS)),
+            campaigns=tuple(self.campaigns[i] for i in chosen),
+        )
+
+
+def read_partial(source: Path, index: Path) -> PartialSet:
+    """Chips of an archive or a directory with the labels of an index, a table with the columns file and label.
+
+    label is `mine` (an artisanal one) or `other`. The column source_gallery, if there is one, names the sampling
+    campaign; without it every chip is its own. Rows without a chip, with another label, or repeated are left out and
+    counted.
+    Raises DatasetError when either cannot be used, or when no labelled chip is left.
+    """
+    held = set(images.listed(source))
+    rows = _read_index(index)
+    chosen: dict[str, dict[str, str]] = {}
+    missing, repeated, unknown = [], [], set()
+    for row in rows:
+        name = row["file"]
+        if row["label"] not in _TARGET:
+            unknown.add(row["label"])
+        elif name not in held:
+            missing.append(name)
+        elif name in chosen:
+            repeated.append(name)
+        else:
+            chosen[name] = row
+    if not chosen:
+        raise DatasetError(f"none of the {len(rows):,} rows of {index} names a mine or other chip in {source}")
+    targets = np.full((len(chosen), len(LABELS)), np.nan, np.float32)
+    targets[:, LABELS.index(MINE)] = [_TARGET[row["label"]] for row in chosen.values()]
+    return PartialSet(
+        source,
+        tuple(chosen),
+        targets,
+        tuple(campaign(row.get("source_gallery") or name) for name, row in chosen.items()),
+        Problems(
+            labels_without_chips=tuple(missing),
+            chips_without_labels=tuple(sorted(held - {row["file"] for row in rows})),
+            duplicate_rows=tuple(repeated),
+            unknown_tags=tuple(sorted(unknown)),
+        ),
+    )
+
+
+def campaign(gallery: str) -> str:
+    """Drop from a name what only says how its composite was made, as in _S2L1C_clear0.05_2024-01-01_2025-01-01."""
+    return _COMPOSITE.sub("", gallery)
+
+
+def _read_index(index: Path) -> list[dict[str, str]]:
+    try:
+        with index.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            columns = reader.fieldnames or []
+            rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{index} is not a readable table ({error}); it needs the columns file,label") from error
+    if not {"file", "label"} <= set(columns):
+        raise DatasetError(f"{index} has the columns {', '.join(columns) or 'of no table'}; it needs file,label")
+    return rows

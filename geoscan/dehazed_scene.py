@@ -1,0 +1,234 @@
+"""A whole scene without haze, as a GeoTIFF to look at: block by block, without seams."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from geoscan import __version__, files
+from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
+from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight
+from geoscan.errors import InputError
+from geoscan.grid import TileGrid, Window
+
+if TYPE_CHECKING:
+    from geoscan.radiometry import Radiometry
+    from geoscan.scene import Scene
+
+BLOCK: Final = 1024
+"""Side of what is computed at once, in pixels: the halo is then a quarter more to read, and a block takes 100 MB."""
+
+_SUFFIXES: Final = (".tif", ".tiff")
+_TILE: Final = 512
+_SMALLEST_OVERVIEW: Final = 256
+
+Progress = Callable[[int, int], None]
+"""Called with (blocks done, blocks in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was written."""
+
+    path: Path
+    rows: int
+    cols: int
+    airlight: tuple[float, float, float]
+    observed_fraction: float
+    """Share of the pixels that are not nodata, 0..1."""
+
+    seconds: float
+
+
+def check_target(path: Path | str, scene: str) -> None:
+    """Say before the work whether `scene`, an address, can be written without haze to `path`.
+
+    Raises InputError as `files.check_target` does, and for a suffix that is not GeoTIFF's.
+    """
+    files.check_target(path, _SUFFIXES, "GeoTIFF", [scene])
+
+
+def scene_airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -> NDArray[np.float32]:
+    """Colour of the scene's haze, (3,) float32, 0..1, from its overview.
+
+    As `estimate_airlight`, but brightened to the mean of `params.fixed_airlight` where it is darker: the brightest that
+    a clear scene over forest has is no haze, and taking it for haze would stretch grain into colour.
+    Raises ReadError.
+    """
+    native, valid = scene.overview()
+    light = estimate_airlight(to_reflectance(radiometry.apply(native, valid)), valid, params)
+    if not light.any():
+        return np.array(params.fixed_airlight, np.float32)
+    darker = sum(params.fixed_airlight) / float(light.sum())
+    brightened: NDArray[np.float32] = np.minimum(light * np.float32(max(darker, 1)), 1)
+    return brightened
+
+
+def restore(
+    scene: Scene,
+    radiometry: Radiometry,
+    params: DehazeParams,
+    out: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    block: int = BLOCK,
+    progress: Progress | None = None,
+) -> Restored:
+    """Write the scene without haze to `out`, on the scene's own grid.
+
+    The file: GeoTIFF, 8-bit red, green, blue, tiled, DEFLATE (which every reader has), overviews, and an internal mask.
+    QGIS shows the mask as transparency; unlike an alpha band or a nodata value, it keeps black pixels black and nodata
+    out of the overviews. `out` appears when it is complete, and not at all when something fails.
+
+    params: mode "fixed" or "scene"; "chip" would show seams.
+    jobs: threads that read and dehaze, 0 or 1 for none but this one. block: side of what is computed at once, in
+    pixels, rounded up to whole tiles; memory grows with `jobs` times its square, not with the scene.
+    Raises InputError for mode "chip", or as `check_target` does; ReadError; OutputError.
+    """
+    start = perf_counter()
+    target = Path(out)
+    check_target(target, scene.path)
+    if params.airlight == "chip":
+        raise InputError("airlight chip would show seams in a whole scene; choose scene or fixed")
+    light = np.array(params.fixed_airlight, np.float32)
+    if params.airlight == "scene":
+        light = scene_airlight(scene, radiometry, params)
+    side = -(-max(block, 1) // _TILE) * _TILE
+    cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, side, side)]
+
+    def compute(core: Window) -> tuple[Window, Visual, Mask]:
+        return core, *_restored(scene, radiometry, params, light, core)
+
+    tags = {"dehaze": json.dumps(params.to_dict()), "airlight": json.dumps(light.tolist())}
+    seen, digests = 0, []
+    with files.replacing(target) as part:
+        with _writing(part, scene, tags) as dataset:
+            for done, (core, visual, valid) in enumerate(_in_order(compute, cores, jobs), start=1):
+                window = _raster_window(core)
+                dataset.write(visual, window=window)
+                dataset.write_mask(valid, window=window)
+                digests.append(_digest(visual, valid))
+                seen += int(valid.sum())
+                if progress is not None:
+                    progress(done, len(cores))
+        try:
+            _check(part, cores, digests)
+        except RasterioError as error:
+            raise OSError("it cannot be read back, as on a full disk") from error
+    red, green, blue = light.tolist()
+    return Restored(
+        target, scene.rows, scene.cols, (red, green, blue), seen / (scene.rows * scene.cols), perf_counter() - start
+    )
+
+
+def _restored(
+    scene: Scene, radiometry: Radiometry, params: DehazeParams, light: NDArray[np.float32], core: Window
+) -> tuple[Visual, Mask]:
+    """One block, computed with the halo that makes it equal to the same part of the whole."""
+    top, left = max(core.row - params.context, 0), max(core.col - params.context, 0)
+    bottom = min(core.row + core.rows + params.context, scene.rows)
+    right = min(core.col + core.cols + params.context, scene.cols)
+    native, valid = scene.read(Window(top, left, bottom - top, right - left))
+    clear = dehaze(to_reflectance(radiometry.apply(native, valid)), valid, params, light)
+    inner = Window(core.row - top, core.col - left, core.rows, core.cols).slices
+    visual = to_visual(clear[:, *inner])
+    return np.where(valid[inner], visual, np.uint8(0)), valid[inner]
+
+
+def _in_order(
+    compute: Callable[[Window], tuple[Window, Visual, Mask]], cores: Iterable[Window], jobs: int
+) -> Iterator[tuple[Window, Visual, Mask]]:
+    """Compute all cores, in their order, at most two a thread ahead of what was taken."""
+    if jobs <= 1:
+        yield from map(compute, cores)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    ahead: deque[Future[tuple[Window, Visual, Mask]]] = deque()
+    try:
+        for core in cores:
+            ahead.append(pool.submit(compute, core))
+            if len(ahead) >= 2 * jobs:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _raster_window(core: Window) -> RasterWindow:
+    return RasterWindow(core.col, core.row, core.cols, core.rows)
+
+
+def _digest(visual: Visual, valid: Mask) -> int:
+    return zlib.crc32(valid.tobytes(), zlib.crc32(visual.tobytes()))
+
+
+def _check(part: Path, cores: Sequence[Window], digests: Sequence[int]) -> None:
+    """Read all of the file back: on a full disk GDAL loses what it still had to write at closing, and says nothing."""
+    with rasterio.open(part) as dataset:
+        for core, digest in zip(cores, digests, strict=True):
+            window = _raster_window(core)
+            if _digest(dataset.read(window=window), dataset.read_masks(1, window=window) > 0) != digest:
+                raise OSError("it holds something else than was written, as on a full disk")
+        factors = _overview_factors(dataset.height, dataset.width)
+        if dataset.overviews(1) != factors:
+            raise OSError("its overviews are missing, as on a full disk")
+        for level in range(len(factors)):
+            _check_overview(dataset, part, level)
+
+
+def _check_overview(dataset: Any, part: Path, level: int) -> None:
+    with rasterio.open(part, overview_level=level) as overview:
+        for (down, across), window in overview.block_windows(1):
+            # Without an offset the tile was never stored, and reads as zeros.
+            if dataset.get_tag_item(f"BLOCK_OFFSET_{across}_{down}", "TIFF", bidx=1, ovr=level) is None:
+                raise OSError("its overviews have holes, as on a full disk")
+            overview.read(window=window)
+            overview.read_masks(1, window=window)
+
+
+def _overview_factors(rows: int, cols: int) -> list[int]:
+    return [2**n for n in range(1, 32) if max(rows, cols) >> n >= _SMALLEST_OVERVIEW]
+
+
+@contextmanager
+def _writing(part: Path, scene: Scene, tags: dict[str, str]) -> Iterator[Any]:
+    options = {
+        "driver": "GTiff",
+        "count": 3,
+        "dtype": "uint8",
+        "height": scene.rows,
+        "width": scene.cols,
+        "crs": scene.crs,
+        "transform": scene.transform,
+        "photometric": "RGB",
+        "interleave": "pixel",
+        "tiled": True,
+        "blockxsize": _TILE,
+        "blockysize": _TILE,
+        "compress": "DEFLATE",
+        "predictor": 2,
+        "bigtiff": "IF_SAFER",
+    }
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, COMPRESS_OVERVIEW="DEFLATE", PREDICTOR_OVERVIEW=2):
+        with rasterio.open(part, "w", **options) as dataset:
+            dataset.update_tags(TIFFTAG_SOFTWARE=f"geoscan {__version__}", **tags)
+            yield dataset
+        with rasterio.open(part, "r+") as dataset:
+            dataset.build_overviews(_overview_factors(scene.rows, scene.cols), Resampling.average)

@@ -1,0 +1,1 @@
+"""How good scores are: metrics, thresholds, calibration, pictures. Nothing here runs in a scan."""

@@ -1,0 +1,204 @@
+"""Labelled chips to judge models on, and what models say of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.arrays import Scores, Targets, Visual
+from geoscan.data.chips import Problems
+from geoscan.data.kaggle import GSD, discover
+from geoscan.data.material import Ticker
+from geoscan.data.mine_chips import read_partial
+from geoscan.errors import DatasetError, PackageError, ReadError
+from geoscan.grid import TileGrid
+from geoscan.labels import LABELS, columns
+from geoscan.machine import BATCH
+from geoscan.model.package import Package
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.runtime import Averaged, Detector
+from geoscan.scene import MAX_RESAMPLING, NATIVE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Labelled chips to judge models on; pixels are read one chip at a time."""
+
+    names: tuple[str, ...]
+    targets: Targets
+    """(n, 17)"""
+    read: Callable[[int], Visual]
+    """(3, rows, cols) of the chip at a position. Raises ReadError."""
+    gsd: float | None
+    """Metres per pixel; None is the model's own."""
+    campaigns: tuple[str, ...] | None = None
+    """Where each chip comes from; None for Kaggle's, which do not tell."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: Sequence[int]) -> Sample:
+        """Keep the chips at these positions, in this order."""
+        campaigns = self.campaigns and tuple(self.campaigns[i] for i in rows)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in rows),
+            targets=self.targets[list(rows)],
+            read=lambda i: self.read(rows[i]),
+            campaigns=campaigns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A model's scores of the chips of a sample that could be read."""
+
+    package: Package
+    sample: Sample
+    targets: Targets
+    """(n, labels), columns in the order of the card, as those of the scores."""
+    scores: Scores
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in the order of the columns."""
+        return self.package.card.labels
+
+    def column(self, label: str) -> tuple[NDArray[np.float32], Scores]:
+        """Targets and scores of one label, each (n,)."""
+        where = self.labels.index(label)
+        return self.targets[:, where], self.scores[:, where]
+
+    def pixels(self, i: int) -> Visual:
+        """Chip i at the model's resolution, (3, rows, cols), before dehazing. Raises ReadError."""
+        return _at_gsd(self.sample.read(i), self.sample.gsd, self.package.card.preprocess)
+
+
+def kaggle_sample(directory: Path, gsd: float | None = None) -> Sample:
+    """All labelled chips of a Kaggle directory. gsd: metres per pixel, 3.4 if None. Raises DatasetError."""
+    found = discover(directory)
+    _warn(directory, found.problems)
+    return Sample(found.names, found.targets, found.read, gsd or GSD)
+
+
+def partial_sample(archive: Path, index: Path, gsd: float | None = None) -> Sample:
+    """Chips known as mine or other (see `train.partial`). gsd: metres per pixel. Raises DatasetError."""
+    found = read_partial(archive, index)
+    _warn(archive, found.problems)
+    return Sample(found.names, found.targets, found.read, gsd, found.campaigns)
+
+
+def judge(
+    models: Sequence[tuple[Package, Detector]], sample: Sample, *, tta: bool | None = None, ticker: Ticker = iter
+) -> list[Scored]:
+    """Score every chip with every model; chips that cannot be read are named in the log and left out.
+
+    Chips are brought to each model's resolution. One that is larger than the model's chip then is cut as a scan cuts a
+    scene, and has the highest score of its parts. tta: average the scores of each part over symmetries; as each
+    model's card has it if None.
+    Raises PackageError for a model with labels that Kaggle has not, or for another resolution; DatasetError when no
+    chip can be read.
+    """
+    for package, _ in models:
+        _check_gsd(sample, package)
+    known = [_columns(package) for package, _ in models]
+    scorers = [
+        _Scorer(
+            package.card.preprocess,
+            Averaged(detect) if package.card.averages(tta) else detect,
+            sample.gsd,
+        )
+        for package, detect in models
+    ]
+    readable = []
+    for i in ticker(range(len(sample))):
+        try:
+            pixels = sample.read(i)
+        except ReadError as err:
+            log.warning("%s", err)
+            continue
+        readable.append(i)
+        for scorer in scorers:
+            scorer.add(pixels)
+    if not readable:
+        raise DatasetError(f"none of the {len(sample)} chips can be read; fetch them again")
+    kept = sample.take(readable)
+    return [
+        Scored(package, kept, kept.targets[:, which], scorer.scores())
+        for (package, _), which, scorer in zip(models, known, scorers, strict=True)
+    ]
+
+
+class _Scorer:
+    """Collects what a model is to see of chips, and asks it for a batch at a time."""
+
+    def __init__(self, preprocess: Preprocess, detect: Detector, gsd: float | None) -> None:
+        self._preprocess, self._detect, self._gsd = preprocess, detect, gsd
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._answers: list[Scores] = []
+        self._parts: list[int] = []
+
+    def add(self, pixels: Visual) -> None:
+        """Take one chip, (3, rows, cols)."""
+        pixels = _at_gsd(pixels, self._gsd, self._preprocess)
+        side = self._preprocess.chip
+        _, rows, cols = pixels.shape
+        grid = TileGrid(rows, cols, side, side)
+        for tile in grid:
+            self._waiting.append(self._preprocess(pixels[:, *tile.read.slices]))
+        self._parts.append(len(grid))
+        if len(self._waiting) >= BATCH:
+            self._ask()
+
+    def scores(self) -> Scores:
+        """(chips, labels) of all that was added."""
+        if self._waiting:
+            self._ask()
+        answers = np.concatenate(self._answers)
+        starts = np.cumsum([0, *self._parts[:-1]])
+        highest: Scores = np.maximum.reduceat(answers, starts, axis=0)
+        return highest
+
+    def _ask(self) -> None:
+        self._answers.append(self._detect(np.stack(self._waiting)))
+        self._waiting.clear()
+
+
+def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual:
+    """Bring a chip to the model's ground resolution, unless it is near to it."""
+    factor = (gsd or preprocess.gsd) / preprocess.gsd
+    rows, cols = (max(1, round(side * factor)) for side in pixels.shape[1:])
+    if abs(factor - 1) <= NATIVE or (rows, cols) == pixels.shape[1:]:
+        return pixels
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (cols, rows), interpolation=how)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
+
+
+def _check_gsd(sample: Sample, package: Package) -> None:
+    own = package.card.preprocess.gsd
+    if sample.gsd is not None and not own / MAX_RESAMPLING <= sample.gsd <= own * MAX_RESAMPLING:
+        raise PackageError(
+            f"chips of {sample.gsd:g} m are too far from the {own:g} m of {package.card.name} (factor "
+            f"{MAX_RESAMPLING:g} at most); take another model, or correct --gsd"
+        )
+
+
+def _columns(package: Package) -> list[int]:
+    """Columns of Kaggle's targets in the order of a card."""
+    if unknown := set(package.card.labels) - set(LABELS):
+        raise PackageError(f"{package.path} knows {', '.join(sorted(unknown))}, not among Kaggle's 17; take another")
+    return columns(package.card.labels)
+
+
+def _warn(source: Path, problems: Problems) -> None:
+    for line in problems.lines():
+        log.warning("%s: %s", source, line)

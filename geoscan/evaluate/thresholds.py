@@ -1,0 +1,164 @@
+"""From scores to labels: a threshold for each label, tuned for Kaggle's sample-averaged F2."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.evaluate.metrics import f2_samples
+from geoscan.labels import LABELS
+
+START = 0.2
+"""F2 pays four times for a miss: under its measure a calibrated score is worth predicting from about here."""
+FLOOR, CEILING = 0.02, 0.9
+"""No threshold leaves this range, whatever a few chips suggest."""
+SHRINKAGE = 20.0
+"""Positives at which a label's own threshold and the common one weigh the same."""
+
+_PASSES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CrossTuned:
+    """Sample-averaged F2 of chips whose thresholds were tuned on other chips."""
+
+    f2: float
+    """With a threshold for each label."""
+    f2_common: float
+    """With the best common threshold of the other chips."""
+    f2_start: float
+    """With 0.2 everywhere, which needs no tuning."""
+
+    @property
+    def gain(self) -> float:
+        """What tuning is worth against 0.2 everywhere."""
+        return self.f2 - self.f2_start
+
+
+def tune_f2(
+    targets: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    labels: Sequence[str] = LABELS,
+    shrinkage: float = SHRINKAGE,
+) -> dict[str, float]:
+    """Threshold of each label; a label is predicted where its score is at least that.
+
+    targets: (n, labels) 1, 0 or NaN for unknown; scores: (n, labels) 0..1.
+    Coordinate ascent from 0.2, the label with most positives first: each step takes the best threshold of one label
+    given all others, halfway between two scores. Then each threshold is drawn towards the best common one, in log
+    odds, with the weight of `shrinkage` positives: a label without positives has the common threshold.
+    Deterministic. Every threshold lies in 0.02..0.9.
+    """
+    true, known = targets == 1, ~np.isnan(targets)
+    common = best_common(targets, scores)
+    thresholds = _ascend(true, known, scores.astype(np.float64))
+    positives = true.sum(0)
+    own = positives / np.maximum(positives + shrinkage, 1e-9)
+    drawn = _expit(own * _logit(thresholds) + (1 - own) * _logit(np.full(len(positives), common)))
+    return {label: float(value) for label, value in zip(labels, drawn, strict=True)}
+
+
+def tune_label(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
+    """Threshold of one label by itself: the one with the best F2 of that label over all chips.
+
+    targets: (n,) 1, 0 or NaN for unknown; scores: (n,) 0..1. For a model that knows one label, where the average over
+    chips says nothing: a chip that rightly has no label would count as a failure. In 0.02..0.9; 0.2 without positives.
+    """
+    known = ~np.isnan(targets)
+    true, said = targets[known] == 1, scores[known].astype(np.float64)
+    if not true.any():
+        return START
+    order = np.argsort(-said, kind="stable")
+    hits, called = np.cumsum(true[order]), np.arange(1, len(said) + 1)
+    last = np.append(said[order][1:] < said[order][:-1], True)  # ties are called together
+    f2 = np.where(last, 5 * hits / (4 * true.sum() + called), 0)
+    best = int(f2.argmax())
+    following = said[order][best + 1] if best + 1 < len(said) else said[order][best]
+    return float(np.clip((said[order][best] + following) / 2, FLOOR, CEILING))
+
+
+def best_common(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
+    """Find the one threshold for all labels with the best F2, in steps of 0.01; the one nearest to 0.2 among equals."""
+    steps = np.round(np.arange(FLOOR, CEILING + 0.005, 0.01), 2)
+    quality = [f2_samples(targets, scores >= step) for step in steps]
+    if not np.isfinite(quality).any():
+        return START
+    return float(min(zip(quality, steps, strict=True), key=lambda pair: (-pair[0], abs(pair[1] - START)))[1])
+
+
+def predict(
+    scores: NDArray[np.floating], thresholds: dict[str, float], labels: Sequence[str] = LABELS
+) -> NDArray[np.bool_]:
+    """(n, labels), True where the score is at least the threshold of its label."""
+    predicted: NDArray[np.bool_] = scores >= np.array([thresholds[label] for label in labels])
+    return predicted
+
+
+def cross_tuned_f2(
+    targets: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    folds: NDArray[np.integer],
+    labels: Sequence[str] = LABELS,
+    shrinkage: float = SHRINKAGE,
+) -> CrossTuned:
+    """Estimate F2 without tuning on what is judged: each fold gets thresholds from all other folds.
+
+    folds: (n,) ids, at least two different; use groups that do not leak.
+    """
+    if len(np.unique(folds)) < 2:
+        raise ValueError("one fold leaves nothing to tune on; pass at least two")
+    tuned = np.zeros(scores.shape, bool)
+    common = np.zeros(scores.shape, bool)
+    for fold in np.unique(folds):
+        here, rest = folds == fold, folds != fold
+        tuned[here] = predict(scores[here], tune_f2(targets[rest], scores[rest], labels, shrinkage), labels)
+        common[here] = scores[here] >= best_common(targets[rest], scores[rest])
+    return CrossTuned(*(f2_samples(targets, predicted) for predicted in (tuned, common, scores >= START)))
+
+
+def _ascend(true: NDArray[np.bool_], known: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Thresholds from which no change of a single one improves the F2 of these chips."""
+    thresholds = np.full(true.shape[1], START)
+    predicted = (scores >= START) & known
+    order = np.argsort(-true.sum(0), kind="stable")
+    for _ in range(_PASSES):
+        before = thresholds.copy()
+        for label in order:
+            predicted[:, label] = False
+            gain = _gain(true, predicted, label)
+            rows = known[:, label]
+            thresholds[label] = _best(scores[rows, label], gain[rows], thresholds[label])
+            predicted[rows, label] = scores[rows, label] >= thresholds[label]
+        if (thresholds == before).all():
+            break
+    return thresholds
+
+
+def _gain(true: NDArray[np.bool_], predicted: NDArray[np.bool_], label: int) -> NDArray[np.float64]:
+    """Compute what predicting the label adds to each chip's F2, given the other predictions."""
+    hits, size = (true & predicted).sum(1), 4 * true.sum(1) + predicted.sum(1)
+    gained: NDArray[np.float64] = 5 * (hits + true[:, label]) / (size + 1) - 5 * hits / np.maximum(size, 1)
+    return gained
+
+
+def _best(scores: NDArray[np.float64], gain: NDArray[np.float64], current: float) -> float:
+    """Threshold in FLOOR..CEILING that predicts the chips with the largest total gain; the current one among equals."""
+    inside = np.unique(np.clip(scores, FLOOR, CEILING))
+    candidates = np.concatenate([[current, FLOOR, CEILING], (inside[1:] + inside[:-1]) / 2])
+    order = np.argsort(-scores, kind="stable")
+    total = np.concatenate([[0.0], np.cumsum(gain[order])])
+    quality = total[np.searchsorted(-scores[order], -candidates, side="right")]
+    best = quality >= quality.max() - 1e-12
+    if best[0]:
+        return current
+    among = candidates[best]
+    return float(among[np.argmin(np.abs(among - current))])
+
+
+def _logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(p / (1 - p))
+
+
+def _expit(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-x))

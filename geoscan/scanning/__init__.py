@@ -1,0 +1,1 @@
+"""The scan: tiles of a scene to scores, many at a time."""

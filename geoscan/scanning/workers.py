@@ -1,0 +1,139 @@
+"""Dask's workers, here or in a cluster, and batches on their way through them. The only module that knows dask."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from geoscan.errors import ClusterError, InputError
+from geoscan.scanning.batch import Prepared, Scored
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS = 10
+"""How long a scheduler may take to answer."""
+_GPU = "GPU"
+_INFER = "infer"
+
+
+@contextmanager
+def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
+    """Give dask's client: in this process with `jobs` threads that prepare tiles, or of a cluster's scheduler.
+
+    jobs 0 gives None: no dask at all. Raises InputError when the scheduler does not answer, or has no workers.
+    """
+    if scheduler is None and jobs == 0:
+        yield None
+        return
+    import dask
+    from distributed import Client
+    from distributed.comm import resolve_address
+
+    with ExitStack() as stack:
+        if scheduler is not None:
+            stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s"}))
+            try:
+                resolve_address(scheduler)  # a client of an impossible address takes 20 s to give up, with a traceback
+                client = stack.enter_context(Client(scheduler, set_as_default=False))
+            except (OSError, ValueError, TimeoutError) as err:
+                reason = " ".join(str(err).split())
+                raise InputError(f"no dask scheduler answers at {scheduler} ({reason}); give tcp://HOST:8786") from err
+            if not client.nthreads():
+                raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
+        else:
+            client = stack.enter_context(_own_client(jobs, stack))
+        client.loop.asyncio_loop.set_exception_handler(_report)
+        yield client
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave it to asyncio to report what went wrong in dask's loop, but for waits that ran out with nobody waiting.
+
+    dask's messengers wait with a time limit in a loop of their own: one that stops between the end of the time and the
+    next round has left an exception to nobody, and asyncio would print it after a scan that went well.
+    """
+    if not ("future" in context and isinstance(context.get("exception"), TimeoutError)):
+        loop.default_exception_handler(context)
+
+
+def _own_client(jobs: int, stack: ExitStack) -> Client:
+    """Start dask in this process, to be ended with `stack`.
+
+    Not `Client(processes=False)`: that opens HTTP servers on all network interfaces, and warns when port 8787 is taken.
+    """
+    import dask
+    from distributed import Client, Scheduler, SpecCluster, Worker
+
+    closed = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    # One thread more than jobs: it waits in the model while the others read and dehaze.
+    # No heartbeats: the worker dies with this process anyway, and one still on its way at the end is printed as lost.
+    worker = {**closed, "nthreads": jobs + 1, "resources": {_INFER: 1}, "memory_limit": 0, "heartbeat_interval": "365d"}
+    settings: dict[str, Any] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.worker.http.routes": [],
+    }
+    stack.enter_context(dask.config.set(settings))
+    cluster = SpecCluster(
+        scheduler={"cls": Scheduler, "options": closed},
+        workers={0: {"cls": Worker, "options": worker}},
+        silence_logs=logging.ERROR,
+    )
+    return Client(stack.enter_context(cluster), set_as_default=False)
+
+
+def run(
+    client: Client | None,
+    prepare: Callable[[Sequence[int]], Prepared],
+    infer: Callable[[Prepared], Scored],
+    batches: list[list[int]],
+) -> Iterator[Scored]:
+    """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
+
+    Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
+    Raises ClusterError when workers die again and again, or the scheduler does.
+    """
+    if client is None:
+        for tiles in batches:
+            yield infer(prepare(tiles))
+        return
+    from distributed import KilledWorker, as_completed
+
+    resources = _inference_resources(client)
+    threads = sum(client.nthreads().values())
+
+    def submit(tiles: list[int]) -> Any:
+        ready = client.submit(prepare, tiles, pure=False)
+        return client.submit(infer, ready, pure=False, resources=resources)
+
+    waiting = iter(batches)
+    done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, 2 * threads)], loop=client.loop)
+    try:
+        for future in done:
+            try:
+                scored = future.result()
+            except KilledWorker as err:
+                raise ClusterError(
+                    f"{err.allowed_failures + 1} dask workers died one after the other; most often they lack memory: "
+                    "pass a smaller --batch, or start workers with fewer threads"
+                ) from err
+            except CancelledError as err:
+                raise ClusterError("the dask scheduler has gone; start it anew, and scan again") from err
+            yield scored
+            future.release()
+            for tiles in itertools.islice(waiting, 1):
+                done.add(submit(tiles))
+    finally:
+        client.cancel(list(done.futures))
+
+
+def _inference_resources(client: Client) -> dict[str, float] | None:
+    """Ask for the resource that a worker offers for inference, so that one runs at a time on a GPU, or in a process."""
+    offered = {name for worker in client.scheduler_info()["workers"].values() for name in worker.get("resources", {})}
+    return next(({name: 1.0} for name in (_GPU, _INFER) if name in offered), None)

@@ -1,0 +1,265 @@
+import itertools
+import json
+import logging
+import zipfile
+from dataclasses import replace
+
+import kaggle_dir
+import numpy as np
+import pytest
+import small_chips
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from geoscan.data.kaggle import read_chip
+from geoscan.data.material import Split, gather, gather_small, positives
+from geoscan.data.mine_chips import read_partial
+from geoscan.dehazing import DehazeParams
+from geoscan.errors import DatasetError
+from geoscan.labels import LABELS
+from geoscan.model.preprocess import Preprocess
+
+PLAIN = Preprocess(256, 3.7, "visual", None)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return kaggle_dir.make(tmp_path_factory.mktemp("material") / "kaggle", 30)
+
+
+def collect(directory, cache, preprocess=PLAIN, **options):
+    split = Split(options.pop("seed", 0), options.pop("held_out", 0.3), options.pop("folds", None))
+    how = {"small": None, "cap": 100, "cache": cache} | options
+    return gather(directory, preprocess, split, **how)
+
+
+def test_deals_every_chip_to_one_side(root, tmp_path):
+    made = collect(root, tmp_path)
+    assert not set(made.sides()[0]) & set(made.sides()[1])
+    assert sorted([*made.sides()[0], *made.sides()[1]]) == list(range(30))
+    assert 6 <= len(made.sides()[1]) <= 12
+    assert made.targets.shape == (30, 17)
+    both = (made.targets[made.sides()[0]] == 1).any(axis=0) == (made.targets[made.sides()[1]] == 1).any(axis=0)
+    assert both.all(), "each label that occurs is on both sides"
+
+
+def test_chips_and_targets_belong_together(root, tmp_path):
+    preprocess = replace(PLAIN, dehaze=DehazeParams())
+    made = collect(root, tmp_path, preprocess)
+    for i in (0, 1, 17):
+        path = root / "train-jpg" / f"{made.names[i]}.jpg"
+        np.testing.assert_array_equal(made.chips[i], preprocess(read_chip(path)))
+        words = kaggle_dir.tags(int(made.names[i].removeprefix("train_"))).split()
+        assert {LABELS[column] for column in np.flatnonzero(made.targets[i] == 1)} == set(words)
+
+
+def test_same_seed_same_split_whatever_the_preprocessing(root, tmp_path):
+    one, other = collect(root, tmp_path), collect(root, tmp_path, replace(PLAIN, dehaze=DehazeParams()))
+    np.testing.assert_array_equal(one.sides()[1], other.sides()[1])
+    assert collect(root, tmp_path, seed=1).sides()[1].tolist() != one.sides()[1].tolist()
+
+
+def test_caps_chips_tagged_only_cloudy(root, tmp_path):
+    assert collect(root, tmp_path).tagged_only_cloudy.sum() == 3
+    capped = collect(root, tmp_path, cap=1)
+    assert capped.tagged_only_cloudy.sum() == 1
+    assert len(capped.names) == 28
+
+
+def test_chips_that_adjoin_stay_together(tmp_path):
+    root = kaggle_dir.make(tmp_path / "kaggle", 24)
+    noise = np.random.default_rng(0).normal(size=(256, 512, 3))
+    ground = 110 + 100 * gaussian_filter(noise, (2, 2, 0)) + 400 * gaussian_filter(noise, (20, 20, 0))
+    wide = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
+    for i, left in ((5, 0), (18, 256)):
+        wide.crop((left, 0, left + 256, 256)).save(root / "train-jpg" / f"train_{i}.jpg", quality=98, subsampling=0)
+    for seed in range(8):
+        made = collect(root, tmp_path / "cache", seed=seed, held_out=0.5)
+        pair = {made.names.index(name) for name in ("train_5", "train_18")}
+        assert pair <= set(made.sides()[1]) or pair <= set(made.sides()[0])
+
+
+def test_unreadable_chips_are_named_once_and_in_neither_part(tmp_path, caplog):
+    root = kaggle_dir.make(tmp_path / "kaggle", 12)
+    path = root / "train-jpg" / "train_4.jpg"
+    path.write_bytes(path.read_bytes()[:2000])
+    with caplog.at_level(logging.WARNING):
+        made = collect(root, tmp_path / "cache")
+    lines = [record.getMessage() for record in caplog.records if "train_4.jpg" in record.getMessage()]
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+    assert made.names.index("train_4") not in {*made.sides()[0], *made.sides()[1]}
+    assert len(made.sides()[0]) + len(made.sides()[1]) == 11
+    assert len(made.readable) == 11
+
+
+def test_refuses_a_directory_where_nothing_can_be_read(tmp_path):
+    root = kaggle_dir.make(tmp_path / "kaggle", 3)
+    for path in (root / "train-jpg").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="none of the 3 chips"):
+        collect(root, tmp_path / "cache")
+
+
+def test_folds_hold_every_chip_out_once(root, tmp_path):
+    made = collect(root, tmp_path, folds=3)
+    assert set(made.fold) == {0, 1, 2}
+    held_out = []
+    for fold in range(3):
+        training, judged = made.sides(fold)
+        assert sorted([*training, *judged]) == list(range(30))
+        held_out += judged.tolist()
+    assert sorted(held_out) == list(range(30))
+    training, judged = made.sides(None)
+    assert (len(training), len(judged)) == (30, 0)
+
+
+def test_the_split_is_equal_when_all_that_decides_it_is(root, tmp_path):
+    def split(**options):
+        return collect(root, tmp_path, **options).split
+
+    first = split()
+    assert first == split(preprocess=replace(PLAIN, dehaze=DehazeParams()))
+    assert json.loads(json.dumps(dict(first))) == first
+    for change in ({"seed": 1}, {"held_out": 0.2}, {"folds": 2}, {"cap": 1}):
+        assert split(**change) != first, change
+    assert split(folds=2, held_out=0.2) == split(folds=2, held_out=0.3)
+    assert "held_out" not in split(folds=2)
+
+
+def test_counts_positives_where_a_label_is_known(root, tmp_path):
+    targets = collect(root, tmp_path).targets.copy()
+    counts = positives(targets)
+    assert list(counts) == list(LABELS)
+    assert counts["primary"] == (targets[:, LABELS.index("primary")] == 1).sum() == 27
+    assert counts["blooming"] == 0
+    targets[:, LABELS.index("blooming")] = np.nan
+    assert set(positives(targets)) == set(LABELS) - {"blooming"}
+
+
+def test_the_fingerprint_tells_names_and_labels(root, tmp_path):
+    made = collect(root, tmp_path)
+    assert collect(root, tmp_path, seed=3).facts["fingerprint"] == made.facts["fingerprint"]
+    table = root / "train_v2.csv"
+    text = table.read_text()
+    try:
+        table.write_text(text.replace("train_0,clear primary water", "train_0,clear primary road"))
+        assert collect(root, tmp_path).facts["fingerprint"] != made.facts["fingerprint"]
+    finally:
+        table.write_text(text)
+
+
+def told(caplog, name):
+    lines = [record.getMessage() for record in caplog.records if name in record.getMessage()]
+    assert all("\n" not in line for line in lines)
+    return len(lines)
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root, tmp_path, caplog, folds):
+    with caplog.at_level(logging.WARNING):
+        made = collect(root, tmp_path, small=small_chips.make(tmp_path), folds=folds)
+    assert told(caplog, "broken.png") == 1
+    for held_out in range(folds or 2):
+        one, other = made.small_sides(held_out)
+        assert set(one.campaigns) | set(other.campaigns) == {f"place_{i}" for i in range(4)}
+        assert not set(one.campaigns) & set(other.campaigns)
+        assert len(one) + len(other) == 16
+    every, none = made.small_sides(None)
+    assert len(every) == 16
+    assert none is None
+    assert made.facts["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
+
+
+def test_without_small_chips_there_are_none(root, tmp_path):
+    made = collect(root, tmp_path)
+    assert made.small_sides() == (None, None)
+    assert "small_chips" not in made.facts
+
+
+TINY = Preprocess(8, 10.0, "sentinel2-l1c", None)
+
+
+def collect_small(directory, small, **options):
+    ticker = options.pop("ticker", iter)
+    return gather_small(small, TINY, Split(**options), cache=directory / "cache", ticker=ticker)
+
+
+@pytest.mark.parametrize("options", [{"held_out": 0.3}, {"folds": 3}])
+def test_chips_alone_are_split_by_campaign(tmp_path, options):
+    made = collect_small(tmp_path, small_chips.make(tmp_path, places=6), **options)
+    assert len(made.names) == 17
+    places = {place: set(made.fold[[p == place for p in made.campaigns]]) - {-1} for place in made.campaigns}
+    assert len(places) == 6
+    assert all(len(folds) == 1 for folds in places.values()), "no campaign in two folds"
+    assert set.union(*places.values()) == set(range(options.get("folds", 2)))
+    for one, other in itertools.combinations(range(17), 2):
+        assert (made.groups[one] == made.groups[other]) == (made.campaigns[one] == made.campaigns[other])
+    assert made.facts["campaigns"] == 6
+    assert made.facts["source"] == "small.zip"
+    assert positives(made.targets[made.readable]) == {"artisinal_mine": 8}
+    assert made.small_sides() == (None, None)
+
+
+def test_chips_alone_that_cannot_be_read_are_named_once_and_in_no_fold(tmp_path, caplog):
+    small = small_chips.make(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        made = collect_small(tmp_path, small, folds=2)
+    assert told(caplog, "broken.png") == 1
+    broken = made.names.index("broken.png")
+    assert made.fold[broken] == -1
+    assert made.readable.tolist() == [i for i in range(17) if i != broken]
+    for held_out in (0, 1, None):
+        assert not any(broken in side for side in made.sides(held_out))
+    for i in made.readable:
+        np.testing.assert_array_equal(made.chips[i].transpose(2, 0, 1), read_partial(*small).read(i))
+
+
+def test_chips_alone_are_prepared_once(tmp_path):
+    small, seen = small_chips.make(tmp_path), []
+
+    def ticker(items):
+        seen.append(list(items))
+        return iter(seen[-1])
+
+    first = collect_small(tmp_path, small, ticker=ticker)
+    again = collect_small(tmp_path, small, ticker=ticker, seed=1, folds=2)
+    assert seen == [list(range(17))]
+    np.testing.assert_array_equal(first.chips[:], again.chips[:])
+
+
+def test_refuses_chips_alone_of_which_none_can_be_read(tmp_path):
+    (tmp_path / "chips").mkdir()
+    rows = [f"{i}.png,mine" for i in range(3)]
+    for i in range(3):
+        (tmp_path / f"chips/{i}.png").write_bytes(b"no image")
+    (tmp_path / "index.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    with pytest.raises(DatasetError, match="none of the 3 chips") as caught:
+        collect_small(tmp_path, (tmp_path / "chips", tmp_path / "index.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_more_folds_than_campaigns(tmp_path):
+    with pytest.raises(DatasetError, match="4 groups of chips cannot fill 5 folds"):
+        collect_small(tmp_path, small_chips.make(tmp_path), folds=5)
+
+
+def test_small_chips_of_another_size_are_left_out_by_name(root, tmp_path, caplog):
+    archive, index = small_chips.make(tmp_path / "small", 8, side=48)
+    with zipfile.ZipFile(archive, "a") as target:
+        target.writestr("odd.png", small_chips.png(1, 40))
+    index.write_text(index.read_text() + "odd.png,mine,place_1\n")
+    made = collect(root, tmp_path, small=(archive, index))
+    assert len(made.small) == 8
+    assert "1 chips are not of 48 x 48 px as most are (odd.png): left out" in caplog.text
+
+
+def test_a_split_knows_all_the_chips_there_were(root, tmp_path):
+    """Whatever was capped: another seed keeps other cloudy chips, of the same data."""
+    small = small_chips.make(tmp_path / "small", 8, side=48)
+    one, other = (collect(root, tmp_path, seed=seed, cap=2).split for seed in (0, 1))
+    assert one["data"] == other["data"]
+    assert (
+        collect(root, tmp_path, small=small).split["small"]
+        == gather_small(small, replace(PLAIN, chip=48), Split(), cache=tmp_path).split["data"]
+    )

@@ -1,0 +1,142 @@
+import io
+import os
+import pickle
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geoscan.data.mine_chips import campaign, read_partial
+from geoscan.errors import DatasetError, ReadError
+from geoscan.labels import LABELS, MINE
+
+DATA = Path(os.environ.get("GEOSCAN_DATA", "../shared/data")) / "sentinel2-mines"
+
+
+def png(value):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((48, 48, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def chips(tmp_path):
+    with zipfile.ZipFile(tmp_path / "chips.zip", "w") as archive:
+        for i in range(6):
+            archive.writestr(f"{'mine' if i % 2 else 'other'}/{i}.png", png(i * 10))
+            file = tmp_path / "open" / "mine" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(png(i))
+    return tmp_path
+
+
+def write(path, *rows, head="file,label,source_gallery"):
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+def test_only_the_mine_label_is_known(chips):
+    index = write(chips / "i.csv", "mine/1.png,mine,A_S2L1C_clear0.05_2024-01-01", "other/2.png,other,B")
+    found = read_partial(chips / "chips.zip", index)
+    assert found.names == ("mine/1.png", "other/2.png")
+    assert found.targets[:, LABELS.index(MINE)].tolist() == [1, 0]
+    assert np.isnan(found.targets).sum() == 2 * (len(LABELS) - 1)
+    assert found.campaigns == ("A", "B")
+    assert found.read(1).shape == (3, 48, 48)
+    assert (found.read(1) == 20).all()
+    turned = found.take([1])
+    assert (turned.names, turned.campaigns, turned.targets[0, LABELS.index(MINE)]) == (("other/2.png",), ("B",), 0)
+    assert (turned.read(0) == 20).all()
+
+
+def test_composites_of_one_campaign_are_one(chips):
+    dates = "2024-01-01_2025-01-01"
+    assert campaign(f"riverbank_v2025-08_S2L1C_clear0.05_{dates}") == campaign(
+        f"riverbank_v2025-08_S2L1C_clear0.75_{dates}"
+    )
+    assert campaign("v2.6_amazon_negatives_v2_S2L1C_clear0.75_2019-01-01_2020-01-01") == "v2.6_amazon_negatives_v2"
+    assert campaign("by hand") == "by hand"
+
+
+def test_pickles_to_its_address_and_reads_from_many_threads(chips):
+    index = write(
+        chips / "i.csv", *(f"{'mine' if i % 2 else 'other'}/{i}.png,other" for i in range(6)), head="file,label"
+    )
+    found = pickle.loads(pickle.dumps(read_partial(chips / "chips.zip", index)))
+    assert len(set(found.campaigns)) == 6
+    with ThreadPoolExecutor(8) as pool:
+        values = list(pool.map(lambda i: int(found.read(i % 6).mean()), range(300)))
+    assert values == [i % 6 * 10 for i in range(300)]
+
+
+def test_a_directory_serves_as_well(chips):
+    found = read_partial(chips / "open", write(chips / "i.csv", "mine/3.png,mine", head="file,label"))
+    assert (found.read(0) == 3).all()
+
+
+def test_problems_are_counted(chips):
+    index = write(
+        chips / "i.csv",
+        "mine/1.png,mine,A",
+        "mine/1.png,mine,A",
+        "mine/99.png,mine,A",
+        "mine/3.png,lake,A",
+        "other/0.png,other,A",
+    )
+    found = read_partial(chips / "chips.zip", index)
+    assert len(found) == 2
+    assert found.problems.duplicate_rows == ("mine/1.png",)
+    assert found.problems.labels_without_chips == ("mine/99.png",)
+    assert found.problems.unknown_tags == ("lake",)
+    assert found.problems.chips_without_labels == ("mine/5.png", "other/2.png", "other/4.png")
+
+
+def test_unusable_input(chips):
+    good = write(chips / "i.csv", "mine/1.png,mine,A")
+    (chips / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
+    for source, index in (
+        (chips / "absent.zip", good),
+        (chips / "broken.zip", good),
+        (chips / "chips.zip", chips / "absent.csv"),
+        (chips / "chips.zip", write(chips / "w.csv", "a,b", head="x,y")),
+        (chips / "chips.zip", write(chips / "e.csv", "nowhere.png,mine,A")),
+    ):
+        with pytest.raises(DatasetError) as caught:
+            read_partial(source, index)
+        assert "\n" not in str(caught.value)
+
+
+def test_damaged_member_is_named(chips):
+    found = read_partial(chips / "chips.zip", write(chips / "i.csv", "mine/1.png,mine,A"))
+    data = bytearray((chips / "chips.zip").read_bytes())
+    start = data.index(b"mine/1.png")
+    data[start + 60 : start + 80] = bytes(20)
+    (chips / "other.zip").write_bytes(data)
+    damaged = read_partial(chips / "other.zip", chips / "i.csv")
+    with pytest.raises(ReadError, match=r"mine/1\.png"):
+        damaged.read(0)
+    assert (found.read(0) == 10).all()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no Sentinel-2 chips in {DATA}")
+def test_real_index():
+    found = read_partial(DATA / "chips.zip", DATA / "index.csv")
+    mine = found.targets[:, LABELS.index(MINE)]
+    assert ((mine == 1).sum(), (mine == 0).sum()) == (3021, 7991)
+    assert not any("clear0" in name for name in found.campaigns)
+    assert found.problems.lines() == []
+    assert found.read(11_011).shape == (3, 48, 48)
+
+
+def test_a_row_that_was_cut_off_has_no_label(chips):
+    """As the last row of a file that was not copied whole."""
+    index = write(chips / "i.csv", "mine/1.png,mine,A", "other/2.png")
+    found = read_partial(chips / "chips.zip", index)
+    assert found.names == ("mine/1.png",)
+    assert found.problems.unknown_tags == ("",)
+    assert found.problems.lines()
+    swapped = write(chips / "j.csv", "mine,mine/1.png", "other", head="label,file")
+    assert read_partial(chips / "chips.zip", swapped).problems.labels_without_chips == ("",)

@@ -1,0 +1,167 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit, softmax
+
+from geoscan.errors import PackageError
+from geoscan.evaluate.calibration import calibration_figures, expected_calibration_error, fit_calibration
+from geoscan.labels import LABELS, MINE
+from geoscan.model.calibration import GROUND_PRIOR, Calibration
+from geoscan.model.spec import MINE_HEADS, DenseNetSpec
+
+SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=4, chip=16)
+MINES = DenseNetSpec(blocks=(1, 1), growth=4, stem=4, chip=16, heads=MINE_HEADS)
+COLUMN = LABELS.index(MINE)
+
+
+def drawn(n, seed=0):
+    """Targets (n, 17) and the logits by whose probabilities they were drawn."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (n, 17))
+    targets = (rng.uniform(size=(n, 17)) < expit(logits)).astype(np.float32)
+    chosen = (logits[:, :4] + rng.gumbel(size=(n, 4))).argmax(axis=1)
+    targets[:, :4] = np.eye(4)[chosen]
+    return targets, logits
+
+
+def scored(logits):
+    return np.concatenate([softmax(logits[:, :4], axis=1), expit(logits[:, 4:])], axis=1).astype(np.float32)
+
+
+def nll(targets, scores):
+    """Of the land labels, as the loss of training counts it."""
+    known = ~np.isnan(targets)
+    chance = np.clip(scores.astype(float), 1e-7, 1 - 1e-7)
+    return -np.where(targets == 1, np.log(chance), np.log(1 - chance))[known].mean()
+
+
+@settings(max_examples=10)
+@given(st.floats(0.4, 4), st.floats(0.4, 4))
+def test_finds_a_distortion_that_is_known(weather, land):
+    targets, logits = drawn(3000)
+    logits[:, :4] *= weather
+    logits[:, 4:] *= land
+    found = fit_calibration(targets, scored(logits), SPEC).temperatures
+    assert found["weather"] == pytest.approx(weather, rel=0.1)
+    assert found["land"] == pytest.approx(land, rel=0.1)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0, 1), st.floats(0.05, 30))
+@example(464, 1, 0.0, 10.0)  # a score of 1 is wrong, and no temperature makes it less sure
+def test_is_never_less_likely_than_no_calibration(seed, n, unknown, distortion):
+    rng = np.random.default_rng(seed)
+    targets, logits = drawn(n, seed)
+    targets[rng.uniform(size=targets.shape) < unknown] = np.nan
+    scores = scored(logits * distortion)
+    calibration = fit_calibration(targets, scores, SPEC)
+    assert all(0.1 <= t <= 10 for t in calibration.temperatures.values())
+    if not np.isnan(targets[:, 4:]).all():
+        scaled = calibration.apply(scores, SPEC)
+        assert nll(targets[:, 4:], scaled[:, 4:]) <= nll(targets[:, 4:], scores[:, 4:]) + 1e-6
+    for figures in calibration_figures(targets, scores, SPEC, calibration).values():
+        assert not figures["nll"] > figures["nll_before"] + 1e-6
+
+
+def test_makes_scores_that_were_too_sure_better_calibrated():
+    targets, logits = drawn(2000)
+    scores = scored(3 * logits)
+    figures = calibration_figures(targets, scores, SPEC, fit_calibration(targets, scores, SPEC))
+    for head, n in (("weather", 2000), ("land", 2000 * 13)):
+        assert figures[head]["n_known"] == n
+        assert figures[head]["nll"] < figures[head]["nll_before"]
+        assert figures[head]["ece"] < figures[head]["ece_before"] / 3
+
+
+@pytest.mark.parametrize("positives", [0, 4])
+def test_too_few_positives_leave_the_temperature(positives):
+    targets = np.full((200, 17), np.nan, np.float32)
+    targets[:, COLUMN] = np.arange(200) < positives
+    scores = np.random.default_rng(0).uniform(0, 1, (200, 17)).astype(np.float32)
+    assert fit_calibration(targets, scores, MINES).temperatures == {"land": 1.0}
+    assert fit_calibration(1 - targets, scores, MINES).temperatures == {"land": 1.0}
+
+
+def test_nothing_known_fits_nothing():
+    targets = np.full((50, 17), np.nan, np.float32)
+    scores = scored(drawn(50)[1])
+    calibration = fit_calibration(targets, scores, SPEC)
+    assert calibration == Calibration({"weather": 1.0, "land": 1.0})
+    figures = calibration_figures(targets, scores, SPEC, calibration)
+    assert figures["land"]["n_known"] == 0
+    assert math.isnan(figures["land"]["ece"])
+
+
+def test_columns_that_the_model_lacks_are_not_looked_at():
+    targets, logits = drawn(1000)
+    logits *= 2
+    scores = scored(logits)
+    alone = np.zeros_like(scores)
+    alone[:, COLUMN] = scores[:, COLUMN]
+    only = np.full_like(targets, np.nan)
+    only[:, COLUMN] = targets[:, COLUMN]
+    found = fit_calibration(targets, alone, MINES)
+    assert found == fit_calibration(only, scores, MINES)
+    assert found.temperatures["land"] == pytest.approx(2, rel=0.2)
+
+
+def test_chips_without_one_weather_do_not_count_for_it():
+    targets, logits = drawn(600)
+    scores = scored(3 * logits)
+    odd = targets.copy()
+    odd[:100, :4], odd[100:150, 0], odd[150:200, :4] = 1, np.nan, 0
+    here = fit_calibration(odd, scores, SPEC).temperatures
+    there = fit_calibration(targets[200:], scores[200:], SPEC).temperatures
+    assert here["weather"] == there["weather"]
+
+
+def test_counts_the_share_of_mines_and_assumes_that_of_the_ground():
+    targets, logits = drawn(200)
+    targets[:, COLUMN] = np.arange(200) < 30
+    targets[100:, COLUMN] = np.nan
+    calibration = fit_calibration(targets, scored(logits), SPEC)
+    assert calibration.seen_prior == pytest.approx(0.3)
+    assert calibration.ground_prior == GROUND_PRIOR
+    assert fit_calibration(targets, scored(logits), SPEC, ground_prior=1e-4).ground_prior == 1e-4
+    with pytest.raises(PackageError, match="ground_prior"):
+        fit_calibration(targets, scored(logits), SPEC, ground_prior=1)
+
+
+@pytest.mark.parametrize("value", [0, 1, np.nan])
+def test_mines_alone_and_no_mine_give_no_share(value):
+    targets, logits = drawn(30)
+    targets[:, COLUMN] = value
+    calibration = fit_calibration(targets, scored(logits), SPEC)
+    assert calibration.seen_prior is None
+    score = np.array([0.25])
+    assert calibration.mine_probability(score) == score
+
+
+@given(st.integers(1, 300), st.integers(0, 100), st.integers(1, 40))
+def test_calibration_error_is_a_share_and_knows_no_order(n, seed, bins):
+    rng = np.random.default_rng(seed)
+    scores, targets = np.round(rng.uniform(0, 1, n), 1), (rng.uniform(size=n) < 0.3).astype(float)
+    error = expected_calibration_error(targets, scores, bins)
+    assert 0 <= error <= 1
+    order = rng.permutation(n)
+    assert expected_calibration_error(targets[order], scores[order], bins) == pytest.approx(error)
+    assert abs(scores.mean() - targets.mean()) <= error + 1e-9, "one bin is the least that can be seen"
+    more = np.append(targets, np.nan), np.append(scores, 0.5)
+    assert expected_calibration_error(*more, bins) == pytest.approx(error)
+
+
+def test_calibration_error_by_hand():
+    targets, scores = np.array([0, 0, 1, 1.0]), np.array([0.1, 0.3, 0.6, 0.8])
+    assert expected_calibration_error(targets, scores, bins=2) == pytest.approx((0.2 + 0.3) / 2)
+    assert expected_calibration_error(targets, scores, bins=1) == pytest.approx(0.05)
+    assert expected_calibration_error(targets, targets) == 0
+    assert math.isnan(expected_calibration_error(np.array([np.nan]), np.array([0.5])))
+
+
+def test_well_calibrated_scores_have_little_error():
+    targets, logits = drawn(4000)
+    assert expected_calibration_error(targets[:, 4:], expit(logits[:, 4:])) < 0.01
+    assert expected_calibration_error(targets[:, 4:], expit(logits[:, 4:] + logit(0.9))) > 0.2

@@ -1,0 +1,42 @@
+import threading
+import time
+
+import pytest
+
+from geoscan.ahead import made_ahead
+
+
+def test_in_order_however_long_each_takes():
+    def make(i):
+        time.sleep(0.01 * (i % 2 == 0))
+        return i
+
+    assert list(made_ahead(make, 9)) == list(range(9))
+    assert list(made_ahead(make, 0)) == []
+
+
+def test_only_a_few_are_made_before_they_are_taken():
+    started, all_asked = [], threading.Event()
+
+    def make(i):
+        started.append(i)
+        if len(started) == 4:
+            all_asked.set()
+
+    things = made_ahead(make, 1000)
+    next(things)
+    assert all_asked.wait(10)
+    time.sleep(0.05)
+    assert len(started) <= 5
+    things.close()
+    assert len(started) <= 5
+
+
+def test_what_fails_is_raised_at_its_turn():
+    def make(i):
+        return 1 / (2 - i)
+
+    things = made_ahead(make, 9)
+    assert [next(things), next(things)] == [0.5, 1.0]
+    with pytest.raises(ZeroDivisionError):
+        next(things)

@@ -1,0 +1,247 @@
+import math
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import Compression, MaskFlags
+
+from geoscan.dehazed_scene import restore, scene_airlight
+from geoscan.dehazing import DehazeParams, dehaze
+from geoscan.errors import InputError, ReadError
+from geoscan.grid import Window
+from geoscan.radiometry import VISUAL
+from geoscan.scene import Scene
+
+SCENE_MODE = DehazeParams(airlight="scene", radius=12)
+NORTH_UP = Affine(3.7, 0, 500_000, 0, -3.7, 9_200_000)
+
+
+def turned(degrees):
+    """`NORTH_UP` with the scene turned on its corner."""
+    cos, sin = 3.7 * math.cos(math.radians(degrees)), 3.7 * math.sin(math.radians(degrees))
+    return Affine(cos, -sin, 500_000, -sin, -cos, 9_200_000)
+
+
+@pytest.fixture
+def hazy(tmp_path):
+    """Writes a scene with haze, cloud and a nodata corner; gives its Scene."""
+
+    def make(rows=700, cols=900, transform=NORTH_UP, name="scene.tif", crs="EPSG:32721"):
+        random = np.random.default_rng(4)
+        ground = cv2.resize(random.random((rows // 16 + 1, cols // 16 + 1, 3)), (cols, rows)) * 0.5
+        ground += random.normal(0, 0.02, ground.shape)
+        haze = np.linspace(0.1, 0.7, cols)[None, :, None]
+        image = ground * (1 - haze) + np.array([0.8, 0.78, 0.75]) * haze
+        pixels = (image.clip(0.01, 1) * 255).astype(np.uint8).transpose(2, 0, 1)
+        pixels[:, : rows // 4, : cols // 5] = 0
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": rows, "width": cols, "nodata": 0}
+        with rasterio.open(tmp_path / name, "w", crs=crs, transform=transform, **profile) as dataset:
+            dataset.write(pixels)
+        return Scene.open(tmp_path / name)
+
+    return make
+
+
+def whole(scene, params):
+    """The scene dehazed in one piece, 0..255."""
+    native, valid = scene.read(Window(0, 0, scene.rows, scene.cols))
+    light = scene_airlight(scene, VISUAL, params) if params.airlight == "scene" else None
+    clear = dehaze(native.astype(np.float32) / 255, valid, params, light)
+    return np.rint(clear * 255).astype(int) * valid, valid
+
+
+@pytest.mark.parametrize("mode", ["scene", "fixed"])
+@pytest.mark.parametrize(("block", "jobs"), [(1, 0), (512, 2), (1024, 1)])
+def test_blocks_equal_the_whole_scene(hazy, tmp_path, mode, block, jobs):
+    scene = hazy(rows=700, cols=1100)
+    params = DehazeParams(airlight=mode, radius=12)
+    result = restore(scene, VISUAL, params, tmp_path / "out.tif", block=block, jobs=jobs)
+    expected, valid = whole(scene, params)
+    with rasterio.open(result.path) as dataset:
+        assert np.abs(dataset.read().astype(int) - expected).max() <= 1
+        assert np.array_equal(dataset.read_masks(1) > 0, valid)
+    assert result.observed_fraction == pytest.approx(valid.mean())
+
+
+def test_bytes_do_not_depend_on_jobs(hazy, tmp_path):
+    scene = hazy(rows=600, cols=1100)
+    one, two = (
+        restore(scene, VISUAL, SCENE_MODE, tmp_path / f"{jobs}.tif", block=512, jobs=jobs).path for jobs in (0, 2)
+    )
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_haze_is_less_and_contrast_more(hazy, tmp_path):
+    scene = hazy()
+    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    with rasterio.open(scene.path) as before, rasterio.open(tmp_path / "out.tif") as after:
+        hazy_side = np.s_[:, 300:, 600:800]
+        assert after.read()[hazy_side].mean() < 0.8 * before.read()[hazy_side].mean()
+        assert after.read()[hazy_side].std() > before.read()[hazy_side].std()
+
+
+@pytest.mark.parametrize("transform", [NORTH_UP, turned(31)])
+def test_file_lies_where_the_scene_lies(hazy, tmp_path, transform):
+    scene = hazy(transform=transform)
+    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        assert dataset.transform.almost_equals(scene.transform, 1e-9)
+        assert dataset.crs == scene.crs
+        assert dataset.shape == (scene.rows, scene.cols)
+    assert Scene.open(tmp_path / "out.tif").bands == (1, 2, 3)
+
+
+def test_resampled_scene_is_written_on_its_new_grid(hazy, tmp_path):
+    scene = hazy(transform=turned(20)).at_gsd(7.4)
+    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    expected, valid = whole(scene, SCENE_MODE)
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        assert dataset.shape == (scene.rows, scene.cols)
+        assert dataset.transform.almost_equals(scene.transform, 1e-9)
+        assert np.array_equal(dataset.read_masks(1) > 0, valid)
+        assert np.abs(dataset.read().astype(int) - expected).max() <= 1
+
+
+def test_file_is_tiled_compressed_masked_and_has_overviews(hazy, tmp_path):
+    restore(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        assert dataset.profile["tiled"]
+        assert dataset.compression is Compression.deflate
+        assert dataset.overviews(1) == [2, 4]
+        assert dataset.mask_flag_enums == ([MaskFlags.per_dataset],) * 3
+        assert dataset.dtypes == ("uint8",) * 3
+        small, mask = dataset.read(out_shape=(3, 275, 175)), dataset.read_masks(1, out_shape=(275, 175))
+    # Nodata is no black that bleeds into its neighbours.
+    assert small[:, mask > 0].min() > 0
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["out.tif", "scene.tif"]
+
+
+def test_small_scene_has_no_overviews(hazy, tmp_path):
+    restore(hazy(rows=40, cols=30), VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        assert dataset.overviews(1) == []
+        assert dataset.shape == (40, 30)
+
+
+def test_progress_counts_blocks(hazy, tmp_path):
+    seen = []
+    restore(
+        hazy(700, 600),
+        VISUAL,
+        SCENE_MODE,
+        tmp_path / "out.tif",
+        block=512,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_airlight_of_a_dark_scene_is_no_haze(tmp_path):
+    pixels = np.full((3, 64, 64), 30, np.uint8)
+    pixels[:, :32] = 1
+    for name, values in {"dark": pixels, "black": pixels * 0}.items():
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", dtype="uint8", count=3, height=64, width=64,
+            crs="EPSG:32721", transform=NORTH_UP,
+        ) as dataset:  # fmt: skip
+            dataset.write(values)
+        light = scene_airlight(Scene.open(tmp_path / f"{name}.tif"), VISUAL, SCENE_MODE)
+        assert light.mean() == pytest.approx(np.mean(SCENE_MODE.fixed_airlight), abs=1e-3)
+
+
+def test_chip_airlight_is_refused(hazy, tmp_path):
+    with pytest.raises(InputError, match="seams"):
+        restore(hazy(), VISUAL, DehazeParams(airlight="chip"), tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_scene_is_never_overwritten(hazy, tmp_path):
+    scene = hazy()
+    before = (tmp_path / "scene.tif").read_bytes()
+    (tmp_path / "link.tif").symlink_to(tmp_path / "scene.tif")
+    for out in ("scene.tif", "link.tif"):
+        with pytest.raises(InputError, match="is the scene itself"):
+            restore(scene, VISUAL, SCENE_MODE, tmp_path / out)
+    assert (tmp_path / "scene.tif").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["out.png", "out", "no/out.tif"])
+def test_places_that_cannot_be_written_are_refused_before_the_work(hazy, tmp_path, monkeypatch, name):
+    scene = hazy(40, 40)
+    monkeypatch.setattr(Scene, "read", None)
+    monkeypatch.setattr(Scene, "overview", None)
+    with pytest.raises(InputError, match=r"end it in \.tif, \.tiff|make it first"):
+        restore(scene, VISUAL, SCENE_MODE, tmp_path / name)
+
+
+def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(hazy, tmp_path):
+    out = tmp_path / "out.tif"
+    with (
+        rasterio.open(hazy(rows=600, name="old.tif").path) as old,
+        rasterio.open(out, "w", **{**old.profile, "driver": "GTiff"}) as copy,
+    ):
+        copy.write(old.read())
+    with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(out, "r+") as copy:
+        copy.build_overviews([2, 4, 8], rasterio.enums.Resampling.nearest)
+    (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset><Metadata><MDI key='A'>old</MDI></Metadata></PAMDataset>")
+    assert (tmp_path / "out.tif.ovr").exists()
+    restore(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, out)
+    with rasterio.open(out) as dataset:
+        assert dataset.overviews(1) == [2, 4]
+        assert "A" not in dataset.tags()
+        assert dataset.files == [str(out)]
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_failed_read_leaves_the_old_file_and_nothing_else(hazy, tmp_path, jobs, monkeypatch):
+    scene = hazy(600, 1100)
+    (tmp_path / "out.tif").write_bytes(b"old")
+    read = Scene.read
+
+    def fail_late(self, window):
+        if window.col > 0:
+            raise ReadError("scene.tif cannot be read at row 0, col 1024")
+        return read(self, window)
+
+    monkeypatch.setattr(Scene, "read", fail_late)
+    with pytest.raises(ReadError, match="col 1024"):
+        restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif", jobs=jobs)
+    assert (tmp_path / "out.tif").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "scene.tif"]
+
+
+FULL_DISK = """
+import resource, sys
+from geoscan.dehazing import DehazeParams
+from geoscan.errors import OutputError
+from geoscan.radiometry import VISUAL
+from geoscan.dehazed_scene import restore
+from geoscan.scene import Scene
+
+scene = Scene.open(sys.argv[1])
+for limit in map(int, sys.argv[3:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        restore(scene, VISUAL, DehazeParams(airlight="scene", radius=12), sys.argv[2])
+    except OutputError as error:
+        assert "could not be written" in str(error), error
+    else:
+        sys.exit(f"{limit} bytes were enough")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files in the POSIX way")
+def test_full_disk_is_noticed_wherever_it_happens(hazy, tmp_path):
+    scene = hazy()
+    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    size = (tmp_path / "out.tif").stat().st_size
+    (tmp_path / "out.tif").unlink()
+    limits = [str(int(size * share)) for share in (0.1, 0.5, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)] + [str(size - 1)]
+    command = [sys.executable, "-c", FULL_DISK, scene.path, str(tmp_path / "out.tif"), *limits]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
