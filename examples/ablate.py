@@ -25,26 +25,22 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from geoscan.data.cache import default_directory
+from geoscan.data.kaggle import GSD
+from geoscan.data.mine_chips import PartialSet, read_partial
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import PackageError
+from geoscan.evaluate.metrics import auc, average_precision
+from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE
-from geoscan.model.backend import start
+from geoscan.model.package import load, save
+from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
-
-start()
-
-from geoscan.data.cache import default_directory  # noqa: E402
-from geoscan.data.kaggle import GSD  # noqa: E402
-from geoscan.data.mine_chips import PartialSet, read_partial  # noqa: E402
-from geoscan.evaluate.metrics import auc, average_precision  # noqa: E402
-from geoscan.files import replacing  # noqa: E402
-from geoscan.model.package import load, save  # noqa: E402
-from geoscan.model.preprocess import Preprocess  # noqa: E402
-from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.loop import Schedule  # noqa: E402
-from geoscan.train.losses import Focus  # noqa: E402
-from geoscan.train.recipe import Data, Recipe  # noqa: E402
-from geoscan.train.run import material_of, run, score  # noqa: E402
+from geoscan.train.augment import Augmentation
+from geoscan.train.loop import Schedule
+from geoscan.train.losses import Focus
+from geoscan.train.recipe import Data, Recipe
+from geoscan.train.run import material_of, run, score
 
 FIXED, CHIP = DehazeParams(), DehazeParams(airlight="chip")
 _MINE = LABELS.index(MINE)

@@ -18,7 +18,6 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan.dehazing import DehazeParams
-from geoscan.model.backend import start
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
@@ -154,9 +153,8 @@ def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 def write_tiny_package(path: Path, gsd: float = 3.7) -> Package:
     """Save a real, small network whose random weights spread its scores."""
-    start()
-    import keras
 
+    from geoscan.model.backend import keras  # starts TensorFlow: only where a test wants a network
     from geoscan.model.network import build
 
     spec = DenseNetSpec(blocks=(2, 2), growth=4, stem=8, shrink=2)

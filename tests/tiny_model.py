@@ -26,12 +26,9 @@ def card(spec: Spec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | None = N
 
 def network(spec: Spec = SPEC, seed: int = 0) -> Any:
     """Build a network whose normalisations and biases say something too, as if it had been trained."""
-    from geoscan.model.backend import start
-
-    start()
-    import keras
     import numpy as np
 
+    from geoscan.model.backend import keras
     from geoscan.model.network import build
 
     keras.utils.set_random_seed(seed)

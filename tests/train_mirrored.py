@@ -10,18 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from geoscan.model.backend import start
-
-start()
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from geoscan.errors import DatasetError  # noqa: E402
-from geoscan.model.network import build  # noqa: E402
-from geoscan.model.spec import DenseNetSpec, Head  # noqa: E402
-from geoscan.train.loop import Outcome, Schedule, fit  # noqa: E402
-from geoscan.train.losses import loss_of  # noqa: E402
-from geoscan.train.step import Step  # noqa: E402
+from geoscan.errors import DatasetError
+from geoscan.model.backend import keras, tf
+from geoscan.model.network import build
+from geoscan.model.spec import DenseNetSpec, Head
+from geoscan.train.loop import Outcome, Schedule, fit
+from geoscan.train.losses import loss_of
+from geoscan.train.step import Step
 
 HEAD = Head("land", ("road", "water"), "sigmoid")
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.0, heads=(HEAD,))

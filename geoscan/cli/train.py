@@ -143,9 +143,6 @@ def train(
         raise click.UsageError("pass --kaggle-dir, or --chips and --index, or all three")
     if keep_folds and not how["folds"]:
         raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
-    from geoscan.model.backend import start
-
-    start()
     from geoscan.data.cache import default_directory
     from geoscan.train.recipe import Data
     from geoscan.train.run import run

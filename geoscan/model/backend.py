@@ -1,4 +1,8 @@
-"""Start TensorFlow without the noise that it makes on stderr."""
+"""TensorFlow and Keras, started without the noise that they make on stderr.
+
+Whoever needs them takes them from here, `from geoscan.model.backend import keras, tf`, and nowhere else: importing this
+module starts TensorFlow, which takes seconds, and the settings below must be made before.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from typing import Any
 
 from geoscan.errors import PackageError
 
+__all__ = ["gpus", "keras", "tf"]
+
 log = logging.getLogger(__name__)
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -22,26 +28,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a machine without a GPU is
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:|[IWE]0000 |To enable the following")
-
-
-@cache
-def start() -> list[Any]:
-    """Import TensorFlow and return its GPUs, whose memory it will take as it needs it and not all at once.
-
-    Raises PackageError when Keras has been told to compute with something else.
-    """
-    if (backend := os.environ["KERAS_BACKEND"]) != "tensorflow":
-        raise PackageError(f"KERAS_BACKEND is {backend}, geoscan's models run on tensorflow; unset it")
-    with _without_noise():
-        import tensorflow as tf
-
-        gpus: list[Any] = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:
-            log.debug("%s is in use already, its memory setting stays", gpu)
-    return gpus
 
 
 @contextmanager
@@ -69,3 +55,24 @@ def _without_noise() -> Iterator[None]:
             for line in held:
                 if not _NOISE.match(line):
                     os.write(stderr, line)
+
+
+if (_backend := os.environ["KERAS_BACKEND"]) != "tensorflow":
+    raise PackageError(f"KERAS_BACKEND is {_backend}, geoscan's models run on tensorflow; unset it")
+with _without_noise():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # looks for GPUs, which is what makes most of the noise
+
+
+@cache
+def gpus() -> list[Any]:
+    """List TensorFlow's GPUs, whose memory it will take as it needs it and not all at once."""
+    found: list[Any] = tf.config.list_physical_devices("GPU")
+    for gpu in found:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            log.debug("%s is in use already, its memory setting stays", gpu)
+    return found

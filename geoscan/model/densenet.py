@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
+from geoscan.model.backend import keras
 from geoscan.model.normalization import BatchNormalization
 from geoscan.model.spec import DenseNetSpec
 
@@ -12,7 +10,7 @@ from geoscan.model.spec import DenseNetSpec
 def trunk(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     """Last feature map, (n, rows, cols, channels), of scaled chips, (n, chip, chip, 3)."""
     if spec.shrink > 1:
-        x = layers.AveragePooling2D(spec.shrink, dtype=dtype, name="shrink")(x)
+        x = keras.layers.AveragePooling2D(spec.shrink, dtype=dtype, name="shrink")(x)
     x = _stem(x, spec, dtype)
     channels = spec.stem
     for i, depth in enumerate(spec.blocks, start=1):
@@ -29,7 +27,7 @@ def _stem(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePoli
     if spec.stem_stride == 4:
         x = _conv(x, spec.stem, 7, "stem", dtype, strides=2)
         x = _norm_relu(x, "stem", dtype)
-        return layers.MaxPooling2D(3, strides=2, padding="same", dtype=dtype, name="stem_pool")(x)
+        return keras.layers.MaxPooling2D(3, strides=2, padding="same", dtype=dtype, name="stem_pool")(x)
     x = _conv(x, spec.stem, 3, "stem", dtype, strides=spec.stem_stride)
     return _norm_relu(x, "stem", dtype)
 
@@ -40,25 +38,25 @@ def _dense_layer(x: keras.KerasTensor, growth: int, name: str, dtype: str | kera
     y = _conv(y, 4 * growth, 1, f"{name}_1x1", dtype)
     y = _norm_relu(y, f"{name}_mid", dtype)
     y = _conv(y, growth, 3, f"{name}_3x3", dtype)
-    return layers.Concatenate(dtype=dtype, name=f"{name}_concat")([x, y])
+    return keras.layers.Concatenate(dtype=dtype, name=f"{name}_concat")([x, y])
 
 
 def _transition(x: keras.KerasTensor, channels: int, name: str, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     x = _norm_relu(x, name, dtype)
     x = _conv(x, channels, 1, f"{name}_1x1", dtype)
-    return layers.AveragePooling2D(2, dtype=dtype, name=f"{name}_pool")(x)
+    return keras.layers.AveragePooling2D(2, dtype=dtype, name=f"{name}_pool")(x)
 
 
 def _norm_relu(x: keras.KerasTensor, name: str, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     # Momentum 0.9, not Keras' 0.99: a small data set has too few steps for the slower average to arrive.
     x = BatchNormalization(momentum=0.9, epsilon=1.001e-5, dtype=dtype, name=f"{name}_norm")(x)
-    return layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
+    return keras.layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
 
 
 def _conv(
     x: keras.KerasTensor, channels: int, kernel: int, name: str, dtype: str | keras.DTypePolicy, strides: int = 1
 ) -> keras.KerasTensor:
-    return layers.Conv2D(
+    return keras.layers.Conv2D(
         channels,
         kernel,
         strides=strides,

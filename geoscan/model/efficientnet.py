@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
+from geoscan.model.backend import keras
 from geoscan.model.normalization import BatchNormalization
 from geoscan.model.spec import EfficientNetSpec
 
@@ -23,17 +21,19 @@ _STEM, _LAST = 32, 1280
 def trunk(x: keras.KerasTensor, spec: EfficientNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     """Last feature map, (n, rows, cols, 1280), of scaled chips, (n, chip, chip, 3)."""
     if spec.side != spec.chip:
-        resize = layers.Resizing(spec.side, spec.side, antialias=spec.side < spec.chip, dtype=dtype, name="resize")
+        resize = keras.layers.Resizing(
+            spec.side, spec.side, antialias=spec.side < spec.chip, dtype=dtype, name="resize"
+        )
         # Else every layer after it takes over its default, training=True, when the network is called without saying.
         x = resize(x, training=False)
-    x = layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, dtype=dtype, name="stem_conv")(x)
+    x = keras.layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, dtype=dtype, name="stem_conv")(x)
     x = _norm(x, "stem", dtype)
     channels = _STEM
     for i, (expansion, wanted, repeats, stride, kernel) in enumerate(_BLOCKS, start=1):
         for j in range(1, repeats + 1):
             x = _block(x, channels, expansion, wanted, stride if j == 1 else 1, kernel, f"block{i}_{j}", dtype)
             channels = wanted
-    x = layers.Conv2D(_LAST, 1, use_bias=False, dtype=dtype, name="last_conv")(x)
+    x = keras.layers.Conv2D(_LAST, 1, use_bias=False, dtype=dtype, name="last_conv")(x)
     return _norm(x, "last", dtype)
 
 
@@ -50,18 +50,18 @@ def _block(
     """Inverted residual (Sandler et al. 2018, section 3.3): widen, look around each channel, narrow, add."""
     y = x
     if expansion > 1:
-        y = layers.Conv2D(channels * expansion, 1, use_bias=False, dtype=dtype, name=f"{name}_wide_conv")(y)
+        y = keras.layers.Conv2D(channels * expansion, 1, use_bias=False, dtype=dtype, name=f"{name}_wide_conv")(y)
         y = _norm(y, f"{name}_wide", dtype)
-    y = layers.DepthwiseConv2D(
+    y = keras.layers.DepthwiseConv2D(
         kernel, strides=stride, padding="same", use_bias=False, dtype=dtype, name=f"{name}_deep_conv"
     )(y)
     y = _norm(y, f"{name}_deep", dtype)
-    y = layers.Conv2D(wanted, 1, use_bias=False, dtype=dtype, name=f"{name}_narrow_conv")(y)
+    y = keras.layers.Conv2D(wanted, 1, use_bias=False, dtype=dtype, name=f"{name}_narrow_conv")(y)
     y = _norm(y, f"{name}_narrow", dtype, relu=False)
-    return layers.Add(dtype=dtype, name=f"{name}_add")([x, y]) if stride == 1 and channels == wanted else y
+    return keras.layers.Add(dtype=dtype, name=f"{name}_add")([x, y]) if stride == 1 and channels == wanted else y
 
 
 def _norm(x: keras.KerasTensor, name: str, dtype: str | keras.DTypePolicy, *, relu: bool = True) -> keras.KerasTensor:
     # Momentum 0.9, not the paper's 0.99: fine-tuning has too few steps for the slower average to arrive.
     x = BatchNormalization(momentum=0.9, epsilon=1e-3, dtype=dtype, name=f"{name}_norm")(x)
-    return layers.ReLU(6.0, dtype=dtype, name=f"{name}_relu")(x) if relu else x
+    return keras.layers.ReLU(6.0, dtype=dtype, name=f"{name}_relu")(x) if relu else x

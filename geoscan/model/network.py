@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
 from geoscan.model import densenet, efficientnet
+from geoscan.model.backend import keras
 from geoscan.model.spec import DenseNetSpec, Spec
 
 FEATURES = "features"
@@ -22,15 +20,15 @@ def build(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model
     heads in float32, where sums of many small numbers would overflow.
     """
     chips = keras.Input((spec.chip, spec.chip, 3), name="chips")
-    x = layers.Rescaling(
+    x = keras.layers.Rescaling(
         [1 / s for s in spec.std], [-m / s for m, s in zip(spec.mean, spec.std, strict=True)], dtype=dtype, name="scale"
     )(chips)
     x = densenet.trunk(x, spec, dtype) if isinstance(spec, DenseNetSpec) else efficientnet.trunk(x, spec, dtype)
-    x = layers.Activation("linear", dtype="float32", name=FEATURES)(x)
-    x = layers.GlobalAveragePooling2D(dtype="float32", name=POOL)(x)
-    x = layers.Dropout(spec.dropout, dtype="float32", name="dropout")(x)
+    x = keras.layers.Activation("linear", dtype="float32", name=FEATURES)(x)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name=POOL)(x)
+    x = keras.layers.Dropout(spec.dropout, dtype="float32", name="dropout")(x)
     heads = {
-        head.name: layers.Dense(len(head.labels), activation=head.activation, dtype="float32", name=head.name)(x)
+        head.name: keras.layers.Dense(len(head.labels), activation=head.activation, dtype="float32", name=head.name)(x)
         for head in spec.heads
     }
     return keras.Model(chips, heads, name=spec.family)
@@ -42,5 +40,5 @@ def with_output(network: keras.Model, name: str, layer: str, width: int | None =
     It is called `name`, and is what `layer` gives; with a width, a new dense layer's (n, width) answer to that.
     """
     given = network.get_layer(layer).output
-    more = given if width is None else layers.Dense(width, dtype="float32", name=name)(given)
+    more = given if width is None else keras.layers.Dense(width, dtype="float32", name=name)(given)
     return keras.Model(network.input, {**network.output, name: more}, name=network.name)

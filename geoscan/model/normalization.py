@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-import tensorflow as tf
+from geoscan.model.backend import keras, tf
 
 
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras ships no types

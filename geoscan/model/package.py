@@ -26,7 +26,7 @@ from geoscan.model.spec import Spec
 from geoscan.polygons import Thresholds
 
 if TYPE_CHECKING:
-    import keras
+    from geoscan.model.backend import keras
 
 WEIGHTS = "weights.keras"
 CARD = "card.json"
@@ -128,8 +128,8 @@ class Package:
 
         Raises PackageError when they cannot be loaded, or do not fit the card.
         """
-        import keras  # TensorFlow takes seconds to import: only where a model runs
-
+        # TensorFlow takes seconds to import: only where a model runs
+        from geoscan.model.backend import keras
         from geoscan.model.network import build
 
         network = build(self.card.spec)
@@ -237,8 +237,7 @@ def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
 
 def _portable(network: keras.Model, spec: Spec) -> keras.Model:
     """Return a copy in single precision, without optimizer, of Keras' own layers: whoever has Keras can open it."""
-    import keras
-
+    from geoscan.model.backend import keras
     from geoscan.model.network import build
     from geoscan.model.normalization import BatchNormalization
 

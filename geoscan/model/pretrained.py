@@ -6,11 +6,11 @@ import importlib.resources
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.errors import PackageError
+from geoscan.model.backend import keras
 from geoscan.model.network import build
 from geoscan.model.spec import IMAGENET_MEAN, IMAGENET_STD, PRESETS, DenseNetSpec, Spec
 

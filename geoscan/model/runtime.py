@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from geoscan.arrays import Chips, Features, Scores, filled
 from geoscan.errors import PackageError
 from geoscan.machine import BATCH
-from geoscan.model.backend import start
 from geoscan.model.package import Package, load
 from geoscan.symmetry import SYMMETRIES, symmetry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import keras
+    from geoscan.model.backend import keras
 
 
 FAINT = 0.02
@@ -45,8 +44,9 @@ class TensorFlowDetector:
         self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
     ) -> None:
         """Load the network. compiled: by XLA or not, whatever computes. features: `describe` is wanted too."""
-        gpus = start()
-        import tensorflow as tf
+        from geoscan.model import backend  # starts TensorFlow, which takes seconds: only where a model runs
+
+        gpus, tf = backend.gpus(), backend.tf
 
         # On a CPU, XLA takes seconds to compile a DenseNet that TensorFlow's own kernels run faster, and runs the
         # convolutions of single channels in an EfficientNet 12 times slower.
@@ -86,7 +86,7 @@ class TensorFlowDetector:
         return np.concatenate([answers[name] for name in self._heads], axis=1)
 
     def _answers(self, chips: Chips) -> Iterator[dict[str, NDArray[np.float32]]]:
-        import tensorflow as tf
+        from geoscan.model.backend import tf
 
         for batch, count in filled(chips, self._batch):
             with self._lock, tf.device(self._device):

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -29,6 +28,7 @@ from geoscan.evaluate.metrics import (
 )
 from geoscan.evaluate.thresholds import START, best_common, cross_tuned_f2, tune_f2, tune_label
 from geoscan.labels import LABELS, MINE
+from geoscan.model.backend import keras
 from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec

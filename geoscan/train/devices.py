@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geoscan.model.backend import start
+from geoscan.model.backend import gpus, tf
 
 _TENSOR_CORES = (7, 0)
 """Compute capability from which on an NVIDIA GPU multiplies half-precision matrices much faster than single ones."""
@@ -15,12 +15,9 @@ def strategy() -> Any:
 
     A network that is built within its `scope()` is trained by it. CUDA_VISIBLE_DEVICES decides which GPUs are seen.
     """
-    gpus = start()
-    import tensorflow as tf
-
-    if len(gpus) > 1:
+    if len(gpus()) > 1:
         return tf.distribute.MirroredStrategy()
-    return tf.distribute.OneDeviceStrategy("/GPU:0") if gpus else tf.distribute.get_strategy()
+    return tf.distribute.OneDeviceStrategy("/GPU:0") if gpus() else tf.distribute.get_strategy()
 
 
 def policy() -> str:
@@ -28,9 +25,6 @@ def policy() -> str:
 
     A CPU is not: it would compute in half precision by detours.
     """
-    gpus = start()
-    import tensorflow as tf
-
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus()]
     fast = [detail.get("compute_capability", (0, 0)) >= _TENSOR_CORES for detail in details]
     return "mixed_float16" if fast and all(fast) else "float32"

@@ -15,12 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.errors import DatasetError, InputError, OutputError
-from geoscan.model.backend import start
+from geoscan.model.backend import gpus, keras
 from geoscan.train.batches import Batch
 from geoscan.train.losses import Loss
 from geoscan.train.step import Step
@@ -120,7 +119,7 @@ def fit(
             clipnorm=_LONGEST / strategy.num_replicas_in_sync,
         )
     # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
-    step = Step(network, losses, optimizer, compiled=bool(start()))
+    step = Step(network, losses, optimizer, compiled=bool(gpus()))
     keeper = _Keeper(network, step.optimizer, judge, schedule.keep, checkpoint, json.loads(json.dumps(dict(identity))))
     if resume:
         keeper.restore()

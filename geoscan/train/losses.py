@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from geoscan.errors import InputError
+from geoscan.model.backend import keras
 from geoscan.model.spec import Head
 
 Loss: TypeAlias = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
@@ -49,17 +48,17 @@ def loss_of(head: Head, weights: NDArray[np.float32], focus: Focus | None = None
     focus = focus or Focus()
 
     def exclusive(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
-        known = ops.where(ops.isnan(targets), 0.0, targets)
-        right = ops.clip(answers, _LEAST, 1.0)
-        return -ops.sum(known * weight * _faded(right, focus.positive), axis=-1)
+        known = keras.ops.where(keras.ops.isnan(targets), 0.0, targets)
+        right = keras.ops.clip(answers, _LEAST, 1.0)
+        return -keras.ops.sum(known * weight * _faded(right, focus.positive), axis=-1)
 
     def independent(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
-        unknown = ops.isnan(targets)
-        targets = ops.where(unknown, 0.0, targets)
-        answers = ops.clip(answers, _LEAST, 1 - _LEAST)
-        shifted = ops.maximum(answers - focus.margin, _LEAST)
+        unknown = keras.ops.isnan(targets)
+        targets = keras.ops.where(unknown, 0.0, targets)
+        answers = keras.ops.clip(answers, _LEAST, 1 - _LEAST)
+        shifted = keras.ops.maximum(answers - focus.margin, _LEAST)
         each = -targets * weight * _faded(answers, focus.positive) - (1 - targets) * _faded(1 - shifted, focus.negative)
-        return ops.sum(ops.where(unknown, 0.0, each), axis=-1)
+        return keras.ops.sum(keras.ops.where(unknown, 0.0, each), axis=-1)
 
     return exclusive if head.activation == "softmax" else independent
 
@@ -68,7 +67,7 @@ def likeness(weight: float) -> Loss:
     """Return the loss of features: (n, channels) targets and answers -> (n,), `weight` times the mean squared error."""
 
     def far(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
-        return weight * ops.mean(ops.square(targets - answers), axis=-1)
+        return weight * keras.ops.mean(keras.ops.square(targets - answers), axis=-1)
 
     return far
 
@@ -76,9 +75,9 @@ def likeness(weight: float) -> Loss:
 def _faded(right: keras.KerasTensor, exponent: float) -> keras.KerasTensor:
     """Logarithm of the probability of the truth, times (1 - probability) ** exponent."""
     if not exponent:
-        return ops.log(right)
+        return keras.ops.log(right)
     # The slope of x ** exponent has no bound at 0.
-    return ops.power(ops.maximum(1 - right, _LEAST), exponent) * ops.log(right)
+    return keras.ops.power(keras.ops.maximum(1 - right, _LEAST), exponent) * keras.ops.log(right)
 
 
 def positive_weights(targets: NDArray[np.floating], most: float = 2.0) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from geoscan.arrays import Visual, filled
 from geoscan.data.class_folders import ClassFolders
 from geoscan.data.deal import stratified_group_split
 from geoscan.errors import DatasetError, PackageError
+from geoscan.model.backend import keras
 from geoscan.model.network import build
 from geoscan.model.spec import Head, Spec
 from geoscan.train.augment import Augmentation

@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from geoscan.evaluate.metrics import mine_metrics
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
+from geoscan.model.backend import keras
 from geoscan.model.network import POOL, build, with_output
 from geoscan.model.package import Package, find, save
 from geoscan.model.pretrained import imagenet, scaled

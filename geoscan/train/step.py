@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips
 from geoscan.errors import DatasetError
+from geoscan.model.backend import keras, tf
 from geoscan.train.losses import Loss
 
 

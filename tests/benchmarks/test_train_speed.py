@@ -18,13 +18,9 @@ BATCH, STEPS = 32, 6
 
 def chips_per_second(normalisation):
     """Speed of training and of scoring with each preset, in this process."""
-    from geoscan.model.backend import start
-
-    start()
-    import keras
     import numpy as np
-    import tensorflow as tf
 
+    from geoscan.model.backend import keras, tf
     from geoscan.model.network import build
     from geoscan.model.package import _portable
     from geoscan.model.spec import preset

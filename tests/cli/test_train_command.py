@@ -85,9 +85,7 @@ def test_data_that_cannot_be_used_are_refused(words, message, tmp_path):
 @pytest.fixture
 def asked(monkeypatch):
     """Return what a run is asked for, in place of running it."""
-    from geoscan.model.backend import start
 
-    start()
     from geoscan.train import run as room
 
     def ask(*words):
@@ -154,9 +152,7 @@ TINY = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1)
 
 @pytest.mark.large
 def test_chips_alone_give_a_package_and_one_line(tmp_path, monkeypatch):
-    from geoscan.model.backend import start
 
-    start()
     from geoscan.model import spec
 
     monkeypatch.setattr(spec, "PRESETS", {"tiny": TINY})

@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 from tiny_model import SPEC
 
-from geoscan.model.backend import start
+from geoscan.model.backend import keras
+from geoscan.model.network import FEATURES, build
 from geoscan.model.spec import PRESETS
-
-start()
-import keras  # noqa: E402
-
-from geoscan.model.network import FEATURES, build  # noqa: E402
 
 
 def test_densenet121_is_the_papers():

@@ -4,13 +4,9 @@ from math import prod
 import numpy as np
 import pytest
 
-from geoscan.model.backend import start
+from geoscan.model.backend import keras
+from geoscan.model.network import FEATURES, build
 from geoscan.model.spec import PRESETS, EfficientNetSpec, Head
-
-start()
-import keras  # noqa: E402
-
-from geoscan.model.network import FEATURES, build  # noqa: E402
 
 IMAGENET = (Head("classes", tuple(f"class {i}" for i in range(1000)), "softmax"),)
 

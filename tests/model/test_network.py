@@ -8,13 +8,9 @@ import pytest
 from tiny_model import SPEC, package
 from tiny_model import network as build_tiny
 
-from geoscan.model.backend import start
+from geoscan.model.backend import keras
+from geoscan.model.network import FEATURES, POOL, build, with_output
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
-
-start()
-import keras  # noqa: E402
-
-from geoscan.model.network import FEATURES, POOL, build, with_output  # noqa: E402
 
 LITE = EfficientNetSpec(side=48, chip=32)
 CHIPS = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)

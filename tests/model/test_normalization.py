@@ -1,13 +1,8 @@
 import numpy as np
 import pytest
 
-from geoscan.model.backend import start
-
-start()
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from geoscan.model.normalization import BatchNormalization  # noqa: E402
+from geoscan.model.backend import keras, tf
+from geoscan.model.normalization import BatchNormalization
 
 RNG = np.random.default_rng(3)
 MAPS = RNG.normal(2, 3, (6, 5, 4, 7)).astype(np.float32)

@@ -104,9 +104,8 @@ def test_a_package_without_a_card_for_people_is_whole(copy, made):
 
 
 def test_optimizer_and_half_precision_stay_behind(tmp_path):
-    import keras
-
     from geoscan.model import network as networks
+    from geoscan.model.backend import keras
 
     compiled, half = build(seed=3), networks.build(SPEC, dtype="mixed_float16")
     half.set_weights(compiled.get_weights())
@@ -229,7 +228,7 @@ def test_weights_are_a_file_that_keras_opens_without_us(made):
 
 
 def test_code_in_a_network_is_never_run(copy, made, tmp_path):
-    import keras
+    from geoscan.model.backend import keras
 
     marker = tmp_path / "ran"
     name = str(marker)

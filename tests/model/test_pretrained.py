@@ -12,15 +12,11 @@ from PIL import Image
 from tiny_model import SPEC, network
 
 from geoscan.errors import PackageError
-from geoscan.model.backend import start
+from geoscan.model import pretrained
+from geoscan.model.backend import keras
+from geoscan.model.network import FEATURES
+from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.spec import IMAGENET_MEAN, IMAGENET_STD, MINE_HEADS, PRESETS, DenseNetSpec, EfficientNetSpec
-
-start()
-import keras  # noqa: E402
-
-from geoscan.model import pretrained  # noqa: E402
-from geoscan.model.network import FEATURES  # noqa: E402
-from geoscan.model.pretrained import imagenet, scaled  # noqa: E402
 
 LITE = EfficientNetSpec(side=64, chip=64)
 DENSE = scaled(replace(PRESETS["densenet121"], chip=64))

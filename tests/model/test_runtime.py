@@ -83,11 +83,11 @@ def test_compiled_by_xla_the_same(tiny, plain):
     ],
 )
 def test_xla_is_chosen_where_it_is_faster_unless_told(monkeypatch, spec, gpus, given, expected):
-    import tensorflow as tf
+    from geoscan.model.backend import tf
 
     chosen = []
     monkeypatch.setattr(tf, "function", lambda run, **how: chosen.append(how["jit_compile"]))
-    monkeypatch.setattr(runtime, "start", lambda: gpus)
+    monkeypatch.setattr("geoscan.model.backend.gpus", lambda: gpus)
     monkeypatch.setattr(runtime, "_half_precision", lambda package: None)
     stand_in = SimpleNamespace(card=card(spec), network=lambda: None)
     TensorFlowDetector(stand_in, batch=4, compiled=given)
@@ -179,7 +179,7 @@ def test_a_replaced_package_is_never_used_by_mistake(tmp_path):
 
 def test_on_a_gpu_it_computes_in_half_precision_with_close_scores(tiny, eager, monkeypatch):
     """TensorFlow places what is meant for an absent GPU on the CPU, so only the speed is not shown."""
-    monkeypatch.setattr(runtime, "start", lambda: ["a GPU"])
+    monkeypatch.setattr("geoscan.model.backend.gpus", lambda: ["a GPU"])
     half = TensorFlowDetector(tiny, batch=4, compiled=False)
     assert half._device == "/GPU:0"
     layers = {layer.name: layer for layer in half._network.layers}

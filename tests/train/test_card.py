@@ -4,20 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from geoscan.data.material import Material
+from geoscan.evaluate.calibration import fit_calibration
+from geoscan.evaluate.metrics import average_precision, f2_samples
+from geoscan.evaluate.thresholds import tune_label
 from geoscan.labels import LABELS, MINE
-from geoscan.model.backend import start
-
-start()
-
-from geoscan.data.material import Material  # noqa: E402
-from geoscan.evaluate.calibration import fit_calibration  # noqa: E402
-from geoscan.evaluate.metrics import average_precision, f2_samples  # noqa: E402
-from geoscan.evaluate.thresholds import tune_label  # noqa: E402
-from geoscan.model.markdown import card_markdown  # noqa: E402
-from geoscan.model.package import Card  # noqa: E402
-from geoscan.model.preprocess import Preprocess  # noqa: E402
-from geoscan.model.spec import MINE_HEADS, DenseNetSpec  # noqa: E402
-from geoscan.train.card import Judged, detection_thresholds, figure, figures, make_card  # noqa: E402
+from geoscan.model.markdown import card_markdown
+from geoscan.model.package import Card
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import MINE_HEADS, DenseNetSpec
+from geoscan.train.card import Judged, detection_thresholds, figure, figures, make_card
 
 PLANET = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=8, stem_stride=1)
 ALONE = replace(PLANET, heads=MINE_HEADS)

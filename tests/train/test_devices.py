@@ -2,12 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from geoscan.model.backend import start
-
-start()
-import tensorflow as tf  # noqa: E402
-
-from geoscan.train import devices  # noqa: E402
+from geoscan.model.backend import tf
+from geoscan.train import devices
 
 
 @pytest.fixture
@@ -15,7 +11,7 @@ def gpus(monkeypatch):
     """Pretend GPUs of some compute capabilities."""
 
     def pretend(*capabilities):
-        monkeypatch.setattr(devices, "start", lambda: list(capabilities))
+        monkeypatch.setattr(devices, "gpus", lambda: list(capabilities))
         details = SimpleNamespace(get_device_details=lambda found: {"compute_capability": found} if found else {})
         monkeypatch.setattr(tf.config, "experimental", details)
 

@@ -4,20 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geoscan.model.backend import start
-
-start()
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from geoscan.errors import DatasetError, OutputError  # noqa: E402
-from geoscan.labels import LABELS  # noqa: E402
-from geoscan.model.network import build  # noqa: E402
-from geoscan.model.spec import DenseNetSpec  # noqa: E402
-from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.batches import Batches  # noqa: E402
-from geoscan.train.loop import Schedule, fit  # noqa: E402
-from geoscan.train.losses import loss_of  # noqa: E402
+from geoscan.errors import DatasetError, OutputError
+from geoscan.labels import LABELS
+from geoscan.model.backend import keras, tf
+from geoscan.model.network import build
+from geoscan.model.spec import DenseNetSpec
+from geoscan.train.augment import Augmentation
+from geoscan.train.batches import Batches
+from geoscan.train.loop import Schedule, fit
+from geoscan.train.losses import loss_of
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.3)
 SCHEDULE = Schedule(epochs=3, rate=0.01, warmup=1, average=0.8)

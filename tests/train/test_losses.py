@@ -3,14 +3,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from geoscan.model.backend import start
-
-start()
-import tensorflow as tf  # noqa: E402
-
-from geoscan.errors import InputError  # noqa: E402
-from geoscan.model.spec import Head  # noqa: E402
-from geoscan.train.losses import Focus, likeness, loss_of, positive_weights  # noqa: E402
+from geoscan.errors import InputError
+from geoscan.model.backend import tf
+from geoscan.model.spec import Head
+from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
 
 WEATHER = Head("weather", ("clear", "haze", "cloudy"), "softmax")
 LAND = Head("land", ("road", "water"), "sigmoid")

@@ -5,17 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoscan.model.backend import start
-
-start()
-import tensorflow as tf  # noqa: E402
-
-from geoscan.data.class_folders import read_folders  # noqa: E402
-from geoscan.errors import DatasetError, PackageError, ReadError  # noqa: E402
-from geoscan.model.network import build  # noqa: E402
-from geoscan.model.spec import DenseNetSpec  # noqa: E402
-from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.pretrain import CHECKPOINT, ClassBatches, pretrain, square, transfer  # noqa: E402
+from geoscan.data.class_folders import read_folders
+from geoscan.errors import DatasetError, PackageError, ReadError
+from geoscan.model.backend import tf
+from geoscan.model.network import build
+from geoscan.model.spec import DenseNetSpec
+from geoscan.train.augment import Augmentation
+from geoscan.train.pretrain import CHECKPOINT, ClassBatches, pretrain, square, transfer
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0)
 AS_IS = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)

@@ -12,25 +12,21 @@ import pytest
 import small_chips
 from PIL import Image
 
-from geoscan.model.backend import start
-
-start()
-import tensorflow as tf  # noqa: E402
-
-from geoscan.data.kaggle import discover, read_chip  # noqa: E402
-from geoscan.data.material import Split  # noqa: E402
-from geoscan.errors import DatasetError  # noqa: E402
-from geoscan.labels import LABELS  # noqa: E402
-from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
-from geoscan.model.preprocess import Preprocess  # noqa: E402
-from geoscan.model.runtime import TensorFlowDetector  # noqa: E402
-from geoscan.model.spec import DenseNetSpec  # noqa: E402
-from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.card import figures  # noqa: E402
-from geoscan.train.loop import Schedule  # noqa: E402
-from geoscan.train.mosaics import Mosaics  # noqa: E402
-from geoscan.train.recipe import Data, Recipe  # noqa: E402
-from geoscan.train.run import CHECKPOINT, material_of, run, score  # noqa: E402
+from geoscan.data.kaggle import discover, read_chip
+from geoscan.data.material import Split
+from geoscan.errors import DatasetError
+from geoscan.labels import LABELS
+from geoscan.model.backend import tf
+from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.runtime import TensorFlowDetector
+from geoscan.model.spec import DenseNetSpec
+from geoscan.train.augment import Augmentation
+from geoscan.train.card import figures
+from geoscan.train.loop import Schedule
+from geoscan.train.mosaics import Mosaics
+from geoscan.train.recipe import Data, Recipe
+from geoscan.train.run import CHECKPOINT, material_of, run, score
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2, dropout=0.0)
 RECIPE = Recipe(

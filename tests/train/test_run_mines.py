@@ -10,27 +10,22 @@ import pytest
 import small_chips
 import tiny_model
 
-from geoscan.model.backend import start
-
-start()
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from geoscan.data.material import Split, gather_small  # noqa: E402
-from geoscan.dehazing import DehazeParams  # noqa: E402
-from geoscan.errors import DatasetError, InputError, OutputError, PackageError  # noqa: E402
-from geoscan.evaluate.thresholds import tune_label  # noqa: E402
-from geoscan.labels import LABELS, MINE  # noqa: E402
-from geoscan.model import pretrained  # noqa: E402
-from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load  # noqa: E402
-from geoscan.model.preprocess import Preprocess  # noqa: E402
-from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec  # noqa: E402
-from geoscan.symmetry import symmetry  # noqa: E402
-from geoscan.train import run as room  # noqa: E402
-from geoscan.train.augment import Augmentation  # noqa: E402
-from geoscan.train.loop import Outcome, Schedule  # noqa: E402
-from geoscan.train.recipe import Data, Recipe  # noqa: E402
-from geoscan.train.run import run, score  # noqa: E402
+from geoscan.data.material import Split, gather_small
+from geoscan.dehazing import DehazeParams
+from geoscan.errors import DatasetError, InputError, OutputError, PackageError
+from geoscan.evaluate.thresholds import tune_label
+from geoscan.labels import LABELS, MINE
+from geoscan.model import pretrained
+from geoscan.model.backend import keras, tf
+from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
+from geoscan.symmetry import symmetry
+from geoscan.train import run as room
+from geoscan.train.augment import Augmentation
+from geoscan.train.loop import Outcome, Schedule
+from geoscan.train.recipe import Data, Recipe
+from geoscan.train.run import run, score
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1, dropout=0.0, heads=MINE_HEADS)
 RECIPE = Recipe(

@@ -6,15 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoscan.model.backend import start
-
-start()
-import keras  # noqa: E402
-
-from geoscan.model.network import build  # noqa: E402
-from geoscan.model.spec import DenseNetSpec  # noqa: E402
-from geoscan.train.losses import loss_of  # noqa: E402
-from geoscan.train.step import Step  # noqa: E402
+from geoscan.model.backend import keras
+from geoscan.model.network import build
+from geoscan.model.spec import DenseNetSpec
+from geoscan.train.losses import loss_of
+from geoscan.train.step import Step
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.3)
 LOSSES = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
