@@ -17,7 +17,7 @@ from geoscan.machine import BATCH
 
 if TYPE_CHECKING:
     from geoscan.model.package import Package
-    from geoscan.polygons import Thresholds
+    from geoscan.polygons import Hysteresis
     from geoscan.scanning.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ _CAUSES = 3
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
-@click.option("--seed", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach.")
-@click.option("--join", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection.")
-@click.option("--lone", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
+@click.option("--high", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach.")
+@click.option("--low", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection.")
+@click.option("--isolated", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
 @click.option(
     "--prior",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -62,9 +62,9 @@ def scan(
     stride: int | None,
     bands: tuple[int, int, int] | None,
     stretch: str,
-    seed: float | None,
-    join: float | None,
-    lone: float | None,
+    high: float | None,
+    low: float | None,
+    isolated: float | None,
     prior: float | None,
     jobs: int | None,
     scheduler: str | None,
@@ -74,7 +74,7 @@ def scan(
 ) -> None:
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
 
-    SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are the model's own. The exit
+    SCENE is any raster that GDAL reads, local or remote. Hysteresis that are not given are the model's own. The exit
     status is 1 when a part of a scene could not be read: the rest is written all the same.
     """
     if out is None and not as_json:
@@ -90,7 +90,7 @@ def scan(
     addresses = _addresses(scenes)
     planner = _planner(model, bands, stride, stretch, _names(addresses))
     plans, left_out = each_scene(planner, addresses)
-    chosen = [_thresholds(package, seed, join, lone) for _, package in plans]
+    chosen = [_thresholds(package, high, low, isolated) for _, package in plans]
     for _, package in plans:
         if tta is not None and tta != package.card.tta:
             tuned, other = ("averaged", "--no-tta") if package.card.tta else ("single", "--tta")
@@ -169,16 +169,16 @@ def _planner(
     return plan
 
 
-def _thresholds(package: Package, seed: float | None, join: float | None, lone: float | None) -> Thresholds:
+def _thresholds(package: Package, high: float | None, low: float | None, isolated: float | None) -> Hysteresis:
     """Take the model's thresholds where none are given; one that is given moves those it would contradict."""
-    from geoscan.polygons import Thresholds
+    from geoscan.polygons import Hysteresis
 
     own = package.card.detection
-    chosen = own.seed if seed is None else seed
-    return Thresholds(
-        seed=chosen,
-        join=min(own.join, chosen) if join is None else join,
-        lone=max(own.lone, chosen) if lone is None else lone,
+    chosen = own.high if high is None else high
+    return Hysteresis(
+        high=chosen,
+        low=min(own.low, chosen) if low is None else low,
+        isolated=max(own.isolated, chosen) if isolated is None else isolated,
     )
 
 

@@ -14,7 +14,7 @@ from geoscan.arrays import Scores
 from geoscan.labels import MINE
 from geoscan.machine import peak_rss_mb
 from geoscan.model.package import Package
-from geoscan.polygons import Detection, Provenance, Thresholds, detections, flag
+from geoscan.polygons import Detection, Provenance, Hysteresis, detections, flag
 from geoscan.scanning.plan import Plan
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class SceneScores:
                 seen &= weather.argmax(axis=1) != head.labels.index("cloudy")
         return float(self.observed[seen].sum() / (self.plan.grid.rows * self.plan.grid.cols))
 
-    def flagged(self, thresholds: Thresholds) -> NDArray[np.bool_]:
+    def flagged(self, thresholds: Hysteresis) -> NDArray[np.bool_]:
         """(len(grid),): True for tiles that are part of a detection."""
         mine = self.scores[:, self.package.card.labels.index(MINE)]
         return flag(mine.reshape(self.plan.grid.shape), thresholds).ravel() > 0
 
-    def detections(self, thresholds: Thresholds, prior: float | None = None) -> list[Detection]:
+    def detections(self, thresholds: Hysteresis, prior: float | None = None) -> list[Detection]:
         """Merge the flagged tiles into polygons.
 
         prior: share of mines among the scene's chips, 0..1, ends excluded; what the model's card assumes if None.
@@ -74,13 +74,13 @@ class SceneScores:
             co_thresholds=card.thresholds,
         )
 
-    def provenance(self, thresholds: Thresholds, prior: float | None = None) -> Provenance:
+    def provenance(self, thresholds: Hysteresis, prior: float | None = None) -> Provenance:
         """Where the detections come from; prior as in `detections`, without meaning for a model nobody calibrated."""
         card = self.package.card
         assumed = None if card.calibration.seen_prior is None else prior or card.calibration.ground_prior
         return Provenance(self.plan.name, card.name, card.digest, thresholds, __version__, self.tta, assumed)
 
-    def summary(self, thresholds: Thresholds, found: Sequence[Detection]) -> dict[str, Any]:
+    def summary(self, thresholds: Hysteresis, found: Sequence[Detection]) -> dict[str, Any]:
         """Return the figures of the scan, as `--json` prints them."""
         scored = int((~np.isnan(self.scores[:, 0])).sum())
         return {

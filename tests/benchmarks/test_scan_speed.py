@@ -19,7 +19,7 @@ from geoscan.labels import MINE
 from geoscan.machine import BATCH
 from geoscan.model.runtime import detector
 from geoscan.model.spec import preset
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneScores
 from geoscan.scanning.run import scan
@@ -100,8 +100,8 @@ def test_stages_are_timed_and_threads_change_nothing(tmp_path, capsys):
     watch = Stopwatch()
     staged = in_stages(plan, model, watch)
     mine = staged.scores[:, model.card.labels.index(MINE)]
-    join, seed, lone = map(float, np.quantile(mine, [0.7, 0.9, 0.95]))
-    thresholds = Thresholds(seed=seed, join=join, lone=lone)
+    low, high, isolated = map(float, np.quantile(mine, [0.7, 0.9, 0.95]))
+    thresholds = Hysteresis(high=high, low=low, isolated=isolated)
     layer = watch("merge", merged, staged, thresholds, tmp_path / "staged.geojson")
     runs = {jobs: with_jobs(plan, model, jobs) for jobs in (0, 2)}
 

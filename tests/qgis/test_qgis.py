@@ -14,7 +14,7 @@ from geoscan import layers
 from geoscan.dehazed_scene import restore
 from geoscan.dehazing import DehazeParams
 from geoscan.grid import TileGrid
-from geoscan.polygons import Provenance, Thresholds, detections, properties
+from geoscan.polygons import Hysteresis, Provenance, detections, properties
 from geoscan.radiometry import VISUAL
 from geoscan.scene import Scene
 
@@ -25,7 +25,7 @@ SIDE = 768
 CHIP = 256
 MAGENTA, YELLOW = [255, 0, 255], [255, 255, 0]
 SUFFIXES = (".geojson", ".gpkg", ".fgb")
-SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Thresholds(0.6, 0.3, 0.9), "0.1.0", prior=0.008)
+SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Hysteresis(0.6, 0.3, 0.9), "0.1.0", prior=0.008)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from geoscan.errors import ClusterError, GridError, InputError, PackageError, Sc
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import Calibration
 from geoscan.model.package import Package
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.plan import Plan, each_scene
 from geoscan.scanning.result import SceneScores
 from geoscan.scanning.run import scan
@@ -37,7 +37,7 @@ from geoscan.scene import Scene
 
 CHIP = 32
 GSD = 3.7
-MARKS = Thresholds(0.5, 0.4, 0.6)
+MARKS = Hysteresis(0.5, 0.4, 0.6)
 
 
 @pytest.fixture
@@ -68,14 +68,14 @@ def layer_bytes(path: Path, package: Package, folder: Path, client=None, **how) 
     return content.replace(path.name.encode(), b"scene")
 
 
-def in_crs(scores: SceneScores, thresholds: Thresholds = MARKS) -> shapely.Geometry:
+def in_crs(scores: SceneScores, thresholds: Hysteresis = MARKS) -> shapely.Geometry:
     """Union of the detections, brought back from longitude and latitude."""
     back = pyproj.Transformer.from_crs("OGC:CRS84", scores.plan.scene.crs, always_xy=True)
     parts = [one.geometry for one in scores.detections(thresholds)]
     return shapely.transform(shapely.union_all(parts), lambda p: np.column_stack(back.transform(*p.T)))
 
 
-def flagged_cores(scores: SceneScores, thresholds: Thresholds = MARKS) -> shapely.Geometry:
+def flagged_cores(scores: SceneScores, thresholds: Hysteresis = MARKS) -> shapely.Geometry:
     """Union of the flagged tiles' cores in the scene's CRS, straight from the grid."""
     boxes = []
     for tile, flagged in zip(scores.plan.grid, scores.flagged(thresholds), strict=True):
@@ -377,7 +377,7 @@ def to_degrees(path: Path, out: Path) -> Path:
     return write_scene(out, pixels=warped, crs="EPSG:4326", transform=transform, colors=colors)
 
 
-def met_again(before: SceneScores, after: SceneScores, thresholds: Thresholds = MARKS) -> float:
+def met_again(before: SceneScores, after: SceneScores, thresholds: Hysteresis = MARKS) -> float:
     """Share of the detections of one scan that another one touches."""
     others = shapely.union_all([one.geometry for one in after.detections(thresholds)])
     found = [one.geometry.intersects(others) for one in before.detections(thresholds)]

@@ -16,7 +16,7 @@ from geoscan import layers
 from geoscan.data import kaggle
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package, load
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.batch import predict
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneScores
@@ -75,14 +75,14 @@ def scores(scene, package) -> SceneScores:
 
 
 @pytest.fixture(scope="module")
-def marks(scores, package) -> Thresholds:
-    """Thresholds that flag about a twelfth of the chips, whatever the model: this tests geometry."""
+def marks(scores, package) -> Hysteresis:
+    """Hysteresis that flag about a twelfth of the chips, whatever the model: this tests geometry."""
     mine = scores.scores[:, package.card.labels.index(MINE)]
-    join, seed, lone = (float(np.round(np.quantile(mine, q), 6)) for q in (0.88, 0.92, 0.94))
-    return Thresholds(seed, join, lone)
+    low, high, isolated = (float(np.round(np.quantile(mine, q), 6)) for q in (0.88, 0.92, 0.94))
+    return Hysteresis(high, low, isolated)
 
 
-def content(scores: SceneScores, marks: Thresholds, folder: Path) -> bytes:
+def content(scores: SceneScores, marks: Hysteresis, folder: Path) -> bytes:
     out = folder / "mines.geojson"
     layers.write(out, scores.detections(marks), [scores.provenance(marks)])
     return out.read_bytes().replace(scores.plan.scene.name.encode(), b"scene")
