@@ -18,7 +18,8 @@ from geoscan.arrays import Mask, Reflectance
 from geoscan.errors import InputError
 
 AirlightMode: TypeAlias = Literal["fixed", "chip", "scene"]
-"""Where the colour of the haze comes from: a constant, each chip itself, or one estimate passed in for a scene."""
+"""Where the colour of the haze comes from: a constant, each chip itself, or one estimate for a whole scene, which is
+for pictures alone: no model may ask for it."""
 
 _Plane: TypeAlias = NDArray[np.float32]
 _Airlight: TypeAlias = NDArray[np.float32]
@@ -106,6 +107,22 @@ def estimate_airlight(pixels: Reflectance, valid: Mask | None, params: DehazePar
         chosen &= valid
     light: NDArray[np.float64] = pixels[:, chosen].mean(axis=1, dtype=np.float64)
     return light.astype(np.float32)
+
+
+def scene_airlight(pixels: Reflectance, valid: Mask | None, params: DehazeParams) -> _Airlight:
+    """Colour of the haze of a whole scene, for a picture: as `estimate_airlight`, but not darker than haze is.
+
+    Where it is darker it is brightened to the mean of `params.fixed_airlight`: the brightest that a clear scene over
+    forest has is no haze, and taking it for haze would stretch grain into colour.
+    pixels: (3, rows, cols), 0..1, of the scene or its overview. valid: (rows, cols), None for all.
+    Returns (3,) float32.
+    """
+    light = estimate_airlight(pixels, valid, params)
+    if not light.any():
+        return np.array(params.fixed_airlight, np.float32)
+    darker = sum(params.fixed_airlight) / float(light.sum())
+    brightened: _Airlight = np.minimum(light * np.float32(max(darker, 1)), 1)
+    return brightened
 
 
 def dehaze(

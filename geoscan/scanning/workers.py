@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from geoscan.errors import ClusterError, InputError
+from geoscan.machine import cores
 from geoscan.scanning.batch import Prepared, Scored
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ _INFER = "infer"
 
 
 @contextmanager
-def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
+def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[Client | None]:
     """Give dask's client: in this process with `jobs` threads that prepare tiles, or of a cluster's scheduler.
 
-    jobs 0 gives None: no dask at all. Raises InputError when the scheduler does not answer, or has no workers.
+    jobs: all cores if None; 0 gives None: no dask at all.
+    Raises InputError when the scheduler does not answer, or has no workers.
     """
     if scheduler is None and jobs == 0:
         yield None
@@ -47,7 +49,7 @@ def workers(jobs: int, scheduler: str | None = None) -> Iterator[Client | None]:
             if not client.nthreads():
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
-            client = stack.enter_context(_own_client(jobs, stack))
+            client = stack.enter_context(_own_client(cores() if jobs is None else jobs, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
         yield client
 

@@ -210,7 +210,7 @@ def test_a_raster_that_cannot_be_scanned_is_refused(make_scene, package, tmp_pat
 
 def test_too_far_off_names_the_shipped_models(make_scene, make_package, tmp_path, monkeypatch):
     ours = [make_package("planet", gsd=3.4), make_package("sentinel", gsd=10)]
-    monkeypatch.setattr("geoscan.model.package.shipped", lambda: ours)
+    monkeypatch.setattr("geoscan.scanning.scenes.shipped", lambda: ours)
     message = refused(make_scene(gsd=300), out=tmp_path / "mines.geojson")
     assert "has 300 m pixels; the model works at 10 m (2.5 to 40 m)" in message
     assert "shipped models: planet 3.4 m, sentinel 10 m; give a scene of their resolution" in message
@@ -219,7 +219,7 @@ def test_too_far_off_names_the_shipped_models(make_scene, make_package, tmp_path
 def test_the_shipped_model_is_chosen_by_resolution(make_scene, make_package, monkeypatch):
     monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
     ours = [make_package("planet", gsd=3.4, chip=32), make_package("sentinel", gsd=10, chip=32)]
-    monkeypatch.setattr("geoscan.model.package.shipped", lambda: ours)
+    monkeypatch.setattr("geoscan.scanning.scenes.shipped", lambda: ours)
     for gsd, name in ((3, "planet"), (5, "planet"), (8, "sentinel"), (12, "sentinel")):
         assert json.loads(invoke(make_scene(gsd=gsd), "--json", "-q").stdout)["model"] == name
 
