@@ -1,0 +1,154 @@
+"""The text of a VRT: a product's files as one raster of red, green, blue with a mask, that GDAL opens without any file.
+
+Such a text is an address like a path: `rasterio.open` takes it, it travels to other processes, and nothing is written.
+The mask is the raster's own (`MaskBand`), so plain reads, overviews and warping agree on it. No band has a nodata
+value: GDAL's warper would heed that and forget the mask, so fill is hidden by the mask, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from xml.sax.saxutils import escape
+
+from affine import Affine
+from rasterio.crs import CRS
+
+_TYPES: Final = {
+    "uint8": "Byte",
+    "uint16": "UInt16",
+    "int16": "Int16",
+    "uint32": "UInt32",
+    "int32": "Int32",
+    "float32": "Float32",
+    "float64": "Float64",
+}
+_COLORS: Final = ("Red", "Green", "Blue")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The grid of the raster that is made."""
+
+    crs: CRS
+    transform: Affine
+    """(col, row) of a pixel's corner to (x, y) in `crs`."""
+
+    rows: int
+    cols: int
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of a raster that GDAL opens. It covers the whole place, whatever the size of its pixels."""
+
+    path: str
+    """Absolute path, or any other name that GDAL opens."""
+
+    number: int
+    """From 1."""
+
+    rows: int
+    cols: int
+    """Size of the raster in `path`; where it is not that of the place, the nearest of its pixels is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Some values of a band say that the ground is not seen: fill, clouds, defects."""
+
+    band: Band
+    values: Collection[int]
+    """Integers; pixels of any other value are seen, as far as this band tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One raster of three bands in a mosaic, on the mosaic's own pixels."""
+
+    address: str
+    """What GDAL opens: a path, or the text of another VRT."""
+
+    row: int
+    col: int
+    """Of its upper left pixel in the mosaic."""
+
+    rows: int
+    cols: int
+
+
+def stack(place: Place, bands: Sequence[Band], dtype: str, hidden: Iterable[Hidden] = ()) -> str:
+    """Put three bands over each other; give the VRT's text.
+
+    bands: red, green, blue; they become bands 1, 2, 3. dtype: theirs, as NumPy calls it.
+    hidden: a pixel is valid where none of them hides it; without any there is no mask.
+    """
+    sources = [_band(n, dtype, _source(band, place)) for n, band in enumerate(bands, 1)]
+    covers = [_source(one.band, place, f"<LUT>{_lut(one.values)}</LUT>") for one in hidden]
+    # min, not sources over each other: one that is drawn over another can leave out a single value, not several.
+    mask = f"<PixelFunctionType>min</PixelFunctionType>{''.join(covers)}"
+    return _dataset(place, [*sources, _mask(mask, ' subClass="VRTDerivedRasterBand"') if covers else ""])
+
+
+def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
+    """Lay rasters of three bands side by side; give the VRT's text.
+
+    parts: where they overlap, the last that is valid there wins. Their masks, alpha or nodata become the mosaic's mask.
+    dtype: of all of them, as NumPy calls it.
+    """
+    seen = "<UseMaskBand>true</UseMaskBand>"
+    bands = [_band(n, dtype, "".join(_part(part, str(n), seen) for part in parts)) for n in (1, 2, 3)]
+    mask = _mask("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
+    return _dataset(place, [*bands, mask])
+
+
+def is_text(address: str) -> bool:
+    """Tell whether an address is the text of a VRT."""
+    return address.startswith("<VRTDataset")
+
+
+def _dataset(place: Place, content: Iterable[str]) -> str:
+    return (
+        f'<VRTDataset rasterXSize="{place.cols}" rasterYSize="{place.rows}">'
+        f"<SRS>{escape(place.crs.to_wkt())}</SRS>"
+        f"<GeoTransform>{', '.join(repr(float(number)) for number in place.transform.to_gdal())}</GeoTransform>"
+        f"{''.join(content)}</VRTDataset>"
+    )
+
+
+def _band(number: int, dtype: str, sources: str) -> str:
+    color = f"<ColorInterp>{_COLORS[number - 1]}</ColorInterp>"
+    return f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
+
+
+def _mask(sources: str, kind: str = "") -> str:
+    return f'<MaskBand><VRTRasterBand dataType="Byte"{kind}>{sources}</VRTRasterBand></MaskBand>'
+
+
+def _source(band: Band, place: Place, how: str = "") -> str:
+    own, whole = _rectangle("Src", 0, 0, band.rows, band.cols), _rectangle("Dst", 0, 0, place.rows, place.cols)
+    return _read(band.path, str(band.number), own + whole, how)
+
+
+def _part(part: Part, band: str, how: str) -> str:
+    own = _rectangle("Src", 0, 0, part.rows, part.cols)
+    return _read(part.address, band, own + _rectangle("Dst", part.row, part.col, part.rows, part.cols), how)
+
+
+def _read(address: str, band: str, where: str, how: str) -> str:
+    kind = "ComplexSource" if how else "SimpleSource"
+    return (
+        f'<{kind} resampling="nearest"><SourceFilename relativeToVRT="0">{escape(address)}</SourceFilename>'
+        f"<SourceBand>{band}</SourceBand>{where}{how}</{kind}>"
+    )
+
+
+def _rectangle(name: str, row: int, col: int, rows: int, cols: int) -> str:
+    return f'<{name}Rect xOff="{col}" yOff="{row}" xSize="{cols}" ySize="{rows}"/>'
+
+
+def _lut(hidden: Collection[int]) -> str:
+    """Map `hidden` to 0 and all other integers to 255; GDAL draws straight lines between the points of such a table."""
+    points = {value: 0 if value in hidden else 255 for at in hidden for value in (at - 1, at, at + 1)}
+    return ",".join(f"{value}:{shown}" for value, shown in sorted(points.items()))
