@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from affine import Affine
 from rasterio.crs import CRS
+
+from geoscan.bands import Bands
 
 _TYPES: Final = {
     "uint8": "Byte",
@@ -37,6 +39,11 @@ class Place:
 
     rows: int
     cols: int
+
+    @classmethod
+    def of(cls, source: Any) -> Place:
+        """Take the grid of an open dataset."""
+        return cls(source.crs, source.transform, source.height, source.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +91,16 @@ class Part:
     cols: int
 
 
-def stack(place: Place, bands: Sequence[Band], dtype: str, hidden: Iterable[Hidden] = ()) -> str:
-    """Put three bands over each other; give the VRT's text.
+def stack(
+    place: Place, bands: Sequence[Band], dtype: str, hidden: Iterable[Hidden] = (), rgb: Bands = (1, 2, 3)
+) -> str:
+    """Put bands over each other; give the VRT's text.
 
-    bands: red, green, blue; they become bands 1, 2, 3. dtype: theirs, as NumPy calls it.
+    bands: they become bands 1, 2, 3 and so on. dtype: theirs, as NumPy calls it. rgb: which are red, green, blue.
     hidden: a pixel is valid where none of them hides it; without any there is no mask.
     """
-    sources = [_band(n, dtype, _source(band, place)) for n, band in enumerate(bands, 1)]
+    colors = dict(zip(rgb, _COLORS, strict=True))
+    sources = [_band(n, dtype, _source(band, place), colors.get(n, "Undefined")) for n, band in enumerate(bands, 1)]
     covers = [_cover(one, place) for one in hidden]
     # min, not sources over each other: one that is drawn over another can leave out a single value, not several.
     return _dataset(place, [*sources, f"<MaskBand>{_each('min', covers)}</MaskBand>" if covers else ""])
@@ -103,7 +113,10 @@ def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
     dtype: of all of them, as NumPy calls it.
     """
     seen = "<UseMaskBand>true</UseMaskBand>"
-    bands = [_band(n, dtype, "".join(_part(part, str(n), seen) for part in parts)) for n in (1, 2, 3)]
+    bands = [
+        _band(n, dtype, "".join(_part(part, str(n), seen) for part in parts), color)
+        for n, color in enumerate(_COLORS, 1)
+    ]
     mask = _byte("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
     return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>"])
 
@@ -122,8 +135,8 @@ def _dataset(place: Place, content: Iterable[str]) -> str:
     )
 
 
-def _band(number: int, dtype: str, sources: str) -> str:
-    color = f"<ColorInterp>{_COLORS[number - 1]}</ColorInterp>"
+def _band(number: int, dtype: str, sources: str, color: str) -> str:
+    color = f"<ColorInterp>{color}</ColorInterp>"
     return f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
 
 
