@@ -22,7 +22,7 @@ from geoscan import gdal
 from geoscan.bands import Bands
 from geoscan.errors import SceneError
 from geoscan.products import Product, Scaling, vrt
-from geoscan.products.rasters import Raster, look_into, read_small, same_ground
+from geoscan.products.rasters import Raster, covers, look_into, read_small
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def _scene(file: _File, raster: Raster) -> Product | None:
     kind = _kind_in_tags(raster) or _kind_in_order(file) or (_kind(file.stem) if file.is_planets else "")
     mask = _mask_of(file, raster)
     layout = _LAYOUTS.get((raster.dtype, raster.count))
-    if layout is None or not (kind or mask or set(raster.descriptions) >= _EIGHT):
+    if layout is None or not (kind or mask or {layer.description.lower() for layer in raster.layers} >= _EIGHT):
         return None
     if raster.dtype == "uint8" and not kind:
         kind = VISUAL
@@ -279,7 +279,7 @@ def _mask_of(file: _File, raster: Raster) -> Raster | None:
         mask = look_into(path)
         if mask is None:
             continue
-        if _is_mask(mask) and same_ground(mask.place, raster.place):
+        if _is_mask(mask) and covers(mask.place, raster.place) and covers(raster.place, mask.place):
             return mask
         log.warning("%s does not fit %s: not used as its mask", gdal.short_name(path), gdal.short_name(raster.path))
     return None

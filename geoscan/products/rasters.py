@@ -13,13 +13,10 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan import gdal
-from geoscan.products.vrt import Band, Hidden, Place
+from geoscan.products.vrt import Band, Hidden, Layer, Place
 
 _LARGEST_TEXT: Final = 4 * 2**20
 """Bytes of metadata; real ones have some hundred kilobytes at most."""
-
-_PIXEL: Final = 0.01
-"""Grids that differ by less than this share of a pixel are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +27,27 @@ class Raster:
     """As it was given."""
 
     place: Place
-    dtype: str
-    """Of its first band."""
-
-    descriptions: tuple[str, ...]
-    """One a band, in small letters, empty where it has none."""
+    layers: tuple[Layer, ...]
+    """Its bands."""
 
     tags: dict[str, str]
-    nodata: float | None
-    """Of its first band."""
-
-    masked: bool
-    """Some pixels may be invalid: it has a nodata value, an alpha band or a mask."""
+    flags: frozenset[MaskFlags]
+    """How its bands are masked, all of them taken together."""
 
     @property
     def count(self) -> int:
         """Number of bands."""
-        return len(self.descriptions)
+        return len(self.layers)
+
+    @property
+    def dtype(self) -> str:
+        """Type of its first band, as NumPy calls it."""
+        return self.layers[0].dtype
+
+    @property
+    def masked(self) -> bool:
+        """Some pixels may be invalid: it has a nodata value, an alpha band or a mask."""
+        return self.flags != {MaskFlags.all_valid}
 
     def band(self, number: int, *, mask: bool = False) -> Band:
         """Name a band of it, or that band's mask, for a VRT."""
@@ -80,27 +81,29 @@ def _described(path: str, source: Any) -> Raster | None:
     return Raster(
         path,
         Place.of(source),
-        source.dtypes[0],
-        tuple((text or "").lower() for text in source.descriptions),
+        _layers(source),
         source.tags(),
-        source.nodata,
-        any(MaskFlags.all_valid not in flags for flags in source.mask_flag_enums),
+        frozenset(flag for flags in source.mask_flag_enums for flag in flags),
     )
 
 
-def same_ground(one: Place, other: Place) -> bool:
-    """Tell whether two grids cover the same ground, whatever the size of their pixels."""
+def _layers(source: Any) -> tuple[Layer, ...]:
+    colors = (color.name for color in source.colorinterp)
+    texts = (text or "" for text in source.descriptions)
+    facts = zip(source.dtypes, colors, texts, source.nodatavals, source.scales, source.offsets, strict=True)
+    return tuple(Layer(*one) for one in facts)
+
+
+def covers(one: Place, other: Place) -> bool:
+    """Tell whether a grid covers all the ground of another, whatever the size of their pixels, but for half of one."""
     if one.crs != other.crs:
         return False
-    slack = abs(one.transform.a) + abs(other.transform.a)
-    ends = zip(_ends(one), _ends(other), strict=True)
-    return all(abs(here - there) <= slack / 2 for here, there in ends)
-
-
-def _ends(place: Place) -> tuple[float, float, float, float]:
-    left, top = place.transform @ (0, 0)
-    right, bottom = place.transform @ (place.cols, place.rows)
-    return left, top, right, bottom
+    corners = [~one.transform @ (other.transform @ (x * other.cols, y * other.rows)) for x in (0, 1) for y in (0, 1)]
+    cols, rows = zip(*corners, strict=True)
+    slack = max(1.0, max(cols) - min(cols)) / other.cols / 2 + 0.5
+    return bool(
+        min(rows) >= -slack and min(cols) >= -slack and max(rows) <= one.rows + slack and max(cols) <= one.cols + slack
+    )
 
 
 def read_small(path: str) -> str:

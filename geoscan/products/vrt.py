@@ -77,8 +77,26 @@ class Hidden:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """What a raster says of one of its bands."""
+
+    dtype: str
+    """As NumPy calls it."""
+
+    color: str
+    """As rasterio's ColorInterp calls it."""
+
+    description: str
+    """Empty where it has none."""
+
+    nodata: float | None
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One raster of three bands in a mosaic, on the mosaic's own pixels."""
+    """One raster in a mosaic, on the mosaic's own pixels."""
 
     address: str
     """What GDAL opens: a path, or the text of another VRT."""
@@ -121,6 +139,21 @@ def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
     return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>"])
 
 
+def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, masked: bool) -> str:
+    """Put together again what was cut into parts; give the VRT's text.
+
+    parts: none lies over another. layers: what each says of its bands; the whole says the same.
+    masked: whether the whole has a mask, made of theirs; invalid where there is no part.
+    """
+    bands = [
+        f'<VRTRasterBand dataType="{_TYPES[layer.dtype]}" band="{n}">{_about(layer)}'
+        f"{''.join(_part(part, str(n), '') for part in parts)}</VRTRasterBand>"
+        for n, layer in enumerate(layers, 1)
+    ]
+    mask = _byte("".join(_part(part, "mask,1", "") for part in parts))
+    return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>" if masked else ""])
+
+
 def is_text(address: str) -> bool:
     """Tell whether an address is the text of a VRT."""
     return address.startswith("<VRTDataset")
@@ -138,6 +171,18 @@ def _dataset(place: Place, content: Iterable[str]) -> str:
 def _band(number: int, dtype: str, sources: str, color: str) -> str:
     color = f"<ColorInterp>{color}</ColorInterp>"
     return f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
+
+
+def _about(layer: Layer) -> str:
+    color = layer.color.capitalize()
+    facts = {
+        "Description": escape(layer.description),
+        "NoDataValue": "" if layer.nodata is None else repr(layer.nodata),
+        "ColorInterp": color if color in (*_COLORS, "Gray", "Alpha") else "Undefined",
+        "Offset": repr(layer.offset),
+        "Scale": repr(layer.scale),
+    }
+    return "".join(f"<{name}>{value}</{name}>" for name, value in facts.items() if value)
 
 
 def _byte(content: str, kind: str = "") -> str:

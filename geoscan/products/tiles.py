@@ -1,0 +1,238 @@
+"""Files that are parts of one raster: laid side by side again, and told from the mosaics that are made of them.
+
+What lies on a border belongs to two parts. Scanned one by one, each shows half of it, and a mine is found twice or not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, takewhile
+from typing import Final
+
+import numpy as np
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from geoscan import gdal
+from geoscan.errors import SceneError
+from geoscan.products import Product, recognise, vrt
+from geoscan.products.rasters import Raster, covers, look_into
+
+_NEAR: Final = 1e-3
+"""Pixels; grids that are off by less are one."""
+
+_SAME: Final = 1e-9
+"""As a share; pixels whose sides differ by less are of one size."""
+
+_BESIDE: Final = (".ovr", ".msk", ".xml")
+"""Endings of what lies beside a file, and is none of its parts."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A raster that may be a part of another."""
+
+    product: Product
+    raster: Raster
+
+    @classmethod
+    def at(cls, path: str) -> Tile | None:
+        """Open what is at `path`, a product or any raster; None when it is neither."""
+        try:
+            product = recognise(path) or Product(path, gdal.short_name(path), files=(path,))
+        except SceneError:
+            return None
+        raster = look_into(product.address)
+        return cls(product, raster) if raster else None
+
+    @cached_property
+    def look(self) -> str:
+        """What parts of one raster have in common, but for the size of their pixels."""
+        one, product = self.raster, self.product
+        own = product.kind, product.bands, product.scaling, product.mask, product.date
+        return repr((one.place.crs.to_wkt(), one.layers, MaskFlags.per_dataset in one.flags, own))
+
+
+def groups_of(paths: Sequence[str]) -> list[list[str]]:
+    """Sort rasters into those that are parts of one; what stands alone comes alone, and so does what is no raster.
+
+    Parts of one raster have one grid, and bands, types, fill, kind, scaling and date in common; each shares an edge
+    with another, so that all hang together; and none lies over another.
+    paths: whatever `recognise` or GDAL knows. Returns the groups, and the paths in them, in the order given.
+    """
+    tiles = [Tile.at(path) for path in paths]
+    found = _groups([tile for tile in tiles if tile])
+    names = {id(tile): path for tile, path in zip(tiles, paths, strict=True)}
+    grouped = [[names[id(tile)] for tile in group] for group in found]
+    alone = [[path] for tile, path in zip(tiles, paths, strict=True) if tile is None]
+    return sorted(grouped + alone, key=lambda group: paths.index(group[0]))
+
+
+def mosaic_of(paths: Sequence[str]) -> Product | None:
+    """Lay the parts of one raster side by side; None when they are not parts of one, see `groups_of`.
+
+    Where there is no part, there is no data. Two parts at least.
+    """
+    tiles = [tile for path in paths if (tile := Tile.at(path))]
+    return side_by_side(tiles) if len(tiles) == len(paths) else None
+
+
+def side_by_side(tiles: Sequence[Tile], name: str = "", kind: str = "Mosaic") -> Product | None:
+    """Lay tiles side by side, as `mosaic_of` does. name, kind: for people, where the tiles have none."""
+    if len(tiles) < 2 or len(_groups(tiles)) > 1:
+        return None
+    first = tiles[0]
+    size = first.raster.place.transform
+    # Sides that differ in the last digit would be other grids; `_groups` has seen that they are one.
+    places = [
+        replace(place, transform=size._replace(c=place.transform.c, f=place.transform.f))
+        for place in (tile.raster.place for tile in tiles)
+    ]
+    whole = vrt.union(places)
+    if whole is None:
+        return None
+    corners = [place.offset(whole) for place in places]
+    parts = [
+        vrt.Part(tile.raster.path, round(row), round(col), place.rows, place.cols)
+        for tile, place, (row, col) in zip(tiles, places, corners, strict=True)
+    ]
+    return replace(
+        first.product,
+        address=vrt.sheet(whole, parts, first.raster.layers, masked=_masked(first.raster, whole, parts)),
+        name=name or _name([tile.product.name for tile in tiles]),
+        kind=first.product.kind or kind,
+        files=tuple(dict.fromkeys(chain.from_iterable(tile.product.files for tile in tiles))),
+    )
+
+
+def each_once(paths: Sequence[str]) -> list[str]:
+    """Leave out what another of the paths shows: tiles of which a mosaic is made, or the mosaic, where it shows less
+    than they do; and what belongs to a product, such as its mask.
+
+    Of two that show the same, the first stays. The order is kept.
+    """
+    real = {path: os.path.realpath(path) for path in paths}
+    given = set(real.values())
+    shown = {real[path]: _shown(path) for path in paths}
+    kept = []
+    for n, path in enumerate(paths):
+        file = real[path]
+        made = made_of(path)
+        if made and made <= given and not made <= shown[file]:
+            continue  # a cut out of them
+        others = [real[other] for other in paths if real[other] != file and file in shown[real[other]]]
+        earlier = {real[other] for other in paths[:n]}
+        if any(other in earlier or other not in shown[file] for other in others):
+            continue
+        kept.append(path)
+    return kept
+
+
+def made_of(path: str) -> frozenset[str]:
+    """Real paths of the files that a VRT is made of, and those of the VRTs among them; none for anything else."""
+    found: set[str] = set()
+    waiting = [os.path.realpath(path)]
+    while waiting:
+        file = waiting.pop()
+        if not file.lower().endswith(".vrt"):
+            continue
+        new = _sources(file) - found
+        found |= new
+        waiting += new
+    return frozenset(found - {os.path.realpath(path)})
+
+
+def _sources(file: str) -> set[str]:
+    try:
+        with rasterio.open(file) as source:
+            files = source.files
+    except gdal.FAILURES:
+        return set()
+    return {os.path.realpath(one) for one in files if not one.lower().endswith(_BESIDE)}
+
+
+def _shown(path: str) -> frozenset[str]:
+    """Real paths of the files that need not be scanned when `path` is."""
+    made = made_of(path)
+    if made:
+        whole = look_into(path)
+        parts = {file: look_into(file) for file in made}
+        return frozenset(file for file, part in parts.items() if whole and part and covers(whole.place, part.place))
+    try:
+        product = recognise(path)
+    except SceneError:
+        return frozenset()
+    return frozenset(map(os.path.realpath, product.files if product else ())) - {os.path.realpath(path)}
+
+
+def _groups(tiles: Sequence[Tile]) -> list[list[Tile]]:
+    return [[lattice[n] for n in members] for lattice, boxes in _lattices(tiles) for members in _connected(boxes)]
+
+
+def _lattices(tiles: Sequence[Tile]) -> list[tuple[list[Tile], NDArray[np.int64]]]:
+    """Sort tiles by what they look like and by the grid on which their pixels lie.
+
+    Returns with each lot (n, 4): first row and column, and those after the last, on their common grid.
+    """
+    lots: list[list[tuple[Tile, tuple[int, int, int, int]]]] = []
+    for tile in tiles:
+        for lot in lots:
+            if tile.look == lot[0][0].look and (box := _box(tile.raster.place, lot[0][0].raster.place)):
+                lot.append((tile, box))
+                break
+        else:
+            place = tile.raster.place
+            lots.append([(tile, (0, 0, place.rows, place.cols))])
+    return [([tile for tile, _ in lot], np.array([box for _, box in lot])) for lot in lots]
+
+
+def _box(place: vrt.Place, of: vrt.Place) -> tuple[int, int, int, int] | None:
+    """Place a grid on the pixels of another; None where they do not fall on each other."""
+    sides = zip(place.transform[:2] + place.transform[3:5], of.transform[:2] + of.transform[3:5], strict=True)
+    if any(abs(own - other) > _SAME * max(abs(own), abs(other)) for own, other in sides):
+        return None
+    row, col = place.offset(of)
+    if abs(row - round(row)) > _NEAR or abs(col - round(col)) > _NEAR:
+        return None
+    return round(row), round(col), round(row) + place.rows, round(col) + place.cols
+
+
+def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
+    """Number the boxes that hang together by their edges; those that lie over each other, and theirs, stay alone."""
+    top, left, bottom, right = boxes.T
+    shapes = shapely.box(left, top, right, bottom)
+    one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    down = np.minimum(bottom[one], bottom[other]) - np.maximum(top[one], top[other])
+    across = np.minimum(right[one], right[other]) - np.maximum(left[one], left[other])
+    beside, over = (np.minimum(down, across) == 0) & (np.maximum(down, across) > 0), (down > 0) & (across > 0)
+    edges = coo_matrix((np.ones(beside.sum()), (one[beside], other[beside])), shape=(len(boxes),) * 2)
+    _, labels = connected_components(edges, directed=False)
+    torn = {int(labels[n]) for n in (*one[over], *other[over])}
+    groups: dict[tuple[int, int], list[int]] = {}
+    for n, label in enumerate(labels):
+        groups.setdefault((int(label), n if label in torn else 0), []).append(n)
+    return list(groups.values())
+
+
+def _masked(first: Raster, whole: vrt.Place, parts: Sequence[vrt.Part]) -> bool:
+    """Tell whether a mosaic needs a mask of its own: its parts have some, or there are gaps that nothing else tells."""
+    if MaskFlags.per_dataset in first.flags and MaskFlags.alpha not in first.flags:
+        return True
+    gaps = sum(part.rows * part.cols for part in parts) < whole.rows * whole.cols
+    return gaps and not first.masked
+
+
+def _name(names: Sequence[str]) -> str:
+    """Give what the names have in common at their beginning, whole words of it; else the first, and how many more."""
+    words = zip(*(re.split(r"([-_. ])", name) for name in names), strict=False)
+    same = "".join(word[0] for word in takewhile(lambda word: len(set(word)) == 1, words)).rstrip("-_. ")
+    return same or f"{names[0]} and {len(names) - 1} more"
