@@ -25,6 +25,8 @@ _TYPES: Final = {
     "float64": "Float64",
 }
 _COLORS: Final = ("Red", "Green", "Blue")
+_WHOLE: Final = 1e-3
+"""Pixels; what is nearer to a whole number is one, with rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class Place:
 
     rows: int
     cols: int
+
+    def offset(self, of: Place) -> tuple[float, float]:
+        """Give the row and column of this place's upper left corner in the pixels of another."""
+        col, row = ~of.transform @ (self.transform.c, self.transform.f)
+        return float(row), float(col)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,23 @@ def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
     bands = [_band(n, dtype, "".join(_part(part, str(n), seen) for part in parts)) for n in (1, 2, 3)]
     mask = _mask("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
     return _dataset(place, [*bands, mask])
+
+
+def union(places: Sequence[Place]) -> Place | None:
+    """Lay one grid over all places, north up; None where they differ in CRS, in pixel size, or by parts of a pixel."""
+    first = places[0]
+    own = first.transform
+    corners = [place.offset(first) for place in places]
+    shared = all(
+        (place.crs, *place.transform[:2], *place.transform[3:5]) == (first.crs, own.a, own.b, own.d, own.e)
+        for place in places
+    )
+    if not shared or any(abs(at - round(at)) > _WHOLE for corner in corners for at in corner):
+        return None
+    top, left = (min(round(corner[axis]) for corner in corners) for axis in (0, 1))
+    bottom = max(round(row) + place.rows for (row, _), place in zip(corners, places, strict=True))
+    right = max(round(col) + place.cols for (_, col), place in zip(corners, places, strict=True))
+    return Place(first.crs, own @ Affine.translation(left, top), bottom - top, right - left)
 
 
 def is_text(address: str) -> bool:
