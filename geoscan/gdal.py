@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -31,6 +32,9 @@ _REMOTE: Final = (
     "/vsiwebhdfs",
 )
 
+
+_VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>", re.DOTALL)
+"""What `vrt.is_text` tells is such a text, and a message may quote it."""
 
 _CACHE_BYTES: Final = 256 * 2**20
 """Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""
@@ -114,15 +118,19 @@ def short_names(addresses: Sequence[str]) -> list[str]:
 
 
 def _parts(address: str) -> list[str]:
+    address = _VRT_TEXT.sub("VRT", address)
     shown = address.split("?", 1)[0] if is_remote(address) else address
     return shown.rstrip("/").split("/")
 
 
 def cause(error: BaseException) -> str:
-    """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception."""
+    """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception.
+
+    A VRT's text, as which GDAL may name a product, is left out.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(getattr(error, "errmsg", "") or error).split())
+    return " ".join(_VRT_TEXT.sub("VRT", str(getattr(error, "errmsg", "") or error)).split())
 
 
 def vsi_name(address: str) -> str:
@@ -138,8 +146,8 @@ def vsi_name(address: str) -> str:
 
 
 def selects(address: str) -> bool:
-    """Tell whether vrt:// can pick bands of `address`: it ends a name at the first "?", as signed URLs have."""
-    return "?" not in address
+    """Tell whether vrt:// can pick bands of `address`: no text of a VRT, and no "?" (signed URLs have it) to end it."""
+    return "?" not in address and not address.startswith("<")
 
 
 def samples(source: Any, bands: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Mask, Native, Visual
 from geoscan.errors import RadiometryError
+from geoscan.products import Scaling
 from geoscan.scene import Scene
 
 Levels = tuple[float, float, float]
@@ -63,6 +64,9 @@ VISUAL: Final = Radiometry("visual", (0, 0, 0), (255, 255, 255))
 SENTINEL2_L1C: Final = Radiometry("sentinel2-l1c", (0, 0, 0), (3000, 3000, 3000))
 """DN / 3000, as Amazon Mining Watch's chips are made. Since processing baseline 04.00 (January 2022) ESA's own files
 carry DN + 1000; these are to be brought back (as Earth Engine's "harmonized" collection does) before they come here."""
+
+_WHITE: Final = 0.3
+"""Reflectance that this look shows as 255."""
 
 SENTINEL2_TCI: Final = Radiometry("sentinel2-tci", (0, 0, 0), (3000 * 255 / 3558,) * 3)
 """ESA's true colour image is DN / 3558; this makes it `SENTINEL2_L1C`."""
@@ -151,10 +155,30 @@ def _fixed(radiometry: Radiometry, *, eight_bit: bool) -> Callable[[str, Scene],
     return adapter
 
 
+def _sentinel2_l1c(_: str, scene: Scene) -> Radiometry:
+    radiometry = _fixed(SENTINEL2_L1C, eight_bit=False)("", scene)
+    return _line(scene.product.scaling) if scene.product.scaling else radiometry
+
+
+def _line(scaling: Scaling) -> Radiometry:
+    """Map reflectance 0..0.3 to 0..255, whatever the values that stand for it."""
+    low, high = (_stored(scaling, reflectance) for reflectance in (0.0, _WHITE))
+    return Radiometry(SENTINEL2_L1C.name, low, high)
+
+
+def _stored(scaling: Scaling, reflectance: float) -> Levels:
+    """Give the values that stand for `reflectance`, without the last digits of floats: 3000, not 2999.9999999999995."""
+    red, green, blue = (
+        float(f"{(reflectance - offset) / scale:.12g}")
+        for scale, offset in zip(scaling.scale, scaling.offset, strict=True)
+    )
+    return red, green, blue
+
+
 _ADAPTERS: Final[dict[str, Callable[[str, Scene], Radiometry]]] = {
     "auto": _auto,
     "visual": _fixed(VISUAL, eight_bit=True),
-    "sentinel2-l1c": _fixed(SENTINEL2_L1C, eight_bit=False),
+    "sentinel2-l1c": _sentinel2_l1c,
     "sentinel2-tci": _fixed(SENTINEL2_TCI, eight_bit=True),
     "planet-analytic": _fixed(PLANET_ANALYTIC, eight_bit=False),
     "percentile": _percentile,

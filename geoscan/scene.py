@@ -23,11 +23,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 
 from geoscan import bands as band_choice
-from geoscan import gdal, ground
+from geoscan import gdal, ground, products
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import Window
+from geoscan.products import Product
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
@@ -61,7 +62,10 @@ class Scene:
     """
 
     path: str
-    """Absolute path, URL, or any name that GDAL opens."""
+    """Absolute path or URL of a file or a product's directory, or any name that GDAL opens."""
+
+    product: Product
+    """What it is, what GDAL opens for it, and what its metadata says."""
 
     crs: CRS
     transform: Affine
@@ -97,21 +101,27 @@ class Scene:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, bands: Sequence[int] | None = None) -> Scene:
-        """Open the scene at `path`: a file, a URL, or any name that GDAL opens.
+        """Open the scene at `path`: a file, a product's directory, a URL, or any name that GDAL opens.
 
-        bands: numbers of red, green and blue, from 1; without it the file decides.
+        bands: numbers of red, green and blue, from 1; without it the product or the file decides.
         A scene placed by ground control points alone is put on a north-up grid (UTM where their CRS is geographic).
-        Raises SceneError for what cannot be scanned: missing or no raster, no CRS, no transform, another planet,
-        complex values, fewer than three colour bands, or bands whose order is not known.
+        Raises SceneError for what cannot be scanned: missing or no raster, a damaged product, no CRS, no transform,
+        another planet, complex values, fewer than three colour bands, or bands whose order is not known.
         """
-        address = gdal.absolute(os.fspath(path))
-        with gdal.settings(address), _for_opening(address) as source:
-            return _describe(source, address, bands)
+        path = gdal.absolute(os.fspath(path))
+        product = products.recognise(path) or Product(path, gdal.short_name(path))
+        with gdal.settings(product.address), _for_opening(path, product) as source:
+            return _describe(source, path, product, bands)
 
     @property
     def name(self) -> str:
-        """The last part of the path, for messages and attributes."""
-        return gdal.short_name(self.path)
+        """The product's name, else the last part of the path, for messages and attributes."""
+        return self.product.name
+
+    @property
+    def address(self) -> str:
+        """What GDAL opens: the path, or the text of a VRT."""
+        return self.product.address
 
     def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
@@ -127,7 +137,7 @@ class Scene:
             raise ResolutionError(
                 f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits})"
             )
-        if self.false_alpha and not gdal.selects(self.path):
+        if self.false_alpha and not gdal.selects(self.address):
             raise SceneError(
                 f"{self.name} must be resampled, which its alpha band, not a mask, forbids; copy it here first"
             )
@@ -158,7 +168,7 @@ class Scene:
             raise ReadError(f"{self.name} has {self.rows} x {self.cols} px and none at {place}")
         part = rasterio.windows.Window(window.col, window.row, window.cols, window.rows)
         try:
-            with gdal.settings(self.path):
+            with gdal.settings(self.address):
                 return _pixels(_HANDLES.of(self), self, window=part)
         except gdal.FAILURES as error:
             _HANDLES.drop(self)
@@ -174,7 +184,7 @@ class Scene:
         rows, cols = max(1, round(self.rows / factor)), max(1, round(self.cols / factor))
         small = self.transform @ Affine.scale(self.cols / cols, self.rows / rows)
         try:
-            with gdal.settings(self.path):
+            with gdal.settings(self.address):
                 if not self.resampling:
                     return _pixels(_HANDLES.of(self), self, out_shape=(rows, cols))
                 # Decimating a warped dataset would warp all of it first; a coarse grid is as good and cheap.
@@ -188,44 +198,49 @@ class Scene:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when the pixels that `read` gives may have changed.
 
-        Made from the grid, the CRS, the bands, and of a local file its size and time of change (and those of its mask
-        file); of a remote one, nine small samples. The path is no part of it, so a moved scene stays the same scene.
+        Made from the grid, the CRS, the bands, and of local files, mask and product's files among them, their sizes and
+        times of change; of remote ones, nine small samples. The path is no part of it, so a moved scene stays the same
+        scene.
         """
         own = (self.crs.to_wkt(), *self.transform, self.rows, self.cols, self.bands, self.alpha, self.resampling)
         return hashlib.sha256(repr((own, self.digest)).encode()).hexdigest()[:16]
 
 
 def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Addresses of the scenes that `paths` name: files and remote names as they are, rasters inside directories sorted.
+    """Addresses of the scenes that `paths` name: files, products and remote names as they are, and what is inside other
+    directories, sorted.
 
-    A directory is not searched below its own level. Each scene comes once, in the order given.
+    A directory is not searched below its own level; one that is a product is a scene. Each scene comes once, in the
+    order given.
     Raises SceneError for a directory without rasters or that cannot be listed, and for an empty name.
     """
     found: list[str] = []
     for given in (os.fspath(path) for path in paths):
         if not given:
             raise SceneError(f"an empty name is no scene; {_WANTED}")
-        if not gdal.exists(given) or not Path(given).is_dir():
+        if not gdal.exists(given) or not Path(given).is_dir() or products.is_product(given):
             found.append(given)
             continue
         try:
-            inside = sorted(
-                str(file)
-                for file in Path(given).iterdir()
-                # macOS leaves "._scene.tif" beside a scene that it copies.
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-            )
+            inside = sorted(str(file) for file in Path(given).iterdir() if _is_scene(file))
         except OSError as error:
             raise SceneError(f"{given} cannot be listed ({error.strerror}); change its permissions") from error
         if not inside:
             raise SceneError(
-                f"{given} holds no rasters ({', '.join(SUFFIXES)}); give a scene, or a directory with some"
+                f"{given} holds no rasters ({', '.join(SUFFIXES)}) or products; give a scene, or a directory with some"
             )
         found += inside
     unique: dict[str, str] = {}
     for address in found:
         unique.setdefault(gdal.absolute(address), address)
     return list(unique.values())
+
+
+def _is_scene(file: Path) -> bool:
+    """Tell whether what lies in a directory is one of its scenes."""
+    if file.name.startswith("."):  # macOS leaves "._scene.tif" beside a scene that it copies
+        return False
+    return (file.suffix.lower() in SUFFIXES and file.is_file()) or products.is_product(str(file))
 
 
 class _Handles(threading.local):
@@ -267,27 +282,27 @@ def _metres(gsd: tuple[float, float]) -> str:
 
 
 @contextmanager
-def _for_opening(address: str) -> Iterator[Any]:
-    """Open the dataset at `address`, or raise SceneError."""
-    if not gdal.is_utf8(address):
-        raise SceneError(f"{address!a} has a name that is not UTF-8, which GDAL cannot open; rename it")
-    if gdal.is_plain(address) and not gdal.exists(address):
-        raise SceneError(f"{address} does not exist; {_WANTED}")
+def _for_opening(path: str, product: Product) -> Iterator[Any]:
+    """Open the dataset of the product at `path`, or raise SceneError."""
+    if not gdal.is_utf8(path):
+        raise SceneError(f"{path!a} has a name that is not UTF-8, which GDAL cannot open; rename it")
+    if gdal.is_plain(path) and not gdal.exists(path):
+        raise SceneError(f"{path} does not exist; {_WANTED}")
     try:
         with warnings.catch_warnings():
             # A scene without georeference is refused below in our own words.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            source = rasterio.open(address)
+            source = rasterio.open(product.address)
     except gdal.FAILURES as error:
-        why = gdal.cause(error).removeprefix(f"{address}: ")
-        shown = address.split("?", 1)[0]  # the rest of a signed URL is secret
+        why = gdal.cause(error).removeprefix(f"{path}: ")
+        shown = path.split("?", 1)[0]  # the rest of a signed URL is secret
         raise SceneError(f"{shown} cannot be opened: {why}; {_WANTED}") from error
     with source:
         yield source
 
 
-def _describe(source: Any, address: str, asked: Sequence[int] | None) -> Scene:
-    name = gdal.short_name(address)
+def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | None) -> Scene:
+    name = product.name
     if not source.count:
         inner = f"; give one of its {len(source.subdatasets)} parts, such as {source.subdatasets[0]}"
         raise SceneError(f"{name} holds no pixels of its own{inner if source.subdatasets else ''}")
@@ -303,7 +318,7 @@ def _describe(source: Any, address: str, asked: Sequence[int] | None) -> Scene:
         raise SceneError(f"{name} has a CRS but no transform and no ground control points; georeference it first")
     try:
         table = band_choice.table_of(source)
-        bands = band_choice.choose(table, name, asked)
+        bands = band_choice.choose(table, name, product.bands if asked is None else asked)
         transform, rows, cols, resampling = source.transform, source.height, source.width, ""
         if not placed:
             resampling = Resampling.bilinear.name
@@ -312,13 +327,15 @@ def _describe(source: Any, address: str, asked: Sequence[int] | None) -> Scene:
         if transform.is_degenerate:
             raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
         gsd = ground.gsd(crs, transform, rows, cols)
-        digest = _digest(source, address, bands)
+        product = replace(product, files=product.files or tuple(source.files))
+        digest = _digest(source, product, bands)
     except gdal.FAILURES as error:
         raise SceneError(f"{name} cannot be read: {gdal.cause(error)}; fetch or make it again") from error
     dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
     planet = table.planet_like and bands == band_choice.PLANET and max(gsd) < _PLANET_GSD_M
     return Scene(
-        address,
+        path,
+        product,
         crs,
         transform,
         rows,
@@ -344,10 +361,10 @@ def _straighten(source: Any, resampling: Resampling, **how: Any) -> Any:
     return WarpedVRT(source, src_crs=crs, crs=to, resampling=resampling, tolerance=_TOLERANCE_PX, **how)
 
 
-def _digest(source: Any, address: str, bands: Bands) -> str:
+def _digest(source: Any, product: Product, bands: Bands) -> str:
     # Statistics (.aux.xml) and pyramids (.ovr) that a GIS leaves beside the file do not change its pixels.
-    files = [Path(file) for file in source.files if not file.endswith((".aux.xml", ".ovr"))]
-    if not gdal.is_remote(address) and files and all(file.is_file() for file in files):
+    files = [Path(file) for file in product.files if not file.endswith((".aux.xml", ".ovr"))]
+    if not gdal.is_remote(product.address) and files and all(file.is_file() for file in files):
         return repr([(file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)])
     samples = hashlib.sha256()
     for part in gdal.samples(source, bands):
@@ -358,12 +375,12 @@ def _digest(source: Any, address: str, bands: Bands) -> str:
 def _open(scene: Scene, stack: ExitStack) -> Any:
     """Open a dataset of `scene` on its grid, closed with `stack`."""
     if not scene.resampling:
-        return stack.enter_context(rasterio.open(scene.path))
+        return stack.enter_context(rasterio.open(scene.address))
     # Only the bands in use are warped. Above all an "alpha" that is near infrared must not reach the warper, which
     # takes every band tagged so for a mask.
     order = (*scene.bands, scene.alpha) if scene.alpha else scene.bands
-    selected = f"vrt://{gdal.vsi_name(scene.path)}?bands={','.join(map(str, order))}"
-    source = stack.enter_context(rasterio.open(selected if gdal.selects(scene.path) else scene.path))
+    selected = f"vrt://{gdal.vsi_name(scene.address)}?bands={','.join(map(str, order))}"
+    source = stack.enter_context(rasterio.open(selected if gdal.selects(scene.address) else scene.address))
     how: dict[str, Any] = {"add_alpha": True}
     if scene.alpha:
         how = {"src_nodata": None, "nodata": None}  # GDAL would rather heed these than the alpha
@@ -389,7 +406,7 @@ def _pixels(dataset: Any, scene: Scene, **how: Any) -> tuple[Native, Mask]:
     """Bands and mask of `scene` from its `dataset`; `how` says what part, as rasterio's `read` takes it."""
     bands, alpha = list(scene.bands), scene.alpha
     if scene.resampling:
-        bands, alpha = ([1, 2, 3], 4) if gdal.selects(scene.path) else (bands, alpha or scene.count + 1)
+        bands, alpha = ([1, 2, 3], 4) if gdal.selects(scene.address) else (bands, alpha or scene.count + 1)
     shape = {key: (3, *value) for key, value in how.items() if key == "out_shape"}
     native = dataset.read(bands, out_dtype=scene.dtype, **{**how, **shape})
     valid = np.ones(native.shape[1:], bool)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from geoscan.bands import Bands
+from geoscan.errors import SceneError
 
 Levels: TypeAlias = tuple[float, float, float]
 """One number each for red, green and blue."""
@@ -58,3 +59,11 @@ def recognise(path: str) -> Product | None:
     from geoscan.products import earth_engine, planet, sentinel2, stac
 
     return next((found for room in (sentinel2, planet, stac, earth_engine) if (found := room.recognise(path))), None)
+
+
+def is_product(path: str) -> bool:
+    """Tell whether a product lies at `path`, a damaged one, too."""
+    try:
+        return recognise(path) is not None
+    except SceneError:
+        return True

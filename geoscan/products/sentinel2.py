@@ -1,10 +1,367 @@
-"""Not yet."""
+"""Sentinel-2 products as ESA gives them out: a .SAFE directory or a zip of it, Level-1C or Level-2A.
+
+GDAL's own SENTINEL2 driver is not used: it knows no masks, writes band numbers into long names that are not the user's,
+and leaves the offset of the metadata aside. The JPEG 2000 files are plain rasters, so a VRT over them does all of it.
+
+What is not seen: pixels of the fill value in any of the three bands; in Level-2A what the scene classification calls no
+data, saturated or defective, and cloud of medium or high probability; in Level-1C since baseline 04.00 what the quality
+masks call lost, degraded, defective or no data, and opaque cloud. Cirrus and cloud shadow are seen: the ground shows
+through, and models were trained on haze. Older Level-1C has its masks as polygons (GML), which are not read.
+"""
 
 from __future__ import annotations
 
-from geoscan.products import Product
+import math
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, NotGeoreferencedWarning
+
+from geoscan import gdal
+from geoscan.errors import SceneError
+from geoscan.products import Product, Scaling, vrt
+from geoscan.products.bundle import Bundle, listed, names_in, zipped
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_METADATA: Final = re.compile(r"(?:MTD_MSI|S2\w_\w{4}_MTD_SAF)(L1C|L2A)\w*\.xml")
+_TILE_METADATA: Final = re.compile(r"(?:MTD_TL|S2\w_\w{4}_MTD_L(?:1C|2A)_\w+)\.xml")
+_BAND_ALONE: Final = re.compile(
+    r"(?:(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}|S2\w_\w{4}_MSI_L\w+)_(B\d[\dA])(?:_\d0m)?\.jp2", re.IGNORECASE
+)
+_PRODUCT_NAME: Final = re.compile(r"(S2[A-Z]_\w{10,200})\.SAFE")
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?")
+_BASELINE: Final = re.compile(r"\d\d\.\d\d")
+
+_BANDS: Final = ("B04", "B03", "B02")
+_BAND_IDS: Final = ("3", "2", "1")
+"""What metadata calls red, green, blue."""
+
+_QUANTIFICATION: Final = {
+    "L1C": ("QUANTIFICATION_VALUE",),
+    "L2A": ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE"),
+}
+_ADD_OFFSET: Final = {"L1C": "RADIO_ADD_OFFSET", "L2A": "BOA_ADD_OFFSET"}
+
+_UNSEEN_CLASSES: Final = (0, 1, 8, 9)
+"""Of the scene classification: no data, saturated or defective, cloud of medium and of high probability."""
+
+_UNSEEN_QUALITY: Final = (3, 4, 5, 6)
+"""Bands of MSK_QUALIT: lost and degraded image packets, defective pixels, no data. The others are lost and degraded
+ancillary packets, partly corrected crosstalk, and saturation, which leave the ground to be seen."""
+
+_OPAQUE_CLOUD: Final = 1
+"""Band of MSK_CLASSI; the others are cirrus and snow."""
+
+_AGAIN: Final = "download the product again"
+_FITS: Final = "geoscan reads Sentinel-2 Level-1C and Level-2A, whole as they are downloaded"
 
 
 def recognise(path: str) -> Product | None:
-    """Give None: to be written."""
+    """Recognise a .SAFE directory, its metadata file, one of its granules, or a zip of it.
+
+    Products of several granules in one CRS are laid side by side; one granule can be chosen by its directory.
+    Raises SceneError for a product that is damaged or incomplete, of a level that cannot be scanned, with granules in
+    several CRSs, and for a band's file without its product.
+    """
+    found = _find(Path(gdal.vsi_name(path))) if not gdal.is_remote(path) or path.startswith("file://") else None
+    return _product(*found) if found else None
+
+
+# Where the product is
+
+
+def _find(path: Path) -> tuple[Bundle, str] | None:
+    """Find the files of the product at `path`, and the granule that it names, empty for all."""
+    if not gdal.exists(str(path)):
+        return None
+    if path.is_dir():
+        return _in_directory(path)
+    if _METADATA.fullmatch(path.name) and path.is_file():
+        return listed(path.parent), ""
+    if _TILE_METADATA.fullmatch(path.name) and path.is_file():
+        return _in_directory(path.parent)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        return _in_zip(path)
+    if band := _BAND_ALONE.fullmatch(path.name):
+        raise SceneError(f"{path.name} is band {band[1]} of a Sentinel-2 product, alone; give {_whole(path)}")
     return None
+
+
+def _in_directory(path: Path) -> tuple[Bundle, str] | None:
+    if _is_product(path):
+        return listed(path), ""
+    if path.parent.name == "GRANULE" and _is_product(path.parent.parent):
+        return listed(path.parent.parent), path.name
+    if path.suffix != ".SAFE" or any(path.glob("*.SAFE")):
+        return None
+    raise SceneError(f"{path.name} holds no MTD_MSIL1C.xml or MTD_MSIL2A.xml; {_FITS}")
+
+
+def _is_product(path: Path) -> bool:
+    try:
+        return any(_METADATA.fullmatch(file.name) for file in path.iterdir())
+    except OSError:
+        return False
+
+
+def _in_zip(path: Path) -> tuple[Bundle, str] | None:
+    named_so = path.name.startswith("S2")
+    names = names_in(path)
+    if names is None:
+        if not named_so:
+            return None
+        raise SceneError(f"{path.name} is no zip that can be read; {_AGAIN}")
+    places = sorted({name.removesuffix(_last(name)) for name in names if _METADATA.fullmatch(_last(name))})
+    if len(places) == 1:
+        return zipped(path, names, places[0]), ""
+    if places:
+        raise SceneError(f"{path.name} holds {len(places)} products; unzip it, and give their directory")
+    if not named_so:
+        return None
+    raise SceneError(f"{path.name} holds no MTD_MSIL1C.xml or MTD_MSIL2A.xml; {_FITS}")
+
+
+def _last(name: str) -> str:
+    return PurePosixPath(name).name
+
+
+def _whole(band: Path) -> str:
+    """Name the product that a band's file lies in."""
+    products = (folder for folder in band.absolute().parents if _is_product(folder))
+    return str(next(products, "the .SAFE directory or zip that it is of"))
+
+
+# What its metadata says
+
+
+def _product(files: Bundle, chosen: str) -> Product:
+    metadata = [name for name in files.names if "/" not in name and _METADATA.fullmatch(name)]
+    if len(metadata) > 1:
+        raise SceneError(f"{files.title} holds {len(metadata)} products ({', '.join(metadata)}); keep one of them")
+    match = _METADATA.fullmatch(metadata[0])
+    assert match is not None
+    level = match[1]
+    root = files.xml(metadata[0])
+    granules = [_granule(files, level, name, _fill(root)) for name in _chosen(files, chosen)]
+    baseline = _matching(_BASELINE, _text(root, "PROCESSING_BASELINE"))
+    return Product(
+        address=granules[0].address if len(granules) == 1 else _mosaic(files, granules),
+        name=chosen or _name(root, files),
+        kind=f"Sentinel-2 {level}" + (f", baseline {baseline}" if baseline else ""),
+        bands=(1, 2, 3),
+        scaling=_scaling(files, level, root),
+        mask=granules[0].mask,
+        date=_matching(_INSTANT, _text(root, "PRODUCT_START_TIME", "DATATAKE_SENSING_START")),
+        files=files.paths,
+    )
+
+
+def _text(root: Element, *names: str) -> str:
+    """Give the text of the first element of one of `names`, without the spaces around it."""
+    for element in chain.from_iterable(root.iterfind(f".//{{*}}{name}") for name in names):
+        if text := (element.text or "").strip():
+            return text
+    return ""
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    return text if pattern.fullmatch(text) else ""
+
+
+def _name(root: Element, files: Bundle) -> str:
+    # Before the compact naming PRODUCT_URI was the number of an order.
+    match = _PRODUCT_NAME.fullmatch(_text(root, "PRODUCT_URI", "PRODUCT_URI_2A"))
+    return match[1] if match else files.title.removesuffix(".zip").removesuffix(".SAFE")
+
+
+def _number(files: Bundle, what: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SceneError(f"{files.title}: its metadata has {text!r} as {what}, where a number belongs; {_AGAIN}")
+    return number
+
+
+def _scaling(files: Bundle, level: str, root: Element) -> Scaling:
+    what = _QUANTIFICATION[level][0]
+    unit = _number(files, what, _text(root, *_QUANTIFICATION[level]))
+    if unit <= 0:
+        raise SceneError(f"{files.title}: its metadata has {unit:g} as {what}, which scales nothing; {_AGAIN}")
+    said = {one.get("band_id"): one.text or "" for one in root.iterfind(f".//{{*}}{_ADD_OFFSET[level]}")}
+    # Absent before baseline 04.00.
+    texts = [said.get(band, "") for band in _BAND_IDS] if said else ["0"] * 3
+    red, green, blue = (_number(files, _ADD_OFFSET[level], text) / unit for text in texts)
+    return Scaling((1 / unit,) * 3, (red, green, blue), "metadata")
+
+
+def _fill(root: Element) -> int:
+    """Give the value of pixels that were not measured."""
+    for special in root.iterfind(".//{*}Special_Values"):
+        value = _text(special, "SPECIAL_VALUE_INDEX")
+        if _text(special, "SPECIAL_VALUE_TEXT") == "NODATA" and value.isdecimal():
+            return int(value)
+    return 0
+
+
+# Its granules
+
+
+@dataclass(frozen=True, slots=True)
+class _Granule:
+    name: str
+    place: vrt.Place
+    dtype: str
+    mask: str
+    """What its mask is made of, for people."""
+
+    address: str
+    """Text of a VRT."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a JPEG 2000 file says of itself."""
+
+    address: str
+    rows: int
+    cols: int
+    count: int
+    dtype: str
+    crs: CRS | None
+    transform: Affine
+
+    def band(self, number: int = 1) -> vrt.Band:
+        return vrt.Band(self.address, number, self.rows, self.cols)
+
+
+def _chosen(files: Bundle, chosen: str) -> list[str]:
+    parts = (PurePosixPath(name).parts for name in files.names)
+    granules = sorted({own[1] for own in parts if len(own) > 2 and own[0] == "GRANULE"})
+    if chosen:
+        granules = [name for name in granules if name == chosen]
+    if not granules:
+        raise SceneError(f"{files.title} holds no granule, so no image; {_AGAIN}, whole")
+    return granules
+
+
+def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
+    images = files.below(f"GRANULE/{name}/IMG_DATA")
+    found = {band: _one(images, rf".*_{band}(?:_10m)?\.jp2") for band in _BANDS}
+    missing = [band for band, file in found.items() if not file]
+    if missing:
+        raise SceneError(f"{files.title} lacks {', '.join(missing)} at 10 m in granule {name}; {_AGAIN}, whole")
+    headers = [_header(files, file) for file in found.values()]
+    first = headers[0]
+    if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
+        raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
+    place = _place(files, name, first)
+    hidden = [vrt.Hidden(one.band(), (fill,)) for one in headers]
+    masks, told = _classified(files, images) if level == "L2A" else _checked(files, name)
+    address = vrt.stack(place, [one.band() for one in headers], first.dtype, [*hidden, *masks])
+    return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
+
+
+def _one(names: Iterable[str], pattern: str) -> str:
+    """Give the first file whose own name is like `pattern`; empty without one."""
+    return next((name for name in names if re.fullmatch(pattern, _last(name), re.IGNORECASE)), "")
+
+
+def _header(files: Bundle, name: str) -> _Header:
+    address = files.address(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # then the metadata says where it lies
+            source = rasterio.open(address)
+    except gdal.FAILURES as error:
+        why = gdal.cause(error).replace(address, _last(name))
+        raise SceneError(f"{files.title}: {_last(name)} cannot be opened ({why}); {_AGAIN}") from error
+    with source:
+        return _Header(
+            address, source.height, source.width, source.count, source.dtypes[0], source.crs, source.transform
+        )
+
+
+def _place(files: Bundle, granule: str, header: _Header) -> vrt.Place:
+    if header.crs is not None and header.transform != Affine.identity():
+        return vrt.Place(header.crs, header.transform, header.rows, header.cols)
+    return vrt.Place(*_geocoding(files, granule), header.rows, header.cols)
+
+
+def _geocoding(files: Bundle, granule: str) -> tuple[CRS, Affine]:
+    """Read from the granule's metadata where its pixels of 10 m lie."""
+    name = next((name for name in files.below(f"GRANULE/{granule}") if _TILE_METADATA.fullmatch(_last(name))), "")
+    if not name:
+        raise SceneError(f"{files.title}: neither images nor metadata say where granule {granule} lies; {_AGAIN}")
+    root = files.xml(name)
+    code = _text(root, "HORIZONTAL_CS_CODE")
+    try:
+        crs = CRS.from_user_input(code)
+    except CRSError as error:
+        raise SceneError(f"{files.title}: {_last(name)} has {code!r} where a CRS belongs; {_AGAIN}") from error
+    for place in root.iterfind(".//{*}Geoposition"):
+        if place.get("resolution") == "10":
+            left, top, across, down = (_number(files, key, _text(place, key)) for key in ("ULX", "ULY", "XDIM", "YDIM"))
+            return crs, Affine(across, 0, left, 0, down, top)
+    raise SceneError(f"{files.title}: {_last(name)} has no position for pixels of 10 m; {_AGAIN}")
+
+
+def _mosaic(files: Bundle, granules: Sequence[_Granule]) -> str:
+    whole = vrt.union([granule.place for granule in granules])
+    if whole is None:
+        names = ", ".join(granule.name for granule in granules)
+        how = "unzip it, and give" if files.archive else "give"
+        raise SceneError(
+            f"{files.title} has {len(granules)} granules in different CRSs or grids ({names}); {how} the directory of "
+            "each, GRANULE/NAME"
+        )
+    return vrt.mosaic(whole, [_part(granule, whole) for granule in granules], granules[0].dtype)
+
+
+def _part(granule: _Granule, whole: vrt.Place) -> vrt.Part:
+    row, col = granule.place.offset(whole)
+    return vrt.Part(granule.address, round(row), round(col), granule.place.rows, granule.place.cols)
+
+
+# Its masks
+
+
+def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[vrt.Hidden], str]:
+    """Give what the scene classification of Level-2A hides, and how people call it."""
+    patterns = (rf"(?:.*_)?SCL_(?:.*_)?{metres}m\.jp2" for metres in (20, 60))
+    name = next(filter(None, (_one(images, pattern) for pattern in patterns)), "")
+    if not name:
+        return [], ""
+    return [vrt.Hidden(_header(files, name).band(), _UNSEEN_CLASSES)], "scene classification"
+
+
+def _checked(files: Bundle, granule: str) -> tuple[list[vrt.Hidden], str]:
+    """Give what the quality and cloud masks of Level-1C hide, and how people call them."""
+    reports = files.below(f"GRANULE/{granule}/QI_DATA")
+    hidden = list(_faults(files, reports))
+    told = ["quality masks"] if hidden else []
+    if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
+        hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
+        told.append("cloud mask")
+    if _one(reports, r".*MSK_CLOUDS_.*\.gml"):
+        told.append("no cloud mask (polygons are not read)")
+    return hidden, ", ".join(told)
+
+
+def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Hidden]:
+    for band in _BANDS:
+        if name := _one(reports, rf"MSK_QUALIT_{band}\.jp2"):
+            header = _header(files, name)
+            if header.count >= max(_UNSEEN_QUALITY):
+                yield from (vrt.Hidden(header.band(number), (1,)) for number in _UNSEEN_QUALITY)

@@ -27,6 +27,8 @@ _TYPES: Final = {
     "float64": "Float64",
 }
 _COLORS: Final = ("Red", "Green", "Blue")
+_WHOLE: Final = 1e-3
+"""Pixels; what is nearer to a whole number is one, with rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Place:
     def of(cls, source: Any) -> Place:
         """Take the grid of an open dataset."""
         return cls(source.crs, source.transform, source.height, source.width)
+
+    def offset(self, of: Place) -> tuple[float, float]:
+        """Give the row and column of this place's upper left corner in the pixels of another."""
+        col, row = ~of.transform @ (self.transform.c, self.transform.f)
+        return float(row), float(col)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,23 @@ def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, maske
     ]
     mask = _byte("".join(_part(part, "mask,1", "") for part in parts))
     return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>" if masked else ""])
+
+
+def union(places: Sequence[Place]) -> Place | None:
+    """Lay one grid over all places, north up; None where they differ in CRS, in pixel size, or by parts of a pixel."""
+    first = places[0]
+    own = first.transform
+    corners = [place.offset(first) for place in places]
+    shared = all(
+        (place.crs, *place.transform[:2], *place.transform[3:5]) == (first.crs, own.a, own.b, own.d, own.e)
+        for place in places
+    )
+    if not shared or any(abs(at - round(at)) > _WHOLE for corner in corners for at in corner):
+        return None
+    top, left = (min(round(corner[axis]) for corner in corners) for axis in (0, 1))
+    bottom = max(round(row) + place.rows for (row, _), place in zip(corners, places, strict=True))
+    right = max(round(col) + place.cols for (_, col), place in zip(corners, places, strict=True))
+    return Place(first.crs, own @ Affine.translation(left, top), bottom - top, right - left)
 
 
 def is_text(address: str) -> bool:

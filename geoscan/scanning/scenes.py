@@ -43,7 +43,7 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
     for address, name in zip(addresses, short_names(addresses), strict=True):
         try:
             scene = opened.get(address) or Scene.open(address, bands=options.bands)
-            plans.append(_plan(scene, packages, options, name))
+            plans.append(_plan(scene, packages, options, scene.name if scene.product.kind else name))
         except (SceneError, RadiometryError, ReadError) as err:
             if address in named:
                 raise
