@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import rasterio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from scipy.sparse import coo_matrix
@@ -90,12 +91,7 @@ def side_by_side(tiles: Sequence[Tile], name: str = "", kind: str = "Mosaic") ->
     if len(tiles) < 2 or len(_groups(tiles)) > 1:
         return None
     first = tiles[0]
-    size = first.raster.place.transform
-    # Sides that differ in the last digit would be other grids; `_groups` has seen that they are one.
-    places = [
-        replace(place, transform=size._replace(c=place.transform.c, f=place.transform.f))
-        for place in (tile.raster.place for tile in tiles)
-    ]
+    places = [_with_pixels_of(first.raster.place, tile.raster.place) for tile in tiles]
     whole = vrt.union(places)
     if whole is None:
         return None
@@ -203,6 +199,12 @@ def _box(place: vrt.Place, of: vrt.Place) -> tuple[int, int, int, int] | None:
     if abs(row - round(row)) > _NEAR or abs(col - round(col)) > _NEAR:
         return None
     return round(row), round(col), round(row) + place.rows, round(col) + place.cols
+
+
+def _with_pixels_of(first: vrt.Place, place: vrt.Place) -> vrt.Place:
+    """Take the size of pixels from another grid: one that differs in its last digit only would be another grid."""
+    a, b, _, d, e, _ = first.transform[:6]
+    return replace(place, transform=Affine(a, b, place.transform.c, d, e, place.transform.f))
 
 
 def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
