@@ -65,7 +65,7 @@ _TAIL: Final = re.compile(r"(?:_clip|_reproject|_file_format|_cog)*$", re.IGNORE
 _MASK: Final = re.compile(r"(?:.*_)?udm2?(?:_.*)?", re.IGNORECASE)
 _QUAD: Final = re.compile(r"(?:.*_)?(?:L\d\d-\d{4}E-\d{4}N|\d{1,5}-\d{1,5}_quad)", re.IGNORECASE)
 _MOSAIC: Final = re.compile(
-    r"\w+_(?P<year>20\d\d)[-_]?(?:q(?P<quarter>[1-4])|(?P<month>\d\d))\w*_mosaic", re.IGNORECASE
+    r"\w+?_(?P<year>20\d\d)[-_]?(?:q(?P<quarter>[1-4])|(?P<month>\d\d))[\w-]*_mosaic", re.IGNORECASE
 )
 _ACQUIRED: Final = re.compile(
     r'(?:"acquired"\s*:\s*"|acquisitionDate(?:Time)?>\s*)(\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d)?)'
@@ -253,11 +253,11 @@ def _kind_in_order(file: _File) -> str:
         return ""
     folder = Path(file.folder).absolute()
     for above in (folder, *folder.parents[:2]):
-        for entry in _parsed(read_small(str(above / "manifest.json"))).get("files", ()):
-            with suppress(AttributeError, TypeError, KeyError):  # of a list that is no such list
-                if Path(entry["path"]).name == file.stem + file.suffix:
-                    notes = entry["annotations"]
-                    return _kind(notes.get("planet/asset_type") or notes["planet/bundle_type"])
+        with suppress(AttributeError, TypeError, KeyError):  # of a list that is no such list
+            files = _parsed(read_small(str(above / "manifest.json")))["files"]
+            notes = {Path(one["path"]).name: one["annotations"] for one in files if "annotations" in one}
+            own = notes[file.stem + file.suffix]
+            return _kind(own.get("planet/asset_type") or own["planet/bundle_type"])
     return ""
 
 

@@ -1,0 +1,56 @@
+"""Serve a folder over HTTP on loopback, in ranges, as object stores do."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve the files in `folder`; give the URL that they lie under."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Files(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, folder: Path, *how: Any) -> None:
+        self.folder = folder
+        super().__init__(*how)
+
+    def log_message(self, *args: object) -> None:
+        del args
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        file = self.folder / unquote(urlsplit(self.path).path).lstrip("/")
+        content = file.read_bytes() if file.is_file() else b""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not file.is_file():
+            self.send_response(404)
+        elif wanted:
+            first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            content = content[first : last + 1]
+        else:
+            self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
