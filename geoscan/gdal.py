@@ -72,8 +72,8 @@ def is_remote(address: str) -> bool:
 
 
 def is_plain(address: str) -> bool:
-    """Tell whether `address` can be nothing but a path of a file, without a scheme, driver or archive in front."""
-    return not is_remote(address) and not address.startswith("/vsi") and ":" not in address
+    """Tell whether `address` can be nothing but a file's path: no scheme, driver or archive in front, no VRT's text."""
+    return not is_remote(address) and not address.startswith(("/vsi", "<")) and ":" not in address
 
 
 def is_utf8(address: str) -> bool:

@@ -100,16 +100,19 @@ class Scene:
     """How the pixels get from the file's own grid to this one; empty where this is the file's own."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, bands: Sequence[int] | None = None) -> Scene:
-        """Open the scene at `path`: a file, a product's directory, a URL, or any name that GDAL opens.
+    def open(cls, path: str | os.PathLike[str] | Product, *, bands: Sequence[int] | None = None) -> Scene:
+        """Open the scene at `path`: a file, a product's directory, a URL, or any name that GDAL opens; or a product.
 
         bands: numbers of red, green and blue, from 1; without it the product or the file decides.
         A scene placed by ground control points alone is put on a north-up grid (UTM where their CRS is geographic).
         Raises SceneError for what cannot be scanned: missing or no raster, a damaged product, no CRS, no transform,
         another planet, complex values, fewer than three colour bands, or bands whose order is not known.
         """
-        path = gdal.absolute(os.fspath(path))
-        product = products.recognise(path) or Product(path, gdal.short_name(path))
+        if isinstance(path, Product):
+            product, path = path, path.address
+        else:
+            path = gdal.absolute(os.fspath(path))
+            product = products.recognise(path) or Product(path, gdal.short_name(path))
         with gdal.settings(product.address), _for_opening(path, product) as source:
             return _describe(source, path, product, bands)
 
@@ -286,7 +289,7 @@ def _for_opening(path: str, product: Product) -> Iterator[Any]:
     """Open the dataset of the product at `path`, or raise SceneError."""
     if not gdal.is_utf8(path):
         raise SceneError(f"{path!a} has a name that is not UTF-8, which GDAL cannot open; rename it")
-    if gdal.is_plain(path) and not gdal.exists(path):
+    if product.address == path and gdal.is_plain(path) and not gdal.exists(path):
         raise SceneError(f"{path} does not exist; {_WANTED}")
     try:
         with warnings.catch_warnings():

@@ -18,6 +18,7 @@ from geoscan import layers
 from geoscan.labels import MINE
 from geoscan.model.package import Package
 from geoscan.polygons import flag
+from geoscan.products import Product
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
@@ -37,7 +38,7 @@ def blocks(down: int = 6, across: int = 7, seed: int = 3) -> np.ndarray:
 
 
 def run(
-    path: Path,
+    path: Path | Product,
     package: Package,
     client: Any = None,
     *,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ def recognise(path: str) -> Product | None:
     """
     if gdal.is_remote(path) or not gdal.is_utf8(path):
         return None
-    given = Path(path)
+    given = Path(path).absolute()
     found = _PART.fullmatch(given.name)
     name = found["name"] if found else given.name
     parts: list[_Part] = []
@@ -99,7 +99,7 @@ def _check_complete(parts: Sequence[_Part], high: int, wide: int) -> None:
     """
     there = {(part.row, part.col) for part in parts}
     last_row, last_col = (max(at) for at in zip(*there, strict=True))
-    wanted = product(range(0, last_row + 1, high), range(0, last_col + 1, wide))
+    wanted = ((row, col) for row in range(0, last_row + 1, high) for col in range(0, last_col + 1, wide))
     missing = [f"row {row}, col {col}" for row, col in islice((at for at in wanted if at not in there), _NAMED + 1)]
     if missing:
         more = "; and more" if len(missing) > _NAMED else ""

@@ -9,6 +9,7 @@ from scans import CHIP, run
 from geoscan.grid import Window
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
+from geoscan.products import Product
 from geoscan.scene import Scene
 
 
@@ -23,7 +24,7 @@ class EachPixel:
         return scores
 
 
-def assert_alike(found: str | Path, plain: str | Path, package: Package, **asked: Any) -> Scene:
+def assert_alike(found: str | Path | Product, plain: str | Path, package: Package, **asked: Any) -> Scene:
     """Check that two scenes score and are seen alike; `asked` are `ScanOptions`. Give the first of them."""
     ours, theirs = (run(path, package, detector=EachPixel, **asked) for path in (found, plain))
     np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-6)
