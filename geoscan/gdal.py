@@ -68,6 +68,8 @@ def settings(address: str) -> rasterio.Env:
 
 def is_remote(address: str) -> bool:
     """Tell whether reading `address` goes through a network."""
+    if address.startswith("<"):  # a VRT's text, with names as GDAL has them
+        return any(f">{prefix}" in address for prefix in _REMOTE)
     return "://" in address or address.startswith(_REMOTE)
 
 

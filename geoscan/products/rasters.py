@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan import gdal
+from geoscan.errors import SceneError
 from geoscan.products.vrt import Band, Hidden, Layer, Place
 
 _LARGEST_TEXT: Final = 4 * 2**20
@@ -61,23 +63,31 @@ class Raster:
         return [Hidden(first, (0,), also=others)]
 
 
-def look_into(path: str, drivers: Sequence[str] | None = None) -> Raster | None:
-    """Open the raster at `path` for what it says of itself; None when it is none, or has no place on Earth.
+def describe(path: str, drivers: Sequence[str] | None = None) -> Raster:
+    """Open the raster at `path` for what it says of itself.
 
     drivers: those of GDAL that may open it; any if None.
+    Raises SceneError, with the cause alone, when it cannot be opened or has no place on Earth.
     """
     try:
         with gdal.settings(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(gdal.vsi_name(path), driver=drivers) as source:
                 return _described(path, source)
-    except gdal.FAILURES:
-        return None
+    except gdal.FAILURES as error:
+        raise SceneError(gdal.cause(error)) from error
 
 
-def _described(path: str, source: Any) -> Raster | None:
+def look_into(path: str) -> Raster | None:
+    """Do as `describe`, but give None for what cannot be opened or has no place on Earth."""
+    with suppress(SceneError):
+        return describe(path)
+    return None
+
+
+def _described(path: str, source: Any) -> Raster:
     if not source.count or not source.crs or not source.transform.is_rectilinear:
-        return None
+        raise SceneError("it has no pixels of its own, no CRS, or is not north up")
     return Raster(
         path,
         Place.of(source),
