@@ -268,7 +268,7 @@ def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
     place = _place(files, name, first)
     hidden = [vrt.Hidden(one.band(), (fill,)) for one in headers]
-    masks, told = _classified(files, images) if level == "L2A" else _checked(files, name)
+    masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
     address = vrt.stack(place, [one.band() for one in headers], first.dtype, [*hidden, *masks])
     return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
 
@@ -346,11 +346,13 @@ def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[vrt.Hidden],
     return [vrt.Hidden(_header(files, name).band(), _UNSEEN_CLASSES)], "scene classification"
 
 
-def _checked(files: Bundle, granule: str) -> tuple[list[vrt.Hidden], str]:
+def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hidden], str]:
     """Give what the quality and cloud masks of Level-1C hide, and how people call them."""
     reports = files.below(f"GRANULE/{granule}/QI_DATA")
-    hidden = list(_faults(files, reports))
-    told = ["quality masks"] if hidden else []
+    hidden, told = [], []
+    if faults := list(_faults(files, reports)):
+        hidden.append(vrt.Hidden(vrt.highest(place, faults), (1,)))
+        told.append("quality masks")
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
         hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
         told.append("cloud mask")
@@ -359,9 +361,9 @@ def _checked(files: Bundle, granule: str) -> tuple[list[vrt.Hidden], str]:
     return hidden, ", ".join(told)
 
 
-def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Hidden]:
+def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Band]:
     for band in _BANDS:
         if name := _one(reports, rf"MSK_QUALIT_{band}\.jp2"):
             header = _header(files, name)
             if header.count >= max(_UNSEEN_QUALITY):
-                yield from (vrt.Hidden(header.band(number), (1,)) for number in _UNSEEN_QUALITY)
+                yield from (header.band(number) for number in _UNSEEN_QUALITY)

@@ -127,9 +127,14 @@ def union(places: Sequence[Place]) -> Place | None:
     return Place(first.crs, own @ Affine.translation(left, top), bottom - top, right - left)
 
 
-def is_text(address: str) -> bool:
-    """Tell whether an address is the text of a VRT."""
-    return address.startswith("<VRTDataset")
+def highest(place: Place, bands: Sequence[Band]) -> Band:
+    """Make one band of two or more: each pixel's highest value, 0..255.
+
+    For many masks of 0 and 1: hiding by this one is several times as fast as hiding by each.
+    """
+    sources = "".join(_source(band, place) for band in bands)
+    made = '<VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand"><PixelFunctionType>max</PixelFunctionType>'
+    return Band(_dataset(place, [f"{made}{sources}</VRTRasterBand>"]), 1, place.rows, place.cols)
 
 
 def _dataset(place: Place, content: Iterable[str]) -> str:
