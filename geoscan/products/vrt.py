@@ -60,6 +60,9 @@ class Band:
     cols: int
     """Size of the raster in `path`; where it is not that of the place, the nearest of its pixels is taken."""
 
+    mask: bool = False
+    """The band's mask (0 where it is not valid, else 255) in place of its values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
@@ -68,6 +71,9 @@ class Hidden:
     band: Band
     values: Collection[int]
     """Integers; pixels of any other value are seen, as far as this band tells."""
+
+    also: Sequence[Band] = ()
+    """The ground is hidden only where each of these has one of the values, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,9 @@ def stack(place: Place, bands: Sequence[Band], dtype: str, hidden: Iterable[Hidd
     hidden: a pixel is valid where none of them hides it; without any there is no mask.
     """
     sources = [_band(n, dtype, _source(band, place)) for n, band in enumerate(bands, 1)]
-    covers = [_source(one.band, place, f"<LUT>{_lut(one.values)}</LUT>") for one in hidden]
+    covers = [_cover(one, place) for one in hidden]
     # min, not sources over each other: one that is drawn over another can leave out a single value, not several.
-    mask = f"<PixelFunctionType>min</PixelFunctionType>{''.join(covers)}"
-    return _dataset(place, [*sources, _mask(mask, ' subClass="VRTDerivedRasterBand"') if covers else ""])
+    return _dataset(place, [*sources, f"<MaskBand>{_each('min', covers)}</MaskBand>" if covers else ""])
 
 
 def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
@@ -106,8 +111,8 @@ def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
     """
     seen = "<UseMaskBand>true</UseMaskBand>"
     bands = [_band(n, dtype, "".join(_part(part, str(n), seen) for part in parts)) for n in (1, 2, 3)]
-    mask = _mask("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
-    return _dataset(place, [*bands, mask])
+    mask = _byte("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
+    return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>"])
 
 
 def union(places: Sequence[Place]) -> Place | None:
@@ -151,13 +156,30 @@ def _band(number: int, dtype: str, sources: str) -> str:
     return f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
 
 
-def _mask(sources: str, kind: str = "") -> str:
-    return f'<MaskBand><VRTRasterBand dataType="Byte"{kind}>{sources}</VRTRasterBand></MaskBand>'
+def _byte(content: str, kind: str = "") -> str:
+    return f'<VRTRasterBand dataType="Byte"{kind}>{content}</VRTRasterBand>'
+
+
+def _each(function: str, sources: Sequence[str]) -> str:
+    """Make a band of what `function` gives for each pixel of `sources`."""
+    if len(sources) == 1:  # GDAL's min and max want two at least
+        return _byte(sources[0])
+    function = f"<PixelFunctionType>{function}</PixelFunctionType>"
+    return _byte(function + "".join(sources), ' subClass="VRTDerivedRasterBand"')
+
+
+def _cover(hidden: Hidden, place: Place) -> str:
+    """Give a source that is 0 where the ground is hidden, else 255."""
+    table = f"<LUT>{_lut(hidden.values)}</LUT>"
+    if not hidden.also:
+        return _source(hidden.band, place, table)
+    all_of_them = _each("max", [_source(band, place, table) for band in (hidden.band, *hidden.also)])
+    return _source(Band(_dataset(place, [all_of_them]), 1, place.rows, place.cols), place)
 
 
 def _source(band: Band, place: Place, how: str = "") -> str:
     own, whole = _rectangle("Src", 0, 0, band.rows, band.cols), _rectangle("Dst", 0, 0, place.rows, place.cols)
-    return _read(band.path, str(band.number), own + whole, how)
+    return _read(band.path, f"mask,{band.number}" if band.mask else str(band.number), own + whole, how)
 
 
 def _part(part: Part, band: str, how: str) -> str:
