@@ -1,12 +1,12 @@
 """Sentinel-2 products as ESA gives them out: a .SAFE directory or a zip of it, Level-1C or Level-2A.
 
-GDAL's own SENTINEL2 driver is not used: it knows no masks, writes band numbers into long names that are not the user's,
-and leaves the offset of the metadata aside. The JPEG 2000 files are plain rasters, so a VRT over them does all of it.
+GDAL's own SENTINEL2 driver is not used: it gives no mask. The JPEG 2000 files are plain rasters, so one VRT over them
+gives pixels and mask, and takes the same road from a directory and from a zip.
 
-What is not seen: pixels of the fill value in any of the three bands; in Level-2A what the scene classification calls no
-data, saturated or defective, and cloud of medium or high probability; in Level-1C since baseline 04.00 what the quality
-masks call lost, degraded, defective or no data, and opaque cloud. Cirrus and cloud shadow are seen: the ground shows
-through, and models were trained on haze. Older Level-1C has its masks as polygons (GML), which are not read.
+What is not seen: pixels of the fill value in all three bands, as in any raster; in Level-2A what the scene
+classification calls no data, saturated or defective, and cloud of medium or high probability; in Level-1C since
+baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud. Thin cirrus and the
+shadow of clouds are seen: the ground shows through. Older Level-1C has its masks as polygons (GML), which are not read.
 """
 
 from __future__ import annotations
@@ -267,9 +267,9 @@ def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
     if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
     place = _place(files, name, first)
-    hidden = [vrt.Hidden(one.band(), (fill,)) for one in headers]
+    unmeasured = vrt.Hidden(first.band(), (fill,), also=[one.band() for one in headers[1:]])
     masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
-    address = vrt.stack(place, [one.band() for one in headers], first.dtype, [*hidden, *masks])
+    address = vrt.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
     return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
 
 

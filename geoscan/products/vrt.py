@@ -133,13 +133,11 @@ def union(places: Sequence[Place]) -> Place | None:
 
 
 def highest(place: Place, bands: Sequence[Band]) -> Band:
-    """Make one band of two or more: each pixel's highest value, 0..255.
+    """Make one band of several: each pixel's highest value, 0..255.
 
     For many masks of 0 and 1: hiding by this one is several times as fast as hiding by each.
     """
-    sources = "".join(_source(band, place) for band in bands)
-    made = '<VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand"><PixelFunctionType>max</PixelFunctionType>'
-    return Band(_dataset(place, [f"{made}{sources}</VRTRasterBand>"]), 1, place.rows, place.cols)
+    return Band(_dataset(place, [_each("max", [_source(band, place) for band in bands])]), 1, place.rows, place.cols)
 
 
 def _dataset(place: Place, content: Iterable[str]) -> str:

@@ -27,12 +27,21 @@ def classes(tmp_path_factory) -> tuple[vrt.Band, vrt.Band, np.ndarray, np.ndarra
 @given(st.sets(st.integers(0, 19)), st.sets(st.integers(0, 19)))
 def test_what_any_band_hides_is_hidden_and_nothing_else(classes, some, others):
     fine, coarse, *held = classes
-    hidden = [vrt.Hidden(fine, some), vrt.Hidden(coarse, tuple(others))] if some and others else []
+    hidden = [vrt.Hidden(band, tuple(own)) for band, own in ((fine, some), (coarse, others)) if own]
     with rasterio.open(vrt.stack(PLACE, [fine] * 3, "uint8", hidden)) as source:
         seen = source.dataset_mask() > 0
         np.testing.assert_array_equal(source.read(2), held[0])
     expected = ~(np.isin(held[0], list(some)) | np.isin(held[1], list(others)))
-    np.testing.assert_array_equal(seen, expected if hidden else True)
+    np.testing.assert_array_equal(seen, expected)
+
+
+@given(st.sets(st.integers(0, 19), min_size=1))
+def test_what_is_hidden_by_all_bands_is_hidden_by_all(classes, values):
+    fine, coarse, *held = classes
+    hidden = vrt.Hidden(fine, tuple(values), also=[coarse])
+    with rasterio.open(vrt.stack(PLACE, [fine] * 3, "uint8", [hidden])) as source:
+        seen = source.dataset_mask() > 0
+    np.testing.assert_array_equal(seen, ~(np.isin(held[0], list(values)) & np.isin(held[1], list(values))))
 
 
 def test_the_highest_of_bands_is_that_of_each_pixel(classes):
