@@ -34,7 +34,7 @@ _REMOTE: Final = (
 
 
 _VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>", re.DOTALL)
-"""What `vrt.is_text` tells is such a text, and a message may quote it."""
+"""An address that stands for itself (see `products.vrt`), which no message is to quote."""
 
 _CACHE_BYTES: Final = 256 * 2**20
 """Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""

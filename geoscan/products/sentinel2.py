@@ -1,12 +1,12 @@
 """Sentinel-2 products as ESA gives them out: a .SAFE directory or a zip of it, Level-1C or Level-2A.
 
-GDAL's own SENTINEL2 driver is not used: it knows no masks, writes band numbers into long names that are not the user's,
-and leaves the offset of the metadata aside. The JPEG 2000 files are plain rasters, so a VRT over them does all of it.
+GDAL's own SENTINEL2 driver is not used: it gives no mask. The JPEG 2000 files are plain rasters, so one VRT over them
+gives pixels and mask, and takes the same road from a directory and from a zip.
 
-What is not seen: pixels of the fill value in any of the three bands; in Level-2A what the scene classification calls no
-data, saturated or defective, and cloud of medium or high probability; in Level-1C since baseline 04.00 what the quality
-masks call lost, degraded, defective or no data, and opaque cloud. Cirrus and cloud shadow are seen: the ground shows
-through, and models were trained on haze. Older Level-1C has its masks as polygons (GML), which are not read.
+What is not seen: pixels of the fill value in all three bands, as in any raster; in Level-2A what the scene
+classification calls no data, saturated or defective, and cloud of medium or high probability; in Level-1C since
+baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud. Thin cirrus and the
+shadow of clouds are seen: the ground shows through. Older Level-1C has its masks as polygons (GML), which are not read.
 """
 
 from __future__ import annotations
@@ -267,9 +267,9 @@ def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
     if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
     place = _place(files, name, first)
-    hidden = [vrt.Hidden(one.band(), (fill,)) for one in headers]
-    masks, told = _classified(files, images) if level == "L2A" else _checked(files, name)
-    address = vrt.stack(place, [one.band() for one in headers], first.dtype, [*hidden, *masks])
+    unmeasured = vrt.Hidden(first.band(), (fill,), also=[one.band() for one in headers[1:]])
+    masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
+    address = vrt.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
     return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
 
 
@@ -346,11 +346,13 @@ def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[vrt.Hidden],
     return [vrt.Hidden(_header(files, name).band(), _UNSEEN_CLASSES)], "scene classification"
 
 
-def _checked(files: Bundle, granule: str) -> tuple[list[vrt.Hidden], str]:
+def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hidden], str]:
     """Give what the quality and cloud masks of Level-1C hide, and how people call them."""
     reports = files.below(f"GRANULE/{granule}/QI_DATA")
-    hidden = list(_faults(files, reports))
-    told = ["quality masks"] if hidden else []
+    hidden, told = [], []
+    if faults := list(_faults(files, reports)):
+        hidden.append(vrt.Hidden(vrt.highest(place, faults), (1,)))
+        told.append("quality masks")
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
         hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
         told.append("cloud mask")
@@ -359,9 +361,9 @@ def _checked(files: Bundle, granule: str) -> tuple[list[vrt.Hidden], str]:
     return hidden, ", ".join(told)
 
 
-def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Hidden]:
+def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Band]:
     for band in _BANDS:
         if name := _one(reports, rf"MSK_QUALIT_{band}\.jp2"):
             header = _header(files, name)
             if header.count >= max(_UNSEEN_QUALITY):
-                yield from (vrt.Hidden(header.band(number), (1,)) for number in _UNSEEN_QUALITY)
+                yield from (header.band(number) for number in _UNSEEN_QUALITY)

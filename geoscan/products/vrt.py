@@ -178,9 +178,12 @@ def union(places: Sequence[Place]) -> Place | None:
     return Place(first.crs, own @ Affine.translation(left, top), bottom - top, right - left)
 
 
-def is_text(address: str) -> bool:
-    """Tell whether an address is the text of a VRT."""
-    return address.startswith("<VRTDataset")
+def highest(place: Place, bands: Sequence[Band]) -> Band:
+    """Make one band of several: each pixel's highest value, 0..255.
+
+    For many masks of 0 and 1: hiding by this one is several times as fast as hiding by each.
+    """
+    return Band(_dataset(place, [_each("max", [_source(band, place) for band in bands])]), 1, place.rows, place.cols)
 
 
 def _dataset(place: Place, content: Iterable[str]) -> str:

@@ -132,8 +132,9 @@ def test_each_band_has_the_offset_of_its_own_id(tmp_path):
 def masked(tmp_path: Path, level: str) -> tuple[Path, np.ndarray, str]:
     """Write a product with masks; return it, where the ground is seen, (rows, cols), and what its mask is called."""
     pixels = ground() + 1000
-    pixels[0, 100:, 150:] = 0  # fill in one band is enough
-    seen = pixels.min(axis=0) > 0
+    pixels[:, 100:, 150:] = 0
+    pixels[1, :20] = 0  # in one band it is no fill, as in any raster
+    seen = pixels.max(axis=0) > 0
     if level == "L2A":
         classes = patches(tuple(range(12)), SIDE // 2, 5)
         seen &= ~np.isin(classes.repeat(2, 0).repeat(2, 1), (0, 1, 8, 9))
