@@ -63,16 +63,16 @@ class Raster:
         return [Hidden(first, (0,), also=others)]
 
 
-def describe(path: str, drivers: Sequence[str] | None = None) -> Raster:
+def describe(path: str, driver: str | None = None) -> Raster:
     """Open the raster at `path` for what it says of itself.
 
-    drivers: those of GDAL that may open it; any if None.
+    driver: that of GDAL's that alone may open it; any if None.
     Raises SceneError, with the cause alone, when it cannot be opened or has no place on Earth.
     """
     try:
         with gdal.settings(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(gdal.vsi_name(path), driver=drivers) as source:
+            with rasterio.open(gdal.vsi_name(path), driver=driver) as source:
                 return _described(path, source)
     except gdal.FAILURES as error:
         raise SceneError(gdal.cause(error)) from error

@@ -52,7 +52,7 @@ _QUANTIFICATION: Final = {
 }
 _ADD_OFFSET: Final = {"L1C": "RADIO_ADD_OFFSET", "L2A": "BOA_ADD_OFFSET"}
 
-_UNSEEN_CLASSES: Final = (0, 1, 8, 9)
+UNSEEN_CLASSES: Final = (0, 1, 8, 9)
 """Of the scene classification: no data, saturated or defective, cloud of medium and of high probability."""
 
 _UNSEEN_QUALITY: Final = (3, 4, 5, 6)
@@ -343,7 +343,7 @@ def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[vrt.Hidden],
     name = next(filter(None, (_one(images, pattern) for pattern in patterns)), "")
     if not name:
         return [], ""
-    return [vrt.Hidden(_header(files, name).band(), _UNSEEN_CLASSES)], "scene classification"
+    return [vrt.Hidden(_header(files, name).band(), UNSEEN_CLASSES)], "scene classification"
 
 
 def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hidden], str]:

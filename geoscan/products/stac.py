@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -53,7 +54,6 @@ _SIZE: Final = re.compile(r"[_-](?:\d+m|jp2)$")
 """What a key has behind the name of its band."""
 
 _RASTER: Final = re.compile(r"image/(?:tiff|jp2|vnd\.stac\.geotiff)\b.*", re.IGNORECASE)
-_DRIVERS: Final = ("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID")
 
 _ONLINE: Final = ("http", "https", "s3", "gs", "az", "oss")
 _MICROSOFT: Final = "https://planetarycomputer.microsoft.com/"
@@ -85,22 +85,21 @@ def recognise(path: str) -> Product | None:
     content = source.content() if source else None
     if source is None or content is None:
         return None
-    item = _parsed(content, source)
-    found = _found(item, source)
-    colors = _colors(found, source)
-    rasters = [source.raster(one) for one in colors]
-    place, dtype = _common(rasters, colors, source)
-    hidden, mask = _hidden(rasters, colors, found, source)
-    bands = [raster.band(one.number) for raster, one in zip(rasters, colors, strict=True)]
+    item = _Item.of(content, source)
+    assets = _assets(item)
+    colors = [_opened(one, item) for one in _colors(assets, item)]
+    place, dtype = _common(colors, item)
+    classes = _classes(assets, item, place)
+    read = [*colors, *([classes] if classes else [])]
     return Product(
-        address=vrt.stack(place, bands, dtype, hidden),
-        name=_shown(str(item.id)),
+        address=vrt.stack(place, [one.band() for one in colors], dtype, [*_fill(colors), *_unseen(classes)]),
+        name=_shown(str(item.stac.id)),
         kind=KIND,
         bands=(1, 2, 3),
-        scaling=None if colors[0].is_picture else _scaling(item, colors),
-        mask=mask,
-        date=_date(item),
-        files=(path, *dict.fromkeys(band.path for band in bands)),
+        scaling=_scaling(item, [one.asset for one in colors]),
+        mask="scene classification" if classes else "",
+        date=item.date,
+        files=(path, *dict.fromkeys(one.raster.path for one in read)),
     )
 
 
@@ -134,9 +133,9 @@ class _Source:
 
     def content(self) -> dict[str, Any] | None:
         """Read the item; None for what is no STAC."""
-        content: Any = None
+        text, content = self._read(), None
         with suppress(ValueError, RecursionError):  # no JSON, or no text
-            content = json.loads(self._read())
+            content = json.loads(text)
         if not isinstance(content, dict):
             return None
         kind = content.get("type")
@@ -166,8 +165,8 @@ class _Source:
     def _opened(self) -> Any:
         if not self.is_remote:
             return Path(self.path).open("rb")
-        asked = urllib.request.Request(self.path, headers={"Accept": "application/geo+json, application/json"})  # noqa: S310 - http or https, see `of`
-        return urllib.request.urlopen(asked, timeout=_WAIT_S)  # noqa: S310
+        asked = urllib.request.Request(self.path, headers={"Accept": "application/geo+json, application/json"})
+        return urllib.request.urlopen(asked, timeout=_WAIT_S)
 
     def address(self, href: str) -> str:
         """Find what an href means.
@@ -177,9 +176,13 @@ class _Source:
         shown = _shown(href)
         if len(href) > _LONGEST or not href.isprintable():
             raise SceneError(f"{self.name} has an href that no file has: {shown}; get the item again")
-        scheme = _scheme(urljoin(self.path, href) if self.is_remote else href)
+        try:
+            full = urljoin(self.path, href) if self.is_remote else href
+            scheme = urlsplit(full).scheme
+        except ValueError:  # broken brackets
+            full, scheme = href, "none"
         if scheme in _ONLINE:
-            return urljoin(self.path, href) if self.is_remote else href
+            return full
         if self.is_remote:
             raise SceneError(
                 f"{self.name} comes over a network and names {shown}, which is not there; download the item to use it"
@@ -188,45 +191,57 @@ class _Source:
             raise SceneError(f"{self.name} names {shown}; geoscan reads paths, and {', '.join(_ONLINE)}")
         return str(Path(self.path).parent / gdal.vsi_name(href))
 
-    def raster(self, asset: _Asset) -> Raster:
-        """Open the raster of an asset, or raise SceneError."""
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    source: _Source
+    stac: pystac.Item
+    is_microsofts: bool
+    """It comes from the Planetary Computer."""
+
+    @classmethod
+    def of(cls, content: dict[str, Any], source: _Source) -> _Item:
+        """Make an item of JSON, or raise SceneError."""
+        import pystac  # not needed to start
+
         try:
-            raster = describe(asset.address, _DRIVERS)
-        except SceneError as error:
-            why = re.sub(r"\?[^\s']*", "", str(error))  # what follows may be a secret
-            todo = "check the path" if not gdal.is_remote(asset.address) else "check the address and your access to it"
-            raise SceneError(f"{self.name}: its asset {asset.key} cannot be opened: {why}; {todo}") from error
-        if asset.number > raster.count:
-            raise SceneError(f"{self.name}: its asset {asset.key} has {raster.count} bands, and none {asset.number}")
-        return raster
+            links = [link.get("href") for link in content.get("links", ())]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is deprecated in old items
+                item = pystac.Item.from_dict(content)
+        except (pystac.STACError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
+            why = _shown(" ".join(str(error).split()))
+            raise SceneError(f"{source.name} is a malformed STAC item ({why}); get it again") from error
+        return cls(source, item, any(isinstance(link, str) and link.startswith(_MICROSOFT) for link in links))
 
+    @property
+    def name(self) -> str:
+        """That of its file, for messages."""
+        return self.source.name
 
-def _scheme(href: str) -> str:
-    try:
-        return urlsplit(href).scheme
-    except ValueError:
-        return "none"  # broken in a way that no server would bear
+    @property
+    def date(self) -> str:
+        """When it was taken; empty where nothing that is an instant is given."""
+        for key in ("datetime", "start_datetime"):
+            instant = self.stac.properties.get(key)
+            if isinstance(instant, str) and _INSTANT.fullmatch(instant):
+                return instant
+        return ""
 
+    @property
+    def baseline(self) -> float:
+        """Sentinel-2's processing baseline; 0 where the item names none."""
+        for key in ("s2:processing_baseline", "sentinel:processing_baseline"):
+            text = self.stac.properties.get(key)
+            if isinstance(text, str) and re.fullmatch(r"\d\d\.\d\d", text):
+                return float(text)
+        return 0.0
 
-def _parsed(content: dict[str, Any], source: _Source) -> pystac.Item:
-    import pystac  # not needed to start
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is deprecated in old items
-            return pystac.Item.from_dict(content)
-    except (pystac.STACError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise SceneError(
-            f"{source.name} is a malformed STAC item ({_shown(' '.join(str(error).split()))}); get it again"
-        ) from error
-
-
-def _date(item: pystac.Item) -> str:
-    for key in ("datetime", "start_datetime"):
-        instant = item.properties.get(key)
-        if isinstance(instant, str) and _INSTANT.fullmatch(instant):
-            return instant
-    return ""
+    @property
+    def is_shifted_back(self) -> bool:
+        """Earth Search says that it has applied the offset to the pixels."""
+        keys = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+        return any(self.stac.properties.get(key) is True for key in keys)
 
 
 def _shown(text: str) -> str:
@@ -242,7 +257,7 @@ class _Asset:
     """A band of an asset."""
 
     key: str
-    address: str
+    href: str
     number: int
     """Of the band in its file, from 1."""
 
@@ -250,13 +265,183 @@ class _Asset:
     """red, green, blue, scl."""
 
     is_picture: bool
-    gsd: float
-    """Metres; infinite where nobody says."""
-
     about: dict[str, Any]
-    """What the item says of the band; keys without their extension."""
+    """What the item says of the band; without the names of extensions."""
+
+    @property
+    def is_jp2(self) -> bool:
+        return self.href.partition("?")[0].lower().endswith(".jp2")
 
     @property
     def rank(self) -> tuple[float, bool]:
         """The best has the least: the finest, and GeoTIFF before JPEG 2000."""
-        return self.gsd, self.address.lower().endswith(".jp2")
+        gsd = _number(self.about.get("gsd", self.about.get("spatial_resolution")))
+        return math.inf if gsd is None else gsd, self.is_jp2
+
+
+def _assets(item: _Item) -> list[_Asset]:
+    """List the bands that may be of use, in the item's order."""
+    found = []
+    for key, asset in item.stac.assets.items():
+        roles = asset.roles if isinstance(asset.roles, list) else []
+        words = _words(key) | {str(role).lower() for role in roles}
+        if words & _NEVER or not _is_raster(asset):
+            continue
+        is_picture = bool(words & _PICTURE)
+        bands = _described_bands(asset, key, item)
+        if is_picture and not any("name" in band or "common_name" in band for band in bands):
+            bands = [{"name": color} for color in _COLORS]
+        for number, about in enumerate(bands, 1):
+            name = _name(about, key if len(bands) == 1 else "")
+            found.append(_Asset(key, asset.href, number, name, is_picture, about))
+    return found
+
+
+def _words(key: str) -> set[str]:
+    return set(re.split(r"[\W_]+", key.lower()))
+
+
+def _is_raster(asset: pystac.Asset) -> bool:
+    if isinstance(asset.media_type, str):
+        return _RASTER.fullmatch(asset.media_type) is not None
+    return asset.href.partition("?")[0].lower().endswith((".tif", ".tiff", ".jp2"))
+
+
+def _described_bands(asset: pystac.Asset, key: str, item: _Item) -> list[dict[str, Any]]:
+    """Gather what an item says of each band of an asset, in whatever version of STAC."""
+    fields = asset.extra_fields
+    named = fields.get("bands") or fields.get("eo:bands") or [{}]
+    rasters = fields.get("raster:bands") or []
+    if not all(isinstance(one, list) and all(isinstance(band, dict) for band in one) for one in (named, rasters)):
+        raise SceneError(f"{item.name} is a malformed STAC item: its asset {_shown(key)} has no list of bands")
+    shared = _plain({name: value for name, value in fields.items() if not isinstance(value, list | dict)})
+    pairs: Iterator[tuple[dict[str, Any], dict[str, Any]]] = zip_longest(rasters[: len(named)], named, fillvalue={})
+    return [shared | _plain(raster) | _plain(band) for raster, band in pairs]
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name.rpartition(":")[2]: value for name, value in fields.items()}
+
+
+def _name(about: dict[str, Any], key: str) -> str:
+    for text in (about.get("common_name"), about.get("name"), key):
+        name = _SIZE.sub("", text.lower()) if isinstance(text, str) else ""
+        if name == _MASK or name in _NAMES:
+            return _NAMES.get(name, name)
+    return ""
+
+
+def _colors(assets: Sequence[_Asset], item: _Item) -> list[_Asset]:
+    for is_picture in (False, True):
+        usable = [one for one in assets if one.is_picture == is_picture]
+        named = [[one for one in usable if one.name == color] for color in _COLORS]
+        if all(named):
+            return [min(ones, key=lambda one: one.rank) for ones in named]
+    have = ", ".join(dict.fromkeys(_shown(one.key) for one in assets))
+    raise SceneError(f"{item.name} has no assets for red, green and blue among its rasters ({have[:200] or 'none'})")
+
+
+# Their files
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    asset: _Asset
+    raster: Raster
+
+    def band(self, *, mask: bool = False) -> vrt.Band:
+        return self.raster.band(self.asset.number, mask=mask)
+
+
+def _opened(asset: _Asset, item: _Item) -> _Opened:
+    address = item.source.address(asset.href)
+    if item.is_microsofts and (urlsplit(address).hostname or "").endswith(_SIGNED) and "sig=" not in address:
+        address = f"/vsicurl?pc_url_signing=yes&url={quote(address, safe='')}"
+    try:
+        raster = describe(address, "JP2OpenJPEG" if asset.is_jp2 else "GTiff")
+    except SceneError as error:
+        why = re.sub(r"\?[^\s']*", "", str(error))  # what follows in a URL may be a secret
+        todo = "check the address, and that you have access to it" if gdal.is_remote(address) else "check the path"
+        raise SceneError(f"{item.name}: its asset {_shown(asset.key)} cannot be opened: {why}; {todo}") from error
+    if asset.number > raster.count:
+        raise SceneError(f"{item.name}: its asset {_shown(asset.key)} has no band {asset.number}; get the item again")
+    return _Opened(asset, raster)
+
+
+def _common(colors: Sequence[_Opened], item: _Item) -> tuple[vrt.Place, str]:
+    """Give the grid and the type that the three have in common."""
+    kinds = {(one.raster.place, one.raster.layers[one.asset.number - 1].dtype) for one in colors}
+    if len(kinds) > 1:
+        keys = ", ".join(_shown(one.asset.key) for one in colors)
+        raise SceneError(f"{item.name}: its assets {keys} differ in grid or type; they cannot be laid over each other")
+    place, dtype = kinds.pop()
+    if not vrt.takes(dtype):
+        raise SceneError(f"{item.name}: its assets have {dtype} values; give optical scenes of the usual types")
+    return place, dtype
+
+
+def _fill(colors: Sequence[_Opened]) -> list[vrt.Hidden]:
+    """Hide what is invalid in all three, as their files say, else as the item says."""
+    first, *others = colors
+    if any(one.raster.masked for one in colors):
+        return [vrt.Hidden(first.band(mask=True), (0,), also=[one.band(mask=True) for one in others])]
+    nodata = _number(first.asset.about.get("nodata"))
+    if nodata is None or nodata != int(nodata):
+        return []
+    return [vrt.Hidden(first.band(), (int(nodata),), also=[one.band() for one in others])]
+
+
+def _classes(assets: Sequence[_Asset], item: _Item, place: vrt.Place) -> _Opened | None:
+    """Open the scene classification, if the item has one that is there."""
+    named = [one for one in assets if one.name == _MASK]
+    if not named:
+        return None
+    asset = min(named, key=lambda one: one.rank)
+    address = item.source.address(asset.href)
+    if not gdal.is_remote(address) and not gdal.exists(address):
+        log.warning("%s has a scene classification that is not there: clouds are not masked", item.name)
+        return None
+    classes = _opened(asset, item)
+    if covers(classes.raster.place, place) and covers(place, classes.raster.place):
+        return classes
+    log.warning("%s has a scene classification of other ground: clouds are not masked", item.name)
+    return None
+
+
+def _unseen(classes: _Opened | None) -> list[vrt.Hidden]:
+    return [vrt.Hidden(classes.band(), UNSEEN_CLASSES)] if classes else []
+
+
+# Their scaling
+
+
+def _scaling(item: _Item, colors: Sequence[_Asset]) -> Scaling | None:
+    """Tell how values become reflectance, as far as the item says, or must be right for what it is."""
+    pairs = [_pair(one) for one in colors]
+    baseline, applied = item.baseline, item.is_shifted_back
+    if colors[0].is_picture:
+        return None
+    if None in pairs:
+        if not applied and not (item.is_microsofts and baseline):
+            return None
+        pairs = [(1e-4, -0.1 if baseline >= _OFFSET_SINCE and not applied else 0.0)] * 3
+    elif applied or 0 < baseline < _OFFSET_SINCE:
+        pairs = [(pair[0], 0.0) for pair in pairs if pair]
+    red, green, blue = (pair for pair in pairs if pair)
+    return Scaling((red[0], green[0], blue[0]), (red[1], green[1], blue[1]), "metadata")
+
+
+def _pair(asset: _Asset) -> tuple[float, float] | None:
+    """Scale and offset that the item names for reflectance; radiance has a unit."""
+    scale, offset = _number(asset.about.get("scale")), _number(asset.about.get("offset"))
+    unit = asset.about.get("unit")
+    is_radiance = isinstance(unit, str) and unit.lower().startswith("w")
+    return None if scale is None or scale <= 0 or is_radiance else (scale, offset or 0.0)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with suppress(OverflowError):
+        return float(value) if math.isfinite(value) else None
+    return None

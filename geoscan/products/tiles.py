@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -52,7 +54,9 @@ class Tile:
         except SceneError:
             return None
         raster = look_into(product.address)
-        return cls(product, raster) if raster else None
+        if raster is None or not all(vrt.takes(layer.dtype) for layer in raster.layers):
+            return None
+        return cls(product, raster)
 
     @cached_property
     def look(self) -> str:
@@ -148,8 +152,10 @@ def made_of(path: str) -> frozenset[str]:
 
 def _sources(file: str) -> set[str]:
     try:
-        with rasterio.open(file) as source:
-            files = source.files
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(file) as source:
+                files = source.files
     except gdal.FAILURES:
         return set()
     return {os.path.realpath(one) for one in files if not one.lower().endswith(_BESIDE)}

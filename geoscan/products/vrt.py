@@ -19,6 +19,7 @@ from geoscan.bands import Bands
 
 _TYPES: Final = {
     "uint8": "Byte",
+    "int8": "Int8",
     "uint16": "UInt16",
     "int16": "Int16",
     "uint32": "UInt32",
@@ -159,6 +160,11 @@ def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, maske
     ]
     mask = _byte("".join(_part(part, "mask,1", "") for part in parts))
     return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>" if masked else ""])
+
+
+def takes(dtype: str) -> bool:
+    """Tell whether bands of this type, as NumPy calls it, can be put into a VRT here: complex values cannot."""
+    return dtype in _TYPES
 
 
 def union(places: Sequence[Place]) -> Place | None:
