@@ -69,6 +69,8 @@ def describe(path: str, driver: str | None = None) -> Raster:
     driver: that of GDAL's that alone may open it; any if None.
     Raises SceneError, with the cause alone, when it cannot be opened or has no place on Earth.
     """
+    if gdal.exists(path) and not (Path(path).is_file() or Path(path).is_dir()):
+        raise SceneError("it is a device or a pipe")  # from which GDAL would wait for ever
     try:
         with gdal.settings(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

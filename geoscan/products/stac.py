@@ -53,6 +53,7 @@ _MASK: Final = "scl"
 _SIZE: Final = re.compile(r"[_-](?:\d+m|jp2)$")
 """What a key has behind the name of its band."""
 
+_IMAGE: Final = re.compile(r"\.(?:tiff?|jp2|vrt)$", re.IGNORECASE)
 _RASTER: Final = re.compile(r"image/(?:tiff|jp2|vnd\.stac\.geotiff)\b.*", re.IGNORECASE)
 
 _ONLINE: Final = ("http", "https", "s3", "gs", "az", "oss")
@@ -121,9 +122,14 @@ class _Source:
         where = path.partition("?")[0]
         is_json = where.lower().endswith((".json", ".geojson"))
         if path.startswith(("http://", "https://")):
-            return cls(path, True) if is_json or "/items/" in where else None
-        if not is_json or gdal.is_remote(path):
+            is_api = "/items/" in where and not _IMAGE.search(where)
+            return cls(path, True) if is_json or is_api else None
+        if not is_json:
             return None
+        if gdal.is_remote(path) and not path.startswith("file://"):
+            raise SceneError(
+                f"{gdal.short_name(path)} lies where no item is read; give its https address, or download it"
+            )
         file = Path(gdal.vsi_name(path))
         return cls(str(file.absolute()), False) if gdal.exists(str(file)) and file.is_file() else None
 
@@ -304,7 +310,7 @@ def _words(key: str) -> set[str]:
 def _is_raster(asset: pystac.Asset) -> bool:
     if isinstance(asset.media_type, str):
         return _RASTER.fullmatch(asset.media_type) is not None
-    return asset.href.partition("?")[0].lower().endswith((".tif", ".tiff", ".jp2"))
+    return _IMAGE.search(asset.href.partition("?")[0]) is not None
 
 
 def _described_bands(asset: pystac.Asset, key: str, item: _Item) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,11 @@ def test_what_planet_does_not_deliver_is_a_plain_raster(tmp_path):
     names = ("3B_Visual", "3B_AnalyticMS_SR", "3B_AnalyticMS_SR")
     for name, values in zip(names, (pixels(4), pixels(6), pixels(4).astype(np.float32)), strict=True):
         assert recognise(str(write(tmp_path / f"{ITEM}_{name}.tif", values))) is None
+
+
+def test_a_pipe_ends_at_once(tmp_path):
+    os.mkfifo(tmp_path / f"{ITEM}_3B_AnalyticMS.tif")
+    assert recognise(str(tmp_path / f"{ITEM}_3B_AnalyticMS.tif")) is None
 
 
 def test_a_mask_is_no_scene(tmp_path):

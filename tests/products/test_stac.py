@@ -398,6 +398,12 @@ def test_what_cannot_be_fetched_is_said_without_secrets(tmp_path):
     assert "secret" not in str(caught.value)
 
 
+def test_an_item_in_a_bucket_is_to_be_given_otherwise():
+    with pytest.raises(SceneError, match=r"item\.json lies where no item is read; give its https address"):
+        recognise("s3://bucket/item.json")
+    assert recognise("https://127.0.0.1:9/items/scene.tif") is None
+
+
 def test_several_items_in_one_file_are_refused(tmp_path):
     one = json.loads(items.earth_search(tmp_path).read_text())
     path = items.save(tmp_path / "search.json", {"type": "FeatureCollection", "features": [one, one]})
