@@ -203,9 +203,8 @@ def _product(file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], 
     own = [raster.band(n) for n in range(1, raster.count + 1) if n != alpha]
     if alpha:
         hidden = [vrt.Hidden(raster.band(alpha), (0,))]
-    elif raster.dtype == "uint16":  # 0 means fill, whether or not the file says so
-        first, *others = (raster.band(n) for n in bands)
-        hidden = [vrt.Hidden(first, (0,), also=others)]
+    elif raster.dtype == "uint16" and not raster.masked:  # 0 means fill though the file does not say so
+        hidden = [vrt.Hidden(vrt.highest(raster.place, [raster.band(n) for n in bands]), (0,))]
     else:
         hidden = raster.unseen(bands)
     hidden += _unseen(mask) if mask else []

@@ -390,7 +390,7 @@ def _fill(colors: Sequence[_Opened]) -> list[vrt.Hidden]:
     """Hide what is invalid in all three, as their files say, else as the item says."""
     first, *others = colors
     if any(one.raster.masked for one in colors):
-        return [vrt.Hidden(first.band(mask=True), (0,), also=[one.band(mask=True) for one in others])]
+        return [vrt.Hidden(vrt.highest(first.raster.place, [one.band(mask=True) for one in colors]), (0,))]
     nodata = _number(first.asset.about.get("nodata"))
     if nodata is None or nodata != int(nodata):
         return []

@@ -118,6 +118,11 @@ def test_a_tag_inside_says_surface_reflectance_whatever_the_name(tmp_path):
     assert told(tmp_path / "renamed.tif").date == "2021-09-13T21:11:31Z"
 
 
+def test_a_real_renamed_file_of_planets_is_recognised(shared_data):
+    product = told(shared_data("scenes/rasterio__all-nodata.tif"))
+    assert (product.kind, product.bands, product.date) == (planet.REFLECTANCE, (3, 2, 1), "2022-01-17T10:43:43Z")
+
+
 @pytest.mark.parametrize("asset", ["ortho_analytic_8b_sr", "ortho_analytic_8b"])
 def test_the_list_of_an_order_tells_the_kind_of_a_renamed_file(asset, tmp_path):
     path = write(tmp_path / "order" / "files" / "renamed.tif", pixels(8))
