@@ -83,12 +83,12 @@ def scan(
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
     plans, _ = plan_scenes(given, options)
     chips = sum(len(plan.grid) for plan in plans)
-    with workers(jobs, scheduler) as client, tqdm(total=chips, unit="chip", disable=not progress) as bar:
+    with workers(jobs, scheduler) as pool, tqdm(total=chips, unit="chip", disable=not progress) as bar:
 
         def advance(done: int) -> None:
             bar.update(done)
 
-        results = list(scan_scenes(plans, client, begin=bar.set_description, advance=advance))
+        results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=advance))
     _warn(results)
     frame = layers.frame([one for result in results for one in result.detections])
     frame.attrs["geoscan"] = total(results).to_dict()

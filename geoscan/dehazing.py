@@ -184,9 +184,7 @@ def _choose_airlight(
     pixels: Reflectance, valid: Mask | None, params: DehazeParams, given: _Airlight | None
 ) -> _Airlight:
     if given is None and params.airlight == "scene":
-        raise InputError(
-            "airlight mode scene needs an airlight; pass airlight=estimate_airlight(overview, valid, params)"
-        )
+        raise InputError("airlight mode scene needs an airlight; pass airlight=scene_airlight(overview, valid, params)")
     if given is None and params.airlight == "chip":
         return estimate_airlight(pixels, valid, params)
     light = np.asarray(params.fixed_airlight if given is None else given, np.float32)

@@ -74,10 +74,10 @@ def scan(
     chips = sum(len(plan.grid) for plan in plans)
     results = []
     with (
-        workers(jobs, scheduler) as client,
+        workers(jobs, scheduler) as pool,
         tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
     ):
-        for result in scan_scenes(plans, client, begin=bar.set_description, advance=options.advance(bar)):
+        for result in scan_scenes(plans, pool, begin=bar.set_description, advance=options.advance(bar)):
             _tell(result)
             results.append(result)
     if out is not None:

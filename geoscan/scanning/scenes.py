@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
 from geoscan.gdal import short_names
-from geoscan.model.package import Package, choose, find, shipped
+from geoscan.model.package import choose, find, shipped
 from geoscan.progress import Advance
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult, detect
 from geoscan.scanning.run import scan
+from geoscan.scanning.workers import HERE, Workers
 from geoscan.scene import Scene, find_scenes
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,8 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
     for address, name in zip(addresses, short_names(addresses), strict=True):
         try:
             scene = opened.get(address) or Scene.open(address, bands=options.bands)
-            plans.append(_plan(scene, packages, options, name))
+            with _naming_shipped_models():
+                plans.append(Plan.of(scene, choose(packages, scene.gsd), options, name))
         except (SceneError, RadiometryError, ReadError) as err:
             if address in named:
                 raise
@@ -57,25 +57,26 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
 
 def scan_scenes(
     plans: Iterable[Plan],
-    client: Client | None = None,
+    workers: Workers = HERE,
     *,
     begin: Callable[[str], None] = lambda _: None,
     advance: Advance = lambda _: None,
 ) -> Iterator[SceneResult]:
     """Scan one scene after the other, and yield what was found in each as soon as it is done.
 
-    client: dask's, from `workers`; None works in this thread alone, with the same result.
+    workers: from `workers.workers`; without them this thread works alone, with the same result.
     begin: called with the name of each scene before it is scanned. advance: called with the number of tiles done.
     """
     for plan in plans:
         begin(plan.name)
-        yield detect(scan(plan, client, advance=advance))
+        yield detect(scan(plan, workers, advance=advance))
 
 
-def _plan(scene: Scene, packages: Sequence[Package], options: ScanOptions, name: str) -> Plan:
-    """Plan one scene with the model that fits its resolution best."""
+@contextmanager
+def _naming_shipped_models() -> Iterator[None]:
+    """Where the resolution does not fit, name the models that are shipped: another of them may."""
     try:
-        return Plan.of(scene, choose(packages, scene.gsd), options, name)
+        yield
     except ResolutionError as err:
         todo = "give a scene of their resolution, or another model with --model"
         raise ResolutionError(f"{err}; shipped models: {_shipped_models()}; {todo}") from err
