@@ -79,7 +79,18 @@ def scan(
     scan, as `geoscan --json` prints them, are in `.attrs["geoscan"]`.
     Warns of chips that could not be read: there is no detection in them. Raises InputError for what cannot be scanned.
     """
-    options = ScanOptions(model, bands, stride, stretch, tta, high, low, isolated, prior, batch)
+    options = ScanOptions(
+        model=model,
+        bands=bands,
+        stride=stride,
+        stretch=stretch,
+        high=high,
+        low=low,
+        isolated=isolated,
+        prior=prior,
+        tta=tta,
+        batch=batch,
+    )
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
     plans, _ = plan_scenes(given, options)
     chips = sum(len(plan.grid) for plan in plans)
