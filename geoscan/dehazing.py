@@ -18,7 +18,8 @@ from geoscan.arrays import Mask, Reflectance
 from geoscan.errors import InputError
 
 AirlightMode: TypeAlias = Literal["fixed", "chip", "scene"]
-"""Where the colour of the haze comes from: a constant, each chip itself, or one estimate passed in for a scene."""
+"""Where the colour of the haze comes from: a constant, each chip itself, or one estimate for a whole scene, which is
+for pictures alone: no model may ask for it."""
 
 _Plane: TypeAlias = NDArray[np.float32]
 _Airlight: TypeAlias = NDArray[np.float32]
@@ -108,6 +109,22 @@ def estimate_airlight(pixels: Reflectance, valid: Mask | None, params: DehazePar
     return light.astype(np.float32)
 
 
+def scene_airlight(pixels: Reflectance, valid: Mask | None, params: DehazeParams) -> _Airlight:
+    """Colour of the haze of a whole scene, for a picture: as `estimate_airlight`, but not darker than haze is.
+
+    Where it is darker it is brightened to the mean of `params.fixed_airlight`: the brightest that a clear scene over
+    forest has is no haze, and taking it for haze would stretch grain into colour.
+    pixels: (3, rows, cols), 0..1, of the scene or its overview. valid: (rows, cols), None for all.
+    Returns (3,) float32.
+    """
+    light = estimate_airlight(pixels, valid, params)
+    if not light.any():
+        return np.array(params.fixed_airlight, np.float32)
+    darker = sum(params.fixed_airlight) / float(light.sum())
+    brightened: _Airlight = np.minimum(light * np.float32(max(darker, 1)), 1)
+    return brightened
+
+
 def dehaze(
     pixels: Reflectance, valid: Mask | None, params: DehazeParams, airlight: _Airlight | None = None
 ) -> Reflectance:
@@ -167,9 +184,7 @@ def _choose_airlight(
     pixels: Reflectance, valid: Mask | None, params: DehazeParams, given: _Airlight | None
 ) -> _Airlight:
     if given is None and params.airlight == "scene":
-        raise InputError(
-            "airlight mode scene needs an airlight; pass airlight=estimate_airlight(overview, valid, params)"
-        )
+        raise InputError("airlight mode scene needs an airlight; pass airlight=scene_airlight(overview, valid, params)")
     if given is None and params.airlight == "chip":
         return estimate_airlight(pixels, valid, params)
     light = np.asarray(params.fixed_airlight if given is None else given, np.float32)

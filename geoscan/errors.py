@@ -3,6 +3,7 @@
 GeoscanError            exit status 1: something failed
 ├── InputError          exit status 2: what was given cannot be used; nothing was written
 │   ├── SceneError      a raster that cannot be scanned
+│   │   └── ResolutionError  one whose pixels are too fine or too coarse for a model
 │   ├── GridError       a chip size or stride that does not fit
 │   ├── RadiometryError bands or a stretch that do not fit the scene
 │   ├── PackageError    a model package that is damaged, or does not fit
@@ -31,6 +32,10 @@ class InputError(GeoscanError, ValueError):
 
 class SceneError(InputError):
     """A raster that cannot be scanned."""
+
+
+class ResolutionError(SceneError):
+    """A raster whose pixels are too fine or too coarse for a model; another model may fit."""
 
 
 class GridError(InputError):

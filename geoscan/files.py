@@ -19,7 +19,7 @@ would be read as the new file's, and a journal would even be written into it."""
 
 
 def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources: Iterable[str] = ()) -> None:
-    """Say before the work whether its result can be written to `path`.
+    """Check, before any work, that its result can be written to `path`.
 
     suffixes: those that fit, in small letters; kind: what they name, for the message. sources: what is read meanwhile.
     Raises InputError for another suffix, a folder that is missing or cannot be written, a folder in the file's place,
@@ -35,7 +35,7 @@ def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources
 
 
 def check_place(path: Path) -> None:
-    """Say before the work whether a file can be written at `path`, whatever its format.
+    """Check, before any work, that a file can be written at `path`, whatever its format.
 
     Raises InputError for a folder that is missing or cannot be written, or anything in the file's place that is no file
     to replace: a folder, a device, a pipe.

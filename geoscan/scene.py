@@ -26,7 +26,7 @@ from geoscan import bands as band_choice
 from geoscan import gdal, ground
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
-from geoscan.errors import ReadError, SceneError
+from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import Window
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
@@ -113,21 +113,19 @@ class Scene:
         """The last part of the path, for messages and attributes."""
         return gdal.short_name(self.path)
 
-    def at_gsd(self, gsd_m: float, tolerance: float = NATIVE, hint: str = "") -> Scene:
+    def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
-        The scene itself when both sides of its pixels are within `tolerance`; otherwise the same pixels resampled to a
-        north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
-        hint: what to do, for the message.
-        Raises SceneError when it is more than a factor of 4 off, or too wide for that.
+        The scene itself when both sides of its pixels are within a quarter of `gsd_m`; otherwise the same pixels
+        resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
+        Raises ResolutionError when it is more than a factor of 4 off, SceneError when it is too wide to be resampled.
         """
-        if all(abs(side / gsd_m - 1) <= tolerance for side in self.gsd):
+        if all(abs(side / gsd_m - 1) <= NATIVE for side in self.gsd):
             return self
         if any(not 1 / MAX_RESAMPLING <= side / gsd_m <= MAX_RESAMPLING for side in self.gsd):
             fits = f"{gsd_m / MAX_RESAMPLING:.3g} to {gsd_m * MAX_RESAMPLING:.3g} m"
-            todo = hint or "choose a model for this resolution"
-            raise SceneError(
-                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits}); {todo}"
+            raise ResolutionError(
+                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits})"
             )
         if self.false_alpha and not gdal.selects(self.path):
             raise SceneError(
@@ -174,7 +172,7 @@ class Scene:
         """
         factor = max(1.0, max(self.rows, self.cols) / max_side)
         rows, cols = max(1, round(self.rows / factor)), max(1, round(self.cols / factor))
-        small = ground.scaled(self.transform, self.rows / rows, self.cols / cols)
+        small = self.transform @ Affine.scale(self.cols / cols, self.rows / rows)
         try:
             with gdal.settings(self.path):
                 if not self.resampling:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from slow_dehaze import by_pixel
 
-from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight
+from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight, scene_airlight
 from geoscan.errors import InputError
 
 SMALL = DehazeParams(patch=3, radius=4)
@@ -138,6 +138,14 @@ def test_airlight_is_the_mean_of_the_brightest_dark_channel():
     pixels[:, 10:20, 10:20] = np.array([0.9, 0.8, 0.7], np.float32)[:, None, None]
     pixels[0, 60, 60] = 1  # one bright pixel of one band is no haze
     np.testing.assert_allclose(estimate_airlight(pixels, None, SMALL), [0.9, 0.8, 0.7], atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [30, 1, 0])
+def test_the_airlight_of_a_dark_scene_is_not_darker_than_haze(level):
+    pixels = np.full((3, 64, 64), level / 255, np.float32)
+    assert scene_airlight(pixels, None, SMALL).mean() == pytest.approx(np.mean(SMALL.fixed_airlight), abs=1e-3)
+    pixels[:, 10:20, 10:20] = 0.95
+    np.testing.assert_array_equal(scene_airlight(pixels, None, SMALL), estimate_airlight(pixels, None, SMALL))
 
 
 @given(sides, sides, st.integers(0, 2**32))

@@ -11,6 +11,8 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from geoscan.progress import Advance, Track
+
 _LOGGER = logging.getLogger("geoscan")
 
 
@@ -39,13 +41,18 @@ def silent() -> bool:
     return _LOGGER.level >= logging.WARNING or not sys.stderr.isatty()
 
 
-def advance(bar: tqdm[Any]) -> Callable[[int], None]:
-    """Give what moves a progress bar on by so many."""
+def advance(bar: tqdm[Any]) -> Advance:
+    """Return a callback that advances a progress bar by n."""
 
     def by(n: int) -> None:
         bar.update(n)
 
     return by
+
+
+def track(unit: str) -> Track:
+    """Return what wraps an iterable to show a progress bar that counts in `unit`."""
+    return lambda items: tqdm(items, unit=unit, disable=silent(), leave=False)
 
 
 def verbosity(command: Callable[..., None]) -> Callable[..., None]:
@@ -96,8 +103,8 @@ def tta(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--tta/--no-tta",
         default=None,
-        help="Average scores over the 8 symmetries of each chip in which at first sight there may be something: "
-        "steadier, slower.  [default: as the model's card has it]",
+        help="Test-time augmentation: average the scores of the 8 rotations and mirror images of a chip: steadier, "
+        "slower. Chips on which no label scores 0.02 are not repeated.  [default: as the model's card has it]",
     )(command)
 
 

@@ -196,8 +196,8 @@ def _thresholds(card: Card) -> list[str]:
         "A label holds where its score is not below:",
         _table(("label", "threshold"), rows),
         "Polygons are made of the scores for artisanal mine: one chip of a polygon reaches "
-        f"`--seed` {_text(detection.seed)}, each of them `--join` {_text(detection.join)}, "
-        f"and a chip without neighbours `--lone` {_text(detection.lone)}.",
+        f"`--high` {_text(detection.high)}, each of them `--low` {_text(detection.low)}, "
+        f"and a chip without neighbours `--isolated` {_text(detection.isolated)}.",
     ]
 
 

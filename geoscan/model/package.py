@@ -23,7 +23,7 @@ from geoscan.model.calibration import Calibration
 from geoscan.model.markdown import card_markdown
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 
 if TYPE_CHECKING:
     from geoscan.model.backend import keras
@@ -55,7 +55,7 @@ class Card:
     spec: Annotated[Spec, Field(discriminator="family")]
     preprocess: Preprocess
     thresholds: Mapping[str, float]
-    detection: Thresholds
+    detection: Hysteresis
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)

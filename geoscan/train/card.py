@@ -32,7 +32,7 @@ from geoscan.model.backend import keras
 from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 
 _MINE = LABELS.index(MINE)
 _FOLDS = 5
@@ -155,17 +155,17 @@ def figures(
     return {**named, "labels": {label: asdict(values) for label, values in labels.items()}}
 
 
-def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Thresholds:
+def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Hysteresis:
     """Thresholds for polygons.
 
     others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
     A chip alone must score more than 99 % of the chips without a mine. Neighbours confirm each other: one of them needs
     no more than what lies halfway between that and the label's own threshold, in log odds, and the others half of it.
-    The label's own is too low to seed polygons: it was tuned where mines are many, and on the ground they are few.
+    The label's own is too low to begin a polygon: it was tuned where mines are many, and on the ground they are few.
     """
-    lone = max(float(np.quantile(others, 0.99)) if len(others) else tuned, tuned)
-    seed = float(expit((logit(lone) + logit(tuned)) / 2))
-    return Thresholds(seed=round(seed, 3), join=round(seed / 2, 3), lone=round(lone, 3))
+    isolated = max(float(np.quantile(others, 0.99)) if len(others) else tuned, tuned)
+    high = float(expit((logit(isolated) + logit(tuned)) / 2))
+    return Hysteresis(high=round(high, 3), low=round(high / 2, 3), isolated=round(isolated, 3))
 
 
 def _mine_figures(

@@ -151,10 +151,10 @@ def test_the_first_figure_of_an_epoch_is_the_one_that_decides():
 def test_detection_thresholds_follow_false_positives_and_the_labels_own():
     """A chip alone needs what 99 % of the chips without a mine do not reach, and never less than the label."""
     low = detection_thresholds(np.zeros(500), 0.3)
-    assert (low.seed, low.join, low.lone) == (0.3, 0.15, 0.3)
+    assert (low.high, low.low, low.isolated) == (0.3, 0.15, 0.3)
     assert detection_thresholds(np.empty(0), 0.3) == low
     spread = detection_thresholds(np.linspace(0, 0.5, 100_001), 0.3)
-    assert (spread.join, spread.seed, spread.lone) == (0.197, 0.393, 0.495)
+    assert (spread.low, spread.high, spread.isolated) == (0.197, 0.393, 0.495)
 
 
 @pytest.mark.parametrize("groups", [[0, 1], [3, 3]])
