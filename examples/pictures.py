@@ -1,7 +1,4 @@
-"""Draw the pictures of the README from the example scene, with geoscan itself.
-
-    python examples/pictures.py
-"""
+"""Draw the pictures of the README from the example scene, with geoscan itself: `python examples/pictures.py`."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ def detections() -> None:
         label = f"{one.area_ha:.0f} ha, probability {one.probability:.2f}"
         axes.annotate(label, (where[0], where[3]), (0, 4), textcoords="offset points", color="#ffd800", size=11)
     axes.set_axis_off()
-    figure.savefig(PICTURES / "detections.png", dpi=90, metadata={"Software": None})
+    figure.savefig(PICTURES / "detections.png", dpi=72, metadata={"Software": None})
 
 
 def dehazing() -> None:
@@ -47,7 +44,7 @@ def dehazing() -> None:
         part.imshow(pixels[:, *MINE].transpose(1, 2, 0))
         part.set_title(title)
         part.set_axis_off()
-    figure.savefig(PICTURES / "dehazing.png", dpi=90, metadata={"Software": None})
+    figure.savefig(PICTURES / "dehazing.png", dpi=72, metadata={"Software": None})
 
 
 if __name__ == "__main__":
