@@ -4,7 +4,6 @@
     python examples/ablate.py dehaze --chips chips.zip --index index.csv --out ablation.json
     python examples/ablate.py pretrain --kaggle-dir planet --pretrain eurosat-rgb.zip --out ablation.json
     python examples/ablate.py resolution --kaggle-dir planet --out ablation.json
-    python examples/ablate.py loss --kaggle-dir planet --out ablation.json
 
 Each variant is trained once a seed. A seed decides the split, the order of the chips and the weights that are drawn,
 and is the same for all variants: differences are taken seed by seed, and their interval is Student's over the seeds.
@@ -38,11 +37,9 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 from geoscan.train.augment import Augmentation
 from geoscan.train.loop import Schedule
-from geoscan.train.losses import Focus
 from geoscan.train.recipe import Data, Recipe
 from geoscan.train.run import material_of, run, score
 
-FIXED, CHIP = DehazeParams(), DehazeParams(airlight="chip")
 _MINE = LABELS.index(MINE)
 
 Figures = dict[str, float]
@@ -51,7 +48,7 @@ Figures = dict[str, float]
 def main() -> None:
     """Read the command line, train all variants, write and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution", "loss"))
+    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution"))
     parser.add_argument("--kaggle-dir", type=Path)
     parser.add_argument("--chips", type=Path)
     parser.add_argument("--index", type=Path)
@@ -130,7 +127,7 @@ def variants(question: str, base: Recipe, data: Data) -> Mapping[str, Recipe]:
     if question == "dehaze":
         dehazed = {
             name: replace(base, preprocess=replace(base.preprocess, dehaze=params))
-            for name, params in (("none", None), ("fixed", FIXED), ("chip", CHIP))
+            for name, params in (("none", None), ("fixed", DehazeParams()))
         }
         if data.kaggle is None:
             dehazed["none, clear jitter"] = replace(base, augmentation=Augmentation(clear=0.5))
@@ -139,13 +136,6 @@ def variants(question: str, base: Recipe, data: Data) -> Mapping[str, Recipe]:
         assert isinstance(base.spec, EfficientNetSpec)
         side = base.spec.side
         return {f"{s} px": replace(base, spec=replace(base.spec, side=s)) for s in (side, side * 3 // 2, side * 2)}
-    if question == "loss":
-        return {
-            "cross-entropy": base,
-            "focal": replace(base, focus=Focus(2.0, 2.0)),
-            "asymmetric": replace(base, focus=Focus(0.0, 4.0, 0.05)),
-            "mixup": replace(base, mixup=0.5),
-        }
     return {
         "imagenet": base,
         "classes after imagenet": replace(base, pretrain_epochs=1),

@@ -24,7 +24,6 @@ from rasterio.windows import Window as RasterWindow
 from geoscan import __version__, files
 from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
 from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight
-from geoscan.errors import InputError
 from geoscan.grid import TileGrid, Window
 
 if TYPE_CHECKING:
@@ -96,16 +95,13 @@ def restore(
     QGIS shows the mask as transparency; unlike an alpha band or a nodata value, it keeps black pixels black and nodata
     out of the overviews. `out` appears when it is complete, and not at all when something fails.
 
-    params: mode "fixed" or "scene"; "chip" would show seams.
     jobs: threads that read and dehaze, 0 or 1 for none but this one. block: side of what is computed at once, in
     pixels, rounded up to whole tiles; memory grows with `jobs` times its square, not with the scene.
-    Raises InputError for mode "chip", or as `check_target` does; ReadError; OutputError.
+    Raises InputError as `check_target` does; ReadError; OutputError.
     """
     start = perf_counter()
     target = Path(out)
     check_target(target, scene.path)
-    if params.airlight == "chip":
-        raise InputError("airlight chip would show seams in a whole scene; choose scene or fixed")
     light = np.array(params.fixed_airlight, np.float32)
     if params.airlight == "scene":
         light = scene_airlight(scene, radiometry, params)

@@ -153,12 +153,6 @@ def test_airlight_of_a_dark_scene_is_no_haze(tmp_path):
         assert light.mean() == pytest.approx(np.mean(SCENE_MODE.fixed_airlight), abs=1e-3)
 
 
-def test_chip_airlight_is_refused(hazy, tmp_path):
-    with pytest.raises(InputError, match="seams"):
-        restore(hazy(), VISUAL, DehazeParams(airlight="chip"), tmp_path / "out.tif")
-    assert not (tmp_path / "out.tif").exists()
-
-
 def test_scene_is_never_overwritten(hazy, tmp_path):
     scene = hazy()
     before = (tmp_path / "scene.tif").read_bytes()

@@ -91,7 +91,7 @@ from geoscan.cli import options
 )
 @click.option(
     "--dehaze",
-    type=click.Choice(["none", "fixed", "chip"]),
+    type=click.Choice(["none", "fixed"]),
     default="none",
     show_default=True,
     help="Whether haze is removed from each chip, with which airlight; written in the card.",
@@ -101,14 +101,6 @@ from geoscan.cli import options
     type=click.FloatRange(0, 1),
     default=None,
     help="Share of chips that lose atmosphere, as surface reflectance has less.  [default: 0.5 for --chips alone]",
-)
-@click.option("--mixup", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of blended batches.")
-@click.option(
-    "--focus",
-    type=(float, float, float),
-    default=(0.0, 0.0, 0.0),
-    metavar="POS NEG MARGIN",
-    help="Exponents and margin of an asymmetric or focal loss.  [default: 0 0 0, cross-entropy]",
 )
 @click.option(
     "--gsd", type=click.FloatRange(0, min_open=True), help="Metres per pixel.  [default: 3.4, 10 for --chips]"
@@ -194,8 +186,6 @@ def _recipe(
     cap_cloudy: int,
     dehaze: str,
     clear: float | None,
-    mixup: float,
-    focus: tuple[float, float, float],
     gsd: float | None,
     tta: bool,
 ) -> Any:
@@ -206,13 +196,12 @@ def _recipe(
     from geoscan.model.preprocess import Preprocess
     from geoscan.train.augment import Augmentation
     from geoscan.train.loop import Schedule
-    from geoscan.train.losses import Focus
     from geoscan.train.recipe import Recipe
 
     alone = data.kaggle is None
     preset = preset or ("lite-small" if alone else "compact")
     architecture = specs.preset(preset, specs.MINE_HEADS if alone else specs.PLANET_HEADS)
-    haze = {"none": None, "fixed": DehazeParams(), "chip": DehazeParams(airlight="chip")}[dehaze]
+    haze = {"none": None, "fixed": DehazeParams()}[dehaze]
     return Recipe(
         spec=architecture,
         preprocess=Preprocess(
@@ -220,11 +209,9 @@ def _recipe(
         ),
         schedule=replace(Schedule(), epochs=epochs, patience=patience, rate=rate, warmup=min(3, epochs / 8)),
         augmentation=Augmentation(clear=(0.5 if alone else 0.0) if clear is None else clear),
-        focus=Focus(*focus),
         split=Split(seed, held_out, folds),
         batch=batch,
         cap_cloudy=cap_cloudy,
-        mixup=mixup,
         init=init,
         tta=tta,
         pretrain_epochs=pretrain_epochs if data.classes else 0,

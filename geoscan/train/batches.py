@@ -15,7 +15,6 @@ from geoscan.errors import DatasetError
 from geoscan.labels import columns
 from geoscan.model.spec import Head
 from geoscan.train.augment import Augmentation
-from geoscan.train.mixup import mixed
 from geoscan.train.mosaics import Source
 
 Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
@@ -27,7 +26,6 @@ class Batches:
 
     chips: (n, chip, chip, 3), read where they are needed. targets: (n, 17), 0..1, NaN for unknown.
     drawn: sources, and how many chips of each batch come from them; the rest are `chips`, all of them once an epoch.
-    mixup: probability, 0..1, that a batch is blended with itself.
     """
 
     def __init__(
@@ -41,13 +39,12 @@ class Batches:
         seed: int,
         augmentation: Augmentation,
         drawn: Sequence[tuple[Source, int]] = (),
-        mixup: float = 0.0,
     ) -> None:
         self._own = min(batch - sum(count for _, count in drawn), len(indexes))
         if self._own < 1:
             raise DatasetError(f"a batch of {batch} leaves no room for labelled chips; pass a larger --batch")
         self._chips, self._indexes, self._targets, self._heads = chips, indexes, targets, heads
-        self._seed, self._augmentation, self._drawn, self._mixup = seed, augmentation, drawn, mixup
+        self._seed, self._augmentation, self._drawn = seed, augmentation, drawn
 
     def __len__(self) -> int:
         # The last few chips wait for another epoch's order, so that every batch has one shape and is compiled once.
@@ -64,8 +61,7 @@ class Batches:
         pairs = [(np.asarray(self._chips[i]), self._targets[i]) for i in own]
         pairs += [source.draw(rng) for source, count in self._drawn for _ in range(count)]
         chips = np.stack([self._augmentation(chip, rng) for chip, _ in pairs])
-        batch = chips, by_head(np.stack([targets for _, targets in pairs]), self._heads)
-        return mixed(batch, rng, self._mixup)
+        return chips, by_head(np.stack([targets for _, targets in pairs]), self._heads)
 
 
 def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.float32]]:

@@ -11,7 +11,6 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
 from geoscan.train.augment import Augmentation
 from geoscan.train.loop import Schedule
-from geoscan.train.losses import Focus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,9 @@ class Recipe:
     preprocess: Preprocess
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    focus: Focus = field(default_factory=Focus)
     split: Split = field(default_factory=Split)
     batch: int = 32
     cap_cloudy: int = 100
-    mixup: float = 0.0
     mosaics: int = 6
     """Mosaics of small chips in a batch, where there are small chips beside others."""
 

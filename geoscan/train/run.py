@@ -35,7 +35,7 @@ from geoscan.train.batches import Batches
 from geoscan.train.card import Judged, figure, make_card
 from geoscan.train.devices import policy, strategy
 from geoscan.train.loop import Epochs, Judge, Outcome, fit
-from geoscan.train.losses import likeness, loss_of, positive_weights
+from geoscan.train.losses import feature_loss, loss_of, positive_weights
 from geoscan.train.mosaics import Blends, Mosaics, Source
 from geoscan.train.pretrain import CHECKPOINT as PRETRAINING
 from geoscan.train.pretrain import pretrain, transfer
@@ -171,10 +171,7 @@ class _Trainer:
         keras.utils.set_random_seed(recipe.split.seed)
         heads, seen = recipe.spec.heads, material.targets[training]
         weights = dict(zip(LABELS, positive_weights(seen), strict=True))
-        losses = {
-            head.name: loss_of(head, np.array([weights[label] for label in head.labels]), recipe.focus)
-            for head in heads
-        }
+        losses = {head.name: loss_of(head, np.array([weights[label] for label in head.labels])) for head in heads}
         batches = Batches(
             material.chips,
             training,
@@ -183,7 +180,6 @@ class _Trainer:
             batch=recipe.batch,
             seed=recipe.split.seed,
             augmentation=recipe.augmentation,
-            mixup=recipe.mixup,
             drawn=self._drawn(small, training),
         )
         learner = network
@@ -194,7 +190,7 @@ class _Trainer:
             lessons = taught = Taught(batches, [teacher.describe for teacher in teachers], heads)
             with self._devices.scope():
                 learner = with_output(network, FORETOLD, POOL, taught.channels)
-            losses[FORETOLD] = likeness(recipe.features)
+            losses[FORETOLD] = feature_loss(recipe.features)
         outcome = fit(
             learner,
             losses,

@@ -50,10 +50,8 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --batch none", "'none' is not a valid integer"),
         ("--kaggle-dir empty --out m --gsd 0", "0.0 is not in the range x>0"),
         ("--kaggle-dir empty --out m --clear 2", "2.0 is not in the range 0<=x<=1"),
-        ("--kaggle-dir empty --out m --mixup -1", "-1.0 is not in the range 0<=x<=1"),
         ("--kaggle-dir empty --out m --keep-folds", "pass that too"),
-        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed', 'chip'"),
-        ("--kaggle-dir empty --out m --focus 1 2", "'--focus' requires 3 arguments"),
+        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed'"),
         ("--kaggle-dir empty --out m --pretrain nowhere", "Path 'nowhere' does not exist"),
         ("--kaggle-dir empty --out m --pretrain-epochs 0", "0 is not in the range x>=1"),
         ("--kaggle-dir empty --out m --chips chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
@@ -108,7 +106,7 @@ def test_without_options_a_run_is_plain(asked):
     assert (data.kaggle, data.small, data.classes) == (Path("labels"), None, None)
     assert recipe.spec == PRESETS["compact"]
     assert recipe.preprocess == Preprocess(256, 3.4, "visual", None)
-    assert (recipe.init, recipe.distill, recipe.pretrain_epochs, recipe.mixup) == ("none", (), 0, 0.0)
+    assert (recipe.init, recipe.distill, recipe.pretrain_epochs) == ("none", (), 0)
     assert (recipe.split.seed, recipe.split.held_out, recipe.split.folds) == (0, 0.2, None)
     assert recipe.augmentation.clear == 0.0
     assert (recipe.schedule.epochs, recipe.schedule.patience, recipe.schedule.keep) == (60, 20, "best")
@@ -128,20 +126,19 @@ def test_every_option_reaches_the_recipe(asked):
     words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite --init imagenet "
     words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels "
     words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
-    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze chip --clear 0.25 --mixup 0.75 --focus 1 2 0.05 "
+    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze fixed --clear 0.25 "
     words += "--gsd 3 --cache empty --resume --keep-folds --tta"
     recipe, data, options = asked(*words.split())
     assert (data.classes, data.unlabelled) == (Path("empty"), Path("labels"))
     assert recipe.spec == PRESETS["lite"]
-    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams(airlight="chip"))
+    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams())
     assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))
     assert recipe.tta
     schedule = recipe.schedule
     assert (schedule.epochs, schedule.patience, schedule.rate, schedule.warmup) == (4, 3, 0.5, 0.5)
-    assert (recipe.batch, recipe.cap_cloudy, recipe.mixup) == (7, 5, 0.75)
+    assert (recipe.batch, recipe.cap_cloudy) == (7, 5)
     assert (recipe.split.seed, recipe.split.folds) == (9, 3)
     assert recipe.augmentation.clear == 0.25
-    assert (recipe.focus.positive, recipe.focus.negative, recipe.focus.margin) == (1, 2, 0.05)
     assert options["cache"] == Path("empty")
     assert options["resume"]
     assert options["keep_folds"]

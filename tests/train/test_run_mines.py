@@ -268,7 +268,7 @@ def test_refuses_to_resume_folds_of_another_recipe(data, cache, tmp_path):
     with pytest.raises(Stopped):
         run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(3, Stopped()))
     preprocess = replace(FOLDS.preprocess, dehaze=DehazeParams())
-    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}):
+    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mosaics": 5}):
         with pytest.raises(DatasetError, match="another run") as caught:
             run(replace(FOLDS, **change), data, tmp_path / "mines", cache=cache, resume=True)
         assert "\n" not in str(caught.value)
