@@ -23,7 +23,8 @@ def ablate():
 
 
 def test_variants_differ_from_the_first_in_what_is_asked_and_nothing_else(ablate, tmp_path):
-    kaggle, small = ablate.Data(kaggle=tmp_path), ablate.Data(small=(tmp_path, tmp_path))
+    kaggle = ablate.TrainingData(ablate.KaggleSource(tmp_path))
+    small = ablate.TrainingData(ablate.ChipsSource(tmp_path, tmp_path))
     for data in (kaggle, small):
         base = ablate.recipe(data, None, None)
         found = ablate.variants("dehaze", base, data)
