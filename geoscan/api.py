@@ -23,7 +23,7 @@ from geoscan.model.package import Card, Package, find
 from geoscan.radiometry import resolve
 from geoscan.scanning.batch import score
 from geoscan.scanning.options import ScanOptions
-from geoscan.scanning.result import SceneResult, total
+from geoscan.scanning.result import SceneResult, found_in, total
 from geoscan.scanning.run import detector_of
 from geoscan.scanning.scenes import SceneLike, plan_scenes, scan_scenes
 from geoscan.scanning.workers import workers
@@ -79,19 +79,31 @@ def scan(
     scan, as `geoscan --json` prints them, are in `.attrs["geoscan"]`.
     Warns of chips that could not be read: there is no detection in them. Raises InputError for what cannot be scanned.
     """
-    options = ScanOptions(model, bands, stride, stretch, tta, high, low, isolated, prior, batch)
+    options = ScanOptions(
+        model=model,
+        bands=bands,
+        stride=stride,
+        stretch=stretch,
+        high=high,
+        low=low,
+        isolated=isolated,
+        prior=prior,
+        tta=tta,
+        batch=batch,
+    )
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
     plans, _ = plan_scenes(given, options)
     chips = sum(len(plan.grid) for plan in plans)
-    with workers(jobs, scheduler) as client, tqdm(total=chips, unit="chip", disable=not progress) as bar:
+    with workers(jobs, scheduler) as pool, tqdm(total=chips, unit="chip", disable=not progress) as bar:
 
         def advance(done: int) -> None:
             bar.update(done)
 
-        results = list(scan_scenes(plans, client, begin=bar.set_description, advance=advance))
+        results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=advance))
     _warn(results)
-    frame = layers.frame([one for result in results for one in result.detections])
-    frame.attrs["geoscan"] = total(results).to_dict()
+    found = found_in(results)
+    frame = layers.frame(found)
+    frame.attrs["geoscan"] = total(results, found).to_dict()
     return frame
 
 

@@ -24,6 +24,7 @@ from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
 from geoscan.scanning.run import scan
 from geoscan.scanning.scores import SceneScores
+from geoscan.scanning.workers import HERE, Workers
 from geoscan.scene import Scene
 
 CHIP = 32
@@ -40,7 +41,7 @@ def blocks(down: int = 6, across: int = 7, seed: int = 3) -> np.ndarray:
 def run(
     path: Path | Product,
     package: Package,
-    client: Any = None,
+    pool: Workers = HERE,
     *,
     detector: Callable[[], Any] = fakes.BrightIsPositive,
     advance: Callable[[int], None] = lambda _: None,
@@ -50,7 +51,7 @@ def run(
     plan = Plan.of(Scene.open(path), package, ScanOptions(**{"batch": 4, **asked}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geoscan.scanning.run.detector", partial(fakes.made, detector))
-        return scan(plan, client, advance=advance)
+        return scan(plan, pool, advance=advance)
 
 
 def mine_scores(scores: SceneScores) -> np.ndarray:

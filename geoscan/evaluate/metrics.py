@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -127,7 +128,7 @@ def mine_metrics(
     curve = _Curve(true, ranked)
     figures: dict[str, Callable[[_Weights], _Weights]] = {"auc": curve.auc, "ap": curve.ap}
     for specificity in specificities:
-        figures[f"{specificity:g}"] = lambda w, s=specificity: curve.sensitivity(w, s)  # type: ignore[misc]
+        figures[f"{specificity:g}"] = partial(curve.sensitivity, specificity=specificity)
     whole = np.ones((1, len(true)))
     estimate = {name: float(figure(whole)[0]) for name, figure in figures.items()}
     interval = {name: bootstrap(figure, len(true), resamples, seed, groups) for name, figure in figures.items()}

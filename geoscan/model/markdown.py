@@ -65,7 +65,7 @@ def card_markdown(card: Card) -> str:
         "What it is not for": _no_purpose(card),
         "Input": _input(card),
         "Network": _network(card),
-        "Trained on": _data(card.data),
+        "Trained on": _data({**card.data, "split": card.split.facts()} if card.split else card.data),
         "Figures": _figures(card.metrics),
         "Thresholds": _thresholds(card),
         "Calibration": _calibration(card),

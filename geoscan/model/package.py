@@ -23,6 +23,7 @@ from geoscan.model.calibration import Calibration
 from geoscan.model.markdown import card_markdown
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
+from geoscan.model.split import Split
 from geoscan.polygons import Hysteresis
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Card:
     tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
     metrics: measured on chips that training did not see.
     data: what it was trained on: sources, counts, fingerprint, licence.
+    split: which of these chips it has not seen.
     training: how: geoscan's version, seed, epochs, options.
     digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
     """
@@ -61,6 +63,7 @@ class Card:
     training: Mapping[str, Any] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     tta: bool = False
+    split: Split | None = None
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -71,6 +74,8 @@ class Card:
             raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
         if self.preprocess.chip != self.spec.chip:
             raise PackageError(f"the card prepares {self.preprocess.chip} px chips, the network takes {self.spec.chip}")
+        if self.split is not None and not self.split.data:
+            raise PackageError("the split is of no data; give one whose chips were read")
         heads = [head.name for head in self.spec.heads]
         if unknown := set(self.calibration.temperatures) - set(heads):
             raise PackageError(f"temperatures of {', '.join(sorted(unknown))} do not fit the heads {', '.join(heads)}")

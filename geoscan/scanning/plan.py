@@ -71,7 +71,7 @@ class Plan:
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             batch=options.batch,
         )
-        log.debug("%s", plan._told())
+        log.debug("%s", plan._facts())
         return plan
 
     @property
@@ -80,7 +80,7 @@ class Plan:
         across, down = self.scene.gsd
         return self.grid.rows * self.grid.cols * across * down
 
-    def _told(self) -> str:
+    def _facts(self) -> str:
         scene = self.scene
         return (
             f"{scene.name}: {scene.rows} x {scene.cols} px at {scene.gsd[0]:.3g} m, "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from geoscan import __version__
-from geoscan.polygons import Detection, Provenance, detections
+from geoscan.polygons import Detection, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.summary import Summary, summary, together
@@ -46,9 +46,14 @@ def detect(scores: SceneScores) -> SceneResult:
     return SceneResult(plan, provenance, found, scores.failed, summary(scores, found))
 
 
-def total(results: Sequence[SceneResult]) -> Summary:
-    """Give the figures of a scan of one or more scenes."""
+def found_in(results: Sequence[SceneResult]) -> list[Detection]:
+    """Give the detections of all scenes, each mine once: those of different scenes that meet are joined."""
+    return joined([result.detections for result in results])
+
+
+def total(results: Sequence[SceneResult], found: Sequence[Detection]) -> Summary:
+    """Give the figures of a scan of one or more scenes; found: what `found_in` gave."""
     summaries = [result.summary for result in results]
     if len(summaries) == 1:
         return summaries[0]
-    return together(summaries, [result.plan.ground_m2 for result in results])
+    return together(summaries, [result.plan.ground_m2 for result in results], found)

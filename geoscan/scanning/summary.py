@@ -79,10 +79,10 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
     )
 
 
-def together(summaries: Sequence[Summary], ground_m2: Sequence[float]) -> Summary:
+def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Sequence[Detection]) -> Summary:
     """Give the figures of several scenes together, and of each under `scenes`.
 
-    ground_m2: what each scene covers, by which `observed_fraction` is weighted.
+    ground_m2: what each scene covers, by which `observed_fraction` is weighted. found: detections of all, each mine once.
     """
 
     def added(name: str) -> Any:
@@ -98,7 +98,9 @@ def together(summaries: Sequence[Summary], ground_m2: Sequence[float]) -> Summar
     return Summary(
         scene=[str(one.scene) for one in summaries],
         **{name: differing(name) for name in ("model", "digest", "tta")},
-        **{name: added(name) for name in ("chips", "skipped", "failed", "flagged", "detections", "area_ha", "seconds")},
+        **{name: added(name) for name in ("chips", "skipped", "failed", "flagged", "seconds")},
+        detections=len(found),
+        area_ha=round(sum(one.area_ha for one in found), 4),
         observed_fraction=round(observed / sum(ground_m2), 6),
         chips_per_second=_rate(scored, added("seconds")),
         stage_seconds={stage: round(sum(one.stage_seconds[stage] for one in summaries), 3) for stage in stages},

@@ -86,12 +86,10 @@ def make_card(
 ) -> Card:
     """Return the card of a network: `judged` decides figures, thresholds and calibration; `extra` are more figures.
 
-    without: the one of several folds that this network has not seen; None where all were kept out in turn.
+    without: the one of several folds that this network has not seen, from 0; None where all were kept out in turn.
     """
-    crossed = "folds" in material.split and without is None
-    split, held_out = dict(material.split), 1 if without is None else without
-    if without is not None:
-        split["without"] = without + 1
+    split = material.split if without is None else material.split.without_fold(without)
+    crossed = split.unseen_part is None
     targets, scores = material.targets[judged.rows], judged.scores
     if spec.labels == (MINE,):
         thresholds = {MINE: tune_label(targets[:, _MINE], scores[:, _MINE])}
@@ -100,7 +98,7 @@ def make_card(
         metrics = _mine_figures(targets[:, _MINE], scores[:, _MINE], campaigns, folds, thresholds[MINE])
     else:
         kept = ~material.tagged_only_cloudy[judged.rows]
-        metrics = figures(targets, scores, kept, material.groups[judged.rows], int(material.split["seed"]))
+        metrics = figures(targets, scores, kept, material.groups[judged.rows], split.seed)
         thresholds = {label: float(one["threshold"]) for label, one in metrics["labels"].items()}
     others = scores[targets[:, _MINE] == 0, _MINE]
     calibration = fit_calibration(targets, scores, spec)
@@ -113,12 +111,13 @@ def make_card(
         calibration=calibration,
         tta=judged.tta,
         metrics={
-            "notes": _HELD_OUT if "folds" not in material.split else _OUT_OF_FOLD if crossed else _ONE_FOLD,
+            "notes": _HELD_OUT if split.folds is None else _OUT_OF_FOLD if crossed else _ONE_FOLD,
             **metrics,
             **extra,
             "calibration": calibration_figures(targets, scores, spec, calibration),
         },
-        data={**material.facts, "split": split, **_counts(material, None if crossed else material.sides(held_out))},
+        data={**material.facts, **_counts(material, None if crossed else material.sides(without))},
+        split=split,
         training={"geoscan": __version__, "keras": keras.version(), **training},
     )
 

@@ -81,8 +81,8 @@ def in_stages(plan, model, watch):
 
 
 def with_jobs(plan, jobs):
-    with workers(jobs) as client:
-        return scan(plan, client)
+    with workers(jobs) as pool:
+        return scan(plan, pool)
 
 
 def report(watch, chips, loading, seconds):

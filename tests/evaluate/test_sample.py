@@ -12,9 +12,11 @@ from PIL import Image
 from tiny_model import card
 
 from geoscan.cli import main
+from geoscan.data.labelled import read_chips
+from geoscan.data.sources import ChipsSource, KaggleSource
 from geoscan.errors import DatasetError, PackageError
 from geoscan.evaluate.figures import difference, figures
-from geoscan.evaluate.sample import judge, kaggle_sample, partial_sample
+from geoscan.evaluate.sample import sample_of, score
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
 from geoscan.model.runtime import Averaged
@@ -34,12 +36,20 @@ def kaggle(tmp_path):
     return kaggle_dir.make(tmp_path / "kaggle", 20)
 
 
+def kaggle_sample(directory):
+    return sample_of(read_chips(KaggleSource(directory)))
+
+
+def small_sample(folder, index, gsd=None):
+    return sample_of(read_chips(ChipsSource(folder, index)), gsd)
+
+
 def on_kaggle(package, detect, directory, **options):
-    return figures(judge([(package, detect)], kaggle_sample(directory), **options)[0])
+    return figures(score([(package, detect)], kaggle_sample(directory), **options)[0])
 
 
 def on_small(package, detect, folder, index, gsd=None):
-    return figures(judge([(package, detect)], partial_sample(folder, index, gsd))[0])
+    return figures(score([(package, detect)], small_sample(folder, index, gsd))[0])
 
 
 class Oracle:
@@ -87,12 +97,12 @@ def test_tta_is_what_the_mean_of_the_symmetries_makes(package, kaggle):
     def detect(chips):
         return np.full((len(chips), len(LABELS)), chips[:, 0, 0, 0].mean() / 255, np.float32)
 
-    asked = judge([(package, detect), (package, Averaged(detect))], kaggle_sample(kaggle))
-    averaged = judge([(package, detect)], kaggle_sample(kaggle), tta=True)
+    asked = score([(package, detect), (package, Averaged(detect))], kaggle_sample(kaggle))
+    averaged = score([(package, detect)], kaggle_sample(kaggle), tta=True)
     np.testing.assert_array_equal(averaged[0].scores, asked[1].scores)
     assert (asked[0].scores != asked[1].scores).any()
     kept = replace(package, card=replace(package.card, tta=True))
-    as_its_card, not_so = (judge([(kept, detect)], kaggle_sample(kaggle), tta=tta) for tta in (None, False))
+    as_its_card, not_so = (score([(kept, detect)], kaggle_sample(kaggle), tta=tta) for tta in (None, False))
     np.testing.assert_array_equal(as_its_card[0].scores, asked[1].scores)
     np.testing.assert_array_equal(not_so[0].scores, asked[0].scores)
 
@@ -174,7 +184,7 @@ def mine_only(tmp_path):
     return Package(tmp_path, card(MINE_ONLY, gsd=10.0, name="mine-only"))
 
 
-def test_a_model_that_knows_only_mines_is_judged_by_them(mine_only, kaggle):
+def test_a_model_that_knows_only_mines_is_measured_by_them(mine_only, kaggle):
     """Its chips see 480 m, Kaggle's show 870 m: four parts each, of which the highest score counts."""
     seen = []
 
@@ -215,7 +225,7 @@ def test_the_order_of_a_cards_labels_does_not_matter(tmp_path, package, kaggle):
 def test_the_difference_of_two_models_is_paired(package, kaggle):
     """A model against itself differs by 0 for sure; against one that calls everything, by the gap of the two."""
     pairs = [(package, Oracle()), (package, Oracle()), (package, Oracle(wrong=0.25))]
-    good, same, poor = judge(pairs, kaggle_sample(kaggle))
+    good, same, poor = score(pairs, kaggle_sample(kaggle))
     assert difference(good, same)["f2_samples_interval"] == [0, 0]
     gap = difference(good, poor)
     assert gap["f2_samples"] == pytest.approx(1 - figures(poor)["f2_samples"])
@@ -226,9 +236,9 @@ def test_the_difference_of_two_models_is_paired(package, kaggle):
 
 def test_without_f2_the_difference_is_in_average_precision(package, mine_only, small):
     rng = np.random.default_rng(0)
-    good, poor = judge(
+    good, poor = score(
         [(package, bright_is_mine), (mine_only, lambda chips: rng.random((len(chips), 1)).astype(np.float32))],
-        partial_sample(*small, 10),
+        small_sample(*small, 10),
     )
     gap = difference(good, poor)
     assert gap["mine_ap"] == pytest.approx(1 - figures(poor)["mine"]["ap"])

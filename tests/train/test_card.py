@@ -13,6 +13,7 @@ from geoscan.model.markdown import card_markdown
 from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
+from geoscan.model.split import Split
 from geoscan.train.card import Judged, detection_thresholds, figure, figures, make_card
 
 PLANET = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=8, stem_stride=1)
@@ -34,7 +35,7 @@ def material(alone=False, **options):
     fold = groups % 2
     fold[7] = -1
     campaigns = tuple(f"{'riverbank' if g < 5 else 'place'}_{g}" for g in groups)
-    options = {"split": {"seed": 0, "held_out": 0.5}, "facts": {"source": "here"}} | options
+    options = {"split": Split(held_out=0.5).of("kaggle", "abc"), "facts": {"source": "here"}} | options
     names = tuple(map(str, range(N)))
     return Material(names, None, targets, fold, groups, campaigns=campaigns if alone else (), **options)
 
@@ -80,9 +81,10 @@ def test_a_planet_card_says_all_that_was_measured():
 def test_the_card_counts_both_sides_of_the_split():
     made = material()
     training, validation = made.sides()
-    data = card(made, judged(made, validation), PLANET).data
+    found = card(made, judged(made, validation), PLANET)
+    data = found.data
     assert data["source"] == "here"
-    assert data["split"] == made.split
+    assert found.split == made.split
     assert (data["training_chips"], data["validation_chips"]) == (20, 19)
     for part, rows in (("training", training), ("validation", validation)):
         counts = data[f"{part}_positives"]
@@ -92,7 +94,7 @@ def test_the_card_counts_both_sides_of_the_split():
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_with_folds_there_is_no_validation_to_count(alone):
-    made = material(alone, split={"seed": 0, "folds": 2})
+    made = material(alone, split=Split(folds=2).of("kaggle", "abc"))
     answer = judged(made, made.readable)
     answer.scores[np.flatnonzero(made.targets[made.readable, COLUMN] == 1)[0], COLUMN] = 0  # one fold errs
     found = card(made, answer, ALONE if alone else PLANET)
