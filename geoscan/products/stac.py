@@ -12,24 +12,21 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from geoscan import gdal
 from geoscan.errors import SceneError
-from geoscan.products import Product, Scaling, vrt
-from geoscan.products.rasters import Raster, covers, describe
-from geoscan.products.sentinel2 import UNSEEN_CLASSES
+from geoscan.products import Product, vrt
+from geoscan.products.rasters import Raster, describe
 
 if TYPE_CHECKING:
     import pystac
@@ -166,8 +163,8 @@ class _Source:
     def _opened(self) -> Any:
         if not self.is_remote:
             return Path(self.path).open("rb")
-        asked = urllib.request.Request(self.path, headers={"Accept": "application/geo+json, application/json"})  # noqa: S310 - http or https, see `of`
-        return urllib.request.urlopen(asked, timeout=_WAIT_S)  # noqa: S310
+        asked = urllib.request.Request(self.path, headers={"Accept": "application/geo+json, application/json"})
+        return urllib.request.urlopen(asked, timeout=_WAIT_S)
 
     def address(self, href: str) -> str:
         """Find what an href means.

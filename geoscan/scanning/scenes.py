@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -69,7 +69,8 @@ def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:
     for group in groups:
         if len(group) > 1:
             log.info("%s and %d more are parts of one scene", short_name(group[0]), len(group) - 1)
-    return [*([address] for address in addresses if address in opened), *groups]
+    alone = [[address] for address in addresses if address in opened]
+    return sorted([*alone, *groups], key=lambda group: addresses.index(group[0]))
 
 
 def _open(group: Sequence[str], bands: tuple[int, int, int] | None) -> Scene:

@@ -82,7 +82,8 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
 def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Sequence[Detection]) -> Summary:
     """Give the figures of several scenes together, and of each under `scenes`.
 
-    ground_m2: what each scene covers, by which `observed_fraction` is weighted. found: detections of all, each mine once.
+    ground_m2: what each scene covers, by which `observed_fraction` is weighted. found: detections of all scenes,
+    each mine once.
     """
 
     def added(name: str) -> Any:
