@@ -28,15 +28,10 @@ from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, SceneError
 from geoscan.grid import Window
+from geoscan.resolution import is_native, is_usable, usable_range
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
-
-NATIVE: Final = 0.25
-"""Pixels that are this near, as a share, to the size that a model wants are not resampled."""
-
-MAX_RESAMPLING: Final = 4.0
-"""A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
 _WIDEST: Final = 20.0
 """Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
@@ -113,21 +108,22 @@ class Scene:
         """The last part of the path, for messages and attributes."""
         return gdal.short_name(self.path)
 
-    def at_gsd(self, gsd_m: float, tolerance: float = NATIVE, hint: str = "") -> Scene:
+    def at_gsd(self, gsd_m: float, hint: str = "") -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
-        The scene itself when both sides of its pixels are within `tolerance`; otherwise the same pixels resampled to a
-        north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
+        The scene itself when both sides of its pixels are near enough; otherwise the same pixels resampled to a
+        north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic. See `geoscan.resolution`.
         hint: what to do, for the message.
         Raises SceneError when it is more than a factor of 4 off, or too wide for that.
         """
-        if all(abs(side / gsd_m - 1) <= tolerance for side in self.gsd):
+        if all(is_native(side, gsd_m) for side in self.gsd):
             return self
-        if any(not 1 / MAX_RESAMPLING <= side / gsd_m <= MAX_RESAMPLING for side in self.gsd):
-            fits = f"{gsd_m / MAX_RESAMPLING:.3g} to {gsd_m * MAX_RESAMPLING:.3g} m"
+        if not all(is_usable(side, gsd_m) for side in self.gsd):
+            low, high = usable_range(gsd_m)
             todo = hint or "choose a model for this resolution"
             raise SceneError(
-                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits}); {todo}"
+                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m "
+                f"({low:.3g} to {high:.3g} m); {todo}"
             )
         if self.false_alpha and not gdal.selects(self.path):
             raise SceneError(

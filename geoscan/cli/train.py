@@ -29,6 +29,7 @@ from geoscan.cli import options
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table with the columns file, label (mine or other) and source_gallery for --chips.",
 )
+@click.option("--licence", help="Whose --chips are and under what licence, for the card.  [default: not stated]")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -125,6 +126,7 @@ def train(
     kaggle_dir: Path | None,
     chips: Path | None,
     index: Path | None,
+    licence: str | None,
     out: Path,
     pretrain: Path | None,
     unlabelled: Path | None,
@@ -143,11 +145,14 @@ def train(
         raise click.UsageError("pass --kaggle-dir, or --chips and --index, or all three")
     if keep_folds and not how["folds"]:
         raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
+    if licence and chips is None:
+        raise click.UsageError("--licence is that of --chips; pass those too")
     from geoscan.data.cache import default_directory
+    from geoscan.model.origin import NOT_STATED
     from geoscan.train.recipe import Data
     from geoscan.train.run import run
 
-    data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain, unlabelled)
+    data = Data(kaggle_dir, (chips, index) if chips and index else None, pretrain, unlabelled, licence or NOT_STATED)
     recipe = _recipe(data, **how)
     with tqdm(unit=" chips", disable=options.silent(), leave=False) as bar:
         package, outcome = run(
@@ -160,20 +165,7 @@ def train(
             ticker=lambda items: tqdm(items, desc="preparing", unit=" chips", disable=options.silent(), leave=False),
             tick=options.advance(bar),
         )
-    metrics = package.card.metrics
-    if "mine" in metrics:
-        mine = metrics["mine"]
-        found = mine["sensitivity_at_specificity"]["0.994"]
-        click.echo(
-            f"{package.path}: average precision {mine['ap']:.3f} on {mine['n']} mines and {mine['n_other']} others; "
-            f"finds {found:.3f} of the mines at specificity 0.994"
-        )
-    else:
-        figures = metrics["not_only_cloudy"]
-        click.echo(
-            f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
-            f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
-        )
+    click.echo(f"{package.path}: {package.card.figures.headline}")
     if outcome.interrupted:
         click.get_current_context().exit(1)
 

@@ -23,6 +23,7 @@ from geoscan.data.mine_chips import PartialSet, read_partial
 from geoscan.data.neighbours import neighbour_groups
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS, MINE
+from geoscan.model.origin import NOT_STATED, SmallChips
 from geoscan.model.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Material:
     """What decided which chips are in which fold: equal splits of equal data are equal."""
 
     facts: Mapping[str, Any]
-    """For the card: sources, counts, fingerprint."""
+    """For the card: what `TrainedOn` holds beside counts and split."""
 
     campaigns: tuple[str, ...] = ()
     """Names of the sampling campaigns of the chips, where they have any."""
@@ -114,10 +115,11 @@ def gather(
     cap: int,
     cache: Path,
     ticker: Ticker = iter,
+    licence: str = NOT_STATED,
 ) -> Material:
     """Read a Kaggle directory, and small chips of a coarser sensor if given, and split both without leaks.
 
-    cap: the most chips tagged only `cloudy` that are kept.
+    cap: the most chips tagged only `cloudy` that are kept. licence: of the small chips, for the card.
     What is wrong with the data but not fatal is logged as warnings.
     Raises DatasetError when nothing can be learned from it.
     """
@@ -150,15 +152,24 @@ def gather(
     beside = known.take(alike(known))
     small_fold = stratified_group_split(beside.targets, renumber(beside.campaigns), split.shares, split.seed)
     decided["small"] = _fingerprint(known.names, known.targets)
-    facts["small_chips"] = {"source": small[0].name, **_mines(beside.targets)}
+    facts["small_chips"] = SmallChips(small[0].name, *_mines(beside.targets), licence)
     return Material(
         chosen.names, chips, chosen.targets, fold, groups, decided, facts, small=beside, small_fold=small_fold
     )
 
 
-def gather_small(small: Small, preprocess: Preprocess, split: Split, *, cache: Path, ticker: Ticker = iter) -> Material:
+def gather_small(
+    small: Small,
+    preprocess: Preprocess,
+    split: Split,
+    *,
+    cache: Path,
+    ticker: Ticker = iter,
+    licence: str = NOT_STATED,
+) -> Material:
     """Read chips that are known as mine or other and nothing else, and split them by sampling campaign.
 
+    licence: of the chips, for the card.
     Raises DatasetError when nothing can be learned from them.
     """
     archive, index = small
@@ -174,6 +185,7 @@ def gather_small(small: Small, preprocess: Preprocess, split: Split, *, cache: P
     fold[~readable] = -1
     facts = {
         "source": archive.name,
+        "licence": licence,
         "fingerprint": _fingerprint(found.names, found.targets),
         "campaigns": int(groups.max()) + 1,
     }
@@ -247,6 +259,7 @@ def _fingerprint(names: tuple[str, ...], targets: Targets) -> str:
     return digest.hexdigest()
 
 
-def _mines(targets: Targets) -> dict[str, int]:
+def _mines(targets: Targets) -> tuple[int, int]:
+    """Count the chips with a mine, and the others."""
     mine = targets[:, LABELS.index(MINE)]
-    return {"mine": int((mine == 1).sum()), "other": int((mine == 0).sum())}
+    return int((mine == 1).sum()), int((mine == 0).sum())

@@ -18,7 +18,7 @@ def unseen(package: Package, sample: Sample, source: Path | Small, cache: Path, 
     Raises PackageError for a model that learned from all chips, or from another kind of data; DatasetError for other
     chips than those it was trained on.
     """
-    split = package.card.data.get("split")
+    split = package.card.data.split
     if not split:
         raise PackageError(f"{package.path} does not say which chips it has not seen; leave --unseen out")
     kaggle = "cap" in split

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from geoscan.data.material import Small, Split
 from geoscan.errors import DatasetError
+from geoscan.model.origin import NOT_STATED
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
 from geoscan.train.augment import Augmentation
@@ -29,6 +30,8 @@ class Data:
     small: Small | None = None
     classes: Path | None = None
     unlabelled: Path | None = None
+    licence: str = NOT_STATED
+    """Whose `small` are, and under what licence."""
 
     def __post_init__(self) -> None:
         if self.kaggle is None and self.small is None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan import __version__
 from geoscan.arrays import Chips, Scores, filled
 from geoscan.data.cache import AnyChips
 from geoscan.data.class_folders import read_folders
@@ -21,12 +22,14 @@ from geoscan.data.images import Images, listed
 from geoscan.data.material import Material, Ticker, alike, gather, gather_small, same_split
 from geoscan.data.mine_chips import PartialSet
 from geoscan.errors import DatasetError, OutputError
-from geoscan.evaluate.metrics import mine_metrics
+from geoscan.evaluate.metrics import mine_figures
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.machine import BATCH
 from geoscan.model.backend import keras
+from geoscan.model.figures import MineFigures
 from geoscan.model.network import POOL, build, with_output
+from geoscan.model.origin import Training
 from geoscan.model.package import Package, find, save
 from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.runtime import Averaged, TensorFlowDetector
@@ -98,7 +101,7 @@ def run(
         material,
         crossed or judged,
         trainer.facts(held_out, network, outcome),
-        extra=trainer.judged_mosaics(network),
+        trainer.judged_mosaics(network),
     )
     package = save(out, network, card)
     if not outcome.interrupted:
@@ -132,10 +135,19 @@ class _Trainer:
         self._held_out = None if small is None or recipe.split.folds else self._mosaics(small)
         self._devices = strategy()
 
-    def facts(self, held_out: int | None, network: keras.Model, outcome: Outcome) -> dict[str, Any]:
+    def facts(self, held_out: int | None, network: keras.Model, outcome: Outcome) -> Training:
         """What a card says of how its network came to be, trained without one fold, None for on all chips."""
-        made = {"recipe": _plain(self._recipe), "teachers": self._digests(held_out)}
-        return {**made, "parameters": network.count_params(), **asdict(outcome)}
+        return Training(
+            geoscan=__version__,
+            keras=keras.version(),
+            recipe=_plain(self._recipe),
+            teachers=tuple(self._digests(held_out)),
+            parameters=network.count_params(),
+            history=tuple(outcome.history),
+            best_epoch=outcome.best_epoch,
+            seconds=outcome.seconds,
+            interrupted=outcome.interrupted,
+        )
 
     def cross_validate(self, folds: int) -> Judged:
         """Train a network without each fold, and return what each says of the fold that it has not seen."""
@@ -218,14 +230,14 @@ class _Trainer:
         facts = self.facts(fold, network, outcome)
         save(out, network, make_card(name, recipe.spec, recipe.preprocess, self._material, judged, facts, without=fold))
 
-    def judged_mosaics(self, network: keras.Model) -> dict[str, Any]:
+    def judged_mosaics(self, network: keras.Model) -> MineFigures | None:
         """Figures on mosaics of small chips that were held out, for the card."""
         if self._held_out is None:
-            return {}
+            return None
         rng = np.random.default_rng(self._recipe.split.seed)
         drawn = [self._held_out.draw(rng) for _ in range(_MOSAICS_JUDGED)]
         scores = self._score(network, np.stack([chip for chip, _ in drawn]))[:, _MINE]
-        return {"mosaics": asdict(mine_metrics(np.stack([targets[_MINE] for _, targets in drawn]), scores))}
+        return mine_figures(np.stack([targets[_MINE] for _, targets in drawn]), scores)
 
     def _begin(self) -> keras.Model:
         """Return the network as the recipe has it begin."""
@@ -326,12 +338,13 @@ def score(
 
 def material_of(recipe: Recipe, data: Data, cache: Path, ticker: Ticker = iter) -> Material:
     """Read the chips of a run and deal them. Raises DatasetError when too few are left."""
+    options: dict[str, Any] = {"cache": cache, "ticker": ticker, "licence": data.licence}
     if data.kaggle is not None:
-        options: dict[str, Any] = {"small": data.small, "cap": recipe.cap_cloudy, "cache": cache, "ticker": ticker}
+        options |= {"small": data.small, "cap": recipe.cap_cloudy}
         material = gather(data.kaggle, recipe.preprocess, recipe.split, **options)
     else:
         assert data.small is not None
-        material = gather_small(data.small, recipe.preprocess, recipe.split, cache=cache, ticker=ticker)
+        material = gather_small(data.small, recipe.preprocess, recipe.split, **options)
     training, validation = (material.readable,) * 2 if recipe.split.folds else material.sides()
     judged = len(validation) - int(material.tagged_only_cloudy[validation].sum())
     if len(training) < 1 or judged < _FEWEST:
@@ -386,7 +399,7 @@ def _clear_up(out: Path) -> None:
 
 
 def _warn_of_leak(package: Package, split: Mapping[str, Any]) -> None:
-    before = package.card.data.get("split", {})
+    before = package.card.data.split
     seen, judged = ({facts.get("data"), facts.get("small")} - {None} for facts in (before, split))
     if seen & judged and (not same_split(before, split) or "folds" in split):
         log.warning(

@@ -60,7 +60,7 @@ def _teacher(name: str, recipe: Recipe, split: Mapping[str, Any]) -> Package:
             f"the teacher {package.path} takes {card.preprocess} and answers {', '.join(card.labels)}; "
             f"the student takes {recipe.preprocess} and answers {', '.join(recipe.spec.labels)}: they must be alike"
         )
-    if not same_split(taught := card.data.get("split", {}), split):
+    if not same_split(taught := card.data.split, split):
         raise PackageError(
             f"the teacher {package.path} learned from another split ({taught}, now {dict(split)}) and may have seen "
             "chips that are kept for validation; train it with the same data, --seed, --held-out and --folds"

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import kaggle_dir
@@ -12,6 +13,7 @@ from geoscan.data.material import Split, gather, gather_small
 from geoscan.errors import DatasetError, PackageError
 from geoscan.evaluate.sample import kaggle_sample, partial_sample
 from geoscan.evaluate.unseen import unseen
+from geoscan.model.origin import TrainedOn
 from geoscan.model.package import Package
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 
@@ -35,7 +37,13 @@ def kaggle(tmp_path_factory):
 
 
 def package(path, spec, split):
-    return Package(path, card(spec, data={"split": dict(split)}))
+    return Package(path, card(spec, data=TrainedOn(split=dict(split))))
+
+
+def chips(text):
+    """How many chips a report is of."""
+    mine = json.loads(text)["figures"]["mine"]
+    return mine["n"] + mine["n_other"]
 
 
 def dealt(small, split, cache):
@@ -84,9 +92,8 @@ def test_what_learned_from_all_chips_or_from_others_is_refused(small, kaggle, ca
 def test_the_command_judges_by_unseen_chips_alone(small, cache, monkeypatch, tmp_path):
     made = dealt(small, Split(held_out=0.34), cache)
     one = package(tmp_path, MINES, made.split)
-    other = replace(
-        one, card=replace(one.card, data={"split": {**dealt(small, Split(folds=3), cache).split, "without": 1}})
-    )
+    folded = {**dealt(small, Split(folds=3), cache).split, "without": 1}
+    other = replace(one, card=replace(one.card, data=TrainedOn(split=folded)))
     named = {"one": one, "other": other}
     monkeypatch.setattr("geoscan.model.package.find", named.__getitem__)
     monkeypatch.setattr(
@@ -94,16 +101,17 @@ def test_the_command_judges_by_unseen_chips_alone(small, cache, monkeypatch, tmp
         lambda *_: lambda chips: chips.mean((1, 2, 3))[:, None].astype(np.float32) / 255,
     )
     words = ["evaluate", "--chips", str(small[0]), "--index", str(small[1]), "--cache", str(cache), "--unseen", "-q"]
+    words.append("--json")
     result = CliRunner().invoke(main, [*words, "--model", "one"])
     assert result.exit_code == 0, result.output
     held_out = {made.names[i] for i in made.sides()[1]}
-    assert f'"n": {len(held_out)},' in result.stdout
+    assert chips(result.stdout) == len(held_out)
     assert result.stderr.count("broken.png cannot be read") == 1
     fold = {made.names[i] for i in dealt(small, Split(folds=3), cache).sides(0)[1]}
     result = CliRunner().invoke(main, [*words, "--model", "one", "--against", "other"])
     assert result.stderr.count("broken.png cannot be read") == 1, "what both models' chips lack is said once"
     if held_out & fold:
-        assert f'"n": {len(held_out & fold)},' in result.stdout
+        assert chips(result.stdout) == len(held_out & fold)
     else:
         assert result.exit_code == 1
         assert "no chip was kept out of the training of both" in result.stderr
