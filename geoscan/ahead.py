@@ -12,8 +12,12 @@ Made = TypeVar("Made")
 def made_ahead(make: Callable[[int], Made], count: int, workers: int = 2) -> Iterator[Made]:
     """Yield make(0) .. make(count - 1) in order, made by a few threads, at most twice as many ahead as there are.
 
+    workers: threads; with 0 each thing is made in this thread when it is asked for.
     What `make` raises is raised here, at its turn.
     """
+    if workers == 0:
+        yield from map(make, range(count))
+        return
     steps = iter(range(count))
     with ThreadPoolExecutor(workers) as pool:
         ahead = deque(pool.submit(make, step) for step in islice(steps, 2 * workers))

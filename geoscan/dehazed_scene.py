@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,29 +19,28 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from geoscan import __version__, files
+from geoscan import __version__, files, machine
+from geoscan.ahead import made_ahead
 from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
-from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight
-from geoscan.errors import InputError
+from geoscan.dehazing import DehazeParams, dehaze, scene_airlight
 from geoscan.grid import TileGrid, Window
+from geoscan.progress import Track
 
 if TYPE_CHECKING:
     from geoscan.radiometry import Radiometry
     from geoscan.scene import Scene
 
 BLOCK: Final = 1024
-"""Side of what is computed at once, in pixels: the halo is then a quarter more to read, and a block takes 100 MB."""
+"""Side of what is computed at once, in pixels, a multiple of `_TILE`: the halo is then a quarter more to read, and a
+block takes 100 MB."""
 
 _SUFFIXES: Final = (".tif", ".tiff")
 _TILE: Final = 512
 _SMALLEST_OVERVIEW: Final = 256
 
-Progress = Callable[[int, int], None]
-"""Called with (blocks done, blocks in all)."""
-
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class DehazedScene:
     """What was written."""
 
     path: Path
@@ -57,87 +54,70 @@ class Restored:
 
 
 def check_target(path: Path | str, scene: str) -> None:
-    """Say before the work whether `scene`, an address, can be written without haze to `path`.
+    """Check, before any work, that `scene`, an address, can be written without haze to `path`.
 
     Raises InputError as `files.check_target` does, and for a suffix that is not GeoTIFF's.
     """
     files.check_target(path, _SUFFIXES, "GeoTIFF", [scene])
 
 
-def scene_airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -> NDArray[np.float32]:
-    """Colour of the scene's haze, (3,) float32, 0..1, from its overview.
-
-    As `estimate_airlight`, but brightened to the mean of `params.fixed_airlight` where it is darker: the brightest that
-    a clear scene over forest has is no haze, and taking it for haze would stretch grain into colour.
-    Raises ReadError.
-    """
-    native, valid = scene.overview()
-    light = estimate_airlight(to_reflectance(radiometry.apply(native, valid)), valid, params)
-    if not light.any():
-        return np.array(params.fixed_airlight, np.float32)
-    darker = sum(params.fixed_airlight) / float(light.sum())
-    brightened: NDArray[np.float32] = np.minimum(light * np.float32(max(darker, 1)), 1)
-    return brightened
-
-
-def restore(
+def dehaze_scene(
     scene: Scene,
     radiometry: Radiometry,
     params: DehazeParams,
     out: str | os.PathLike[str],
     *,
-    jobs: int = 1,
-    block: int = BLOCK,
-    progress: Progress | None = None,
-) -> Restored:
+    jobs: int | None = None,
+    track: Track = iter,
+) -> DehazedScene:
     """Write the scene without haze to `out`, on the scene's own grid.
 
     The file: GeoTIFF, 8-bit red, green, blue, tiled, DEFLATE (which every reader has), overviews, and an internal mask.
     QGIS shows the mask as transparency; unlike an alpha band or a nodata value, it keeps black pixels black and nodata
     out of the overviews. `out` appears when it is complete, and not at all when something fails.
 
-    params: mode "fixed" or "scene"; "chip" would show seams.
-    jobs: threads that read and dehaze, 0 or 1 for none but this one. block: side of what is computed at once, in
-    pixels, rounded up to whole tiles; memory grows with `jobs` times its square, not with the scene.
-    Raises InputError for mode "chip", or as `check_target` does; ReadError; OutputError.
+    jobs: threads that read and dehaze, each on a block of `BLOCK` px; all cores if None, 0 for none but this one.
+    track: wraps the numbers of the blocks.
+    Raises InputError as `check_target` does; ReadError; OutputError.
     """
     start = perf_counter()
     target = Path(out)
     check_target(target, scene.path)
-    if params.airlight == "chip":
-        raise InputError("airlight chip would show seams in a whole scene; choose scene or fixed")
-    light = np.array(params.fixed_airlight, np.float32)
-    if params.airlight == "scene":
-        light = scene_airlight(scene, radiometry, params)
-    side = -(-max(block, 1) // _TILE) * _TILE
-    cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, side, side)]
-
-    def compute(core: Window) -> tuple[Window, Visual, Mask]:
-        return core, *_restored(scene, radiometry, params, light, core)
-
+    light = _airlight(scene, radiometry, params)
+    cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, BLOCK, BLOCK)]
+    blocks = made_ahead(
+        lambda i: _dehazed(scene, radiometry, params, light, cores[i]),
+        len(cores),
+        machine.cores() if jobs is None else jobs,
+    )
     tags = {"dehaze": json.dumps(params.to_dict()), "airlight": json.dumps(light.tolist())}
     seen, digests = 0, []
     with files.replacing(target) as part:
         with _writing(part, scene, tags) as dataset:
-            for done, (core, visual, valid) in enumerate(_in_order(compute, cores, jobs), start=1):
-                window = _raster_window(core)
+            for i, (visual, valid) in zip(track(range(len(cores))), blocks, strict=True):
+                window = _raster_window(cores[i])
                 dataset.write(visual, window=window)
                 dataset.write_mask(valid, window=window)
                 digests.append(_digest(visual, valid))
                 seen += int(valid.sum())
-                if progress is not None:
-                    progress(done, len(cores))
         try:
             _check(part, cores, digests)
         except RasterioError as error:
             raise OSError("it cannot be read back, as on a full disk") from error
     red, green, blue = light.tolist()
-    return Restored(
-        target, scene.rows, scene.cols, (red, green, blue), seen / (scene.rows * scene.cols), perf_counter() - start
-    )
+    share = seen / (scene.rows * scene.cols)
+    return DehazedScene(target, scene.rows, scene.cols, (red, green, blue), share, perf_counter() - start)
 
 
-def _restored(
+def _airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -> NDArray[np.float32]:
+    """Colour of the haze for all blocks, (3,), 0..1."""
+    if params.airlight == "fixed":
+        return np.array(params.fixed_airlight, np.float32)
+    native, valid = scene.overview()
+    return scene_airlight(to_reflectance(radiometry.apply(native, valid)), valid, params)
+
+
+def _dehazed(
     scene: Scene, radiometry: Radiometry, params: DehazeParams, light: NDArray[np.float32], core: Window
 ) -> tuple[Visual, Mask]:
     """One block, computed with the halo that makes it equal to the same part of the whole."""
@@ -149,26 +129,6 @@ def _restored(
     inner = Window(core.row - top, core.col - left, core.rows, core.cols).slices
     visual = to_visual(clear[:, *inner])
     return np.where(valid[inner], visual, np.uint8(0)), valid[inner]
-
-
-def _in_order(
-    compute: Callable[[Window], tuple[Window, Visual, Mask]], cores: Iterable[Window], jobs: int
-) -> Iterator[tuple[Window, Visual, Mask]]:
-    """Compute all cores, in their order, at most two a thread ahead of what was taken."""
-    if jobs <= 1:
-        yield from map(compute, cores)
-        return
-    pool = ThreadPoolExecutor(jobs)
-    ahead: deque[Future[tuple[Window, Visual, Mask]]] = deque()
-    try:
-        for core in cores:
-            ahead.append(pool.submit(compute, core))
-            if len(ahead) >= 2 * jobs:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _raster_window(core: Window) -> RasterWindow:

@@ -3,6 +3,7 @@
 GeoscanError            exit status 1: something failed
 ├── InputError          exit status 2: what was given cannot be used; nothing was written
 │   ├── SceneError      a raster that cannot be scanned
+│   │   └── ResolutionError  one whose pixels are too fine or too coarse for a model
 │   ├── GridError       a chip size or stride that does not fit
 │   ├── RadiometryError bands or a stretch that do not fit the scene
 │   ├── PackageError    a model package that is damaged, or does not fit
@@ -15,6 +16,11 @@ Every message is one line: what came, what fits, what to do. The command line ca
 """
 
 from typing import ClassVar
+
+
+def one_line(error: object) -> str:
+    """Return what an error says, or any text, on one line; the error's type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class GeoscanError(Exception):
@@ -31,6 +37,10 @@ class InputError(GeoscanError, ValueError):
 
 class SceneError(InputError):
     """A raster that cannot be scanned."""
+
+
+class ResolutionError(SceneError):
+    """A raster whose pixels are too fine or too coarse for a model; another model may fit."""
 
 
 class GridError(InputError):

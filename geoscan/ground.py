@@ -57,14 +57,8 @@ def ground_size(crs: CRS, origin: tuple[float, float], *steps: tuple[float, floa
 
 def corner(transform: Affine, row: float, col: float) -> tuple[float, float]:
     """Place the upper left corner of pixel (row, col) at (x, y)."""
-    x, y = transform.a * col + transform.b * row + transform.c, transform.d * col + transform.e * row + transform.f
+    x, y = transform @ (col, row)
     return float(x), float(y)
-
-
-def scaled(transform: Affine, down: float, across: float) -> Affine:
-    """Make the pixels of `transform` so many times longer, from the same corner."""
-    a, b, c, d, e, f = transform[:6]
-    return Affine(a * across, b * down, c, d * across, e * down, f)
 
 
 def gsd(crs: CRS, transform: Affine, rows: int, cols: int) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from geoscan import files
 
@@ -19,31 +19,43 @@ if TYPE_CHECKING:
 LAYER = "mines"
 """Name of the layer inside the file."""
 
-_COLUMNS = {
-    "scene": "str",
-    "score_max": "float64",
-    "score_mean": "float64",
-    "probability": "float64",
-    "n_chips": "int64",
-    "area_ha": "float64",
-    "co_labels": "str",
-    "co_scores": "str",
-    "weather": "str",
-    "haze": "float64",
-    "model": "str",
-    "digest": "str",
-    "seed": "float64",
-    "join": "float64",
-    "lone": "float64",
-    "tta": "bool",
-    "prior": "float64",
-    "geoscan": "str",
+
+class Attribute(NamedTuple):
+    """One attribute of a detection."""
+
+    dtype: str
+    """As pandas names it."""
+
+    meaning: str
+
+
+ATTRIBUTES: Final = {
+    "scene": Attribute("str", "file name of the scene, with folders where several scenes have one name"),
+    "score_max": Attribute("float64", "highest mine score of its chips, 0 to 1"),
+    "score_mean": Attribute("float64", "mean mine score of its chips, 0 to 1"),
+    "probability": Attribute(
+        "float64", "probability that its best chip shows a mine, assuming that a fraction `prior` of the chips do"
+    ),
+    "n_chips": Attribute("int64", "number of chips that it joins"),
+    "area_ha": Attribute("float64", "geodesic area in hectares"),
+    "other_labels": Attribute("str", "other land labels that its chips carry, separated by commas"),
+    "other_scores": Attribute("str", "mean scores of these labels, in the same order"),
+    "weather": Attribute("str", "the likeliest weather; empty when the model does not tell"),
+    "haze": Attribute("float64", "mean score of haze, 0 to 1; empty when the model does not tell"),
+    "model": Attribute("str", "name of the model"),
+    "digest": Attribute("str", "digest of the model, which tells models of one name apart"),
+    "threshold_high": Attribute("float64", "score that its best chip had to reach"),
+    "threshold_low": Attribute("float64", "score from which neighbouring chips joined"),
+    "threshold_isolated": Attribute("float64", "score that a chip without neighbours had to reach"),
+    "tta": Attribute("bool", "whether scores are means over rotations and mirror images: test-time augmentation"),
+    "prior": Attribute("float64", "fraction of the scene's chips assumed to show a mine; empty without probability"),
+    "geoscan": Attribute("str", "version of geoscan"),
 }
-"""The attributes of `polygons.properties` and their types, which a layer without detections has too."""
+"""The attributes of `polygons.properties`, in their order; a layer without detections has them too."""
 
 
 def check_target(path: Path | str, sources: Iterable[str] = ()) -> None:
-    """Say before a scan of `sources` whether its result can be written to `path`.
+    """Check, before any work, that the result of a scan of `sources` can be written to `path`.
 
     Raises InputError for a suffix of no known format, and as `files.check_target` does.
     """
@@ -91,7 +103,8 @@ def _summary(provenance: Sequence[Provenance]) -> dict[str, Any]:
     return {"scenes": [{"scene": one.scene, **described(one)} for one in provenance]}
 
 
-def _frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:
+def frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:
+    """Give detections as a table: `ATTRIBUTES`, and outlines in EPSG:4326, each a MultiPolygon."""
     import geopandas
     import pandas as pd
     from shapely.geometry import MultiPolygon, Polygon
@@ -99,7 +112,7 @@ def _frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:
     from geoscan.polygons import properties
 
     rows = [properties(one) for one in detections]
-    columns = {name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in _COLUMNS.items()}
+    columns = {name: pd.Series([row[name] for row in rows], dtype=one.dtype) for name, one in ATTRIBUTES.items()}
     # One geometry type a layer: what many readers, and GeoPackage, ask for.
     shapes = [MultiPolygon([g]) if isinstance(g := one.geometry, Polygon) else g for one in detections]
     return geopandas.GeoDataFrame(columns, geometry=geopandas.GeoSeries(shapes, crs="EPSG:4326"))
@@ -137,7 +150,7 @@ def _ogr(driver: str, detections: Sequence[Detection], **options: dict[str, str]
 
     file = io.BytesIO()
     pyogrio.write_dataframe(
-        _frame(detections), file, driver=driver, layer=LAYER, geometry_type="MultiPolygon", **options
+        frame(detections), file, driver=driver, layer=LAYER, geometry_type="MultiPolygon", **options
     )
     return file.getvalue()
 
@@ -158,7 +171,7 @@ def _parquet(detections: Sequence[Detection], provenance: Sequence[Provenance]) 
     import pyarrow.parquet as pq
 
     plain, described = io.BytesIO(), io.BytesIO()
-    _frame(detections).to_parquet(plain, index=False)
+    frame(detections).to_parquet(plain, index=False)
     table = pq.read_table(plain)  # GeoPandas takes no metadata of ours
     metadata = {**table.schema.metadata, b"geoscan": _dumps(_summary(provenance)).encode()}
     pq.write_table(table.replace_schema_metadata(metadata), described, compression="zstd")

@@ -15,6 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
 
 from geoscan.arrays import Scores
 from geoscan.errors import InputError, SceneError
@@ -39,31 +40,31 @@ _NEIGHBOURS = np.ones((3, 3), int)
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Scores, 0..1, at which tiles are flagged; `join` <= `seed` <= `lone`.
+class Hysteresis:
+    """Scores, 0..1, at which tiles become detections: hysteresis thresholding; `low` <= `high` <= `isolated`.
 
     Raises InputError when they are out of range or out of order.
     """
 
-    seed: float
-    """At least one tile of a detection scores this or more."""
+    high: float
+    """The best tile of a detection scores this or more."""
 
-    join: float
-    """Every tile of a detection scores this or more."""
+    low: float
+    """Every tile of a detection scores this or more: neighbours join from it on."""
 
-    lone: float
-    """A tile without a neighbour at `join` scores this or more."""
+    isolated: float
+    """A tile without a neighbour at `low` scores this or more."""
 
     def __post_init__(self) -> None:
-        for name in ("seed", "join", "lone"):
+        for name in ("high", "low", "isolated"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InputError(f"--{name} {value} is not a score; pass one from 0 to 1")
             object.__setattr__(self, name, float(value))
-        if self.join > self.seed:
-            raise InputError(f"--join {self.join} is above --seed {self.seed}; pass --join 0..{self.seed}")
-        if self.lone < self.seed:
-            raise InputError(f"--lone {self.lone} is below --seed {self.seed}; pass --lone {self.seed}..1")
+        if self.low > self.high:
+            raise InputError(f"--low {self.low} is above --high {self.high}; pass --low 0..{self.high}")
+        if self.isolated < self.high:
+            raise InputError(f"--isolated {self.isolated} is below --high {self.high}; pass --isolated {self.high}..1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,13 @@ class Provenance:
     digest: str
     """Digest of the model package."""
 
-    thresholds: Thresholds
+    thresholds: Hysteresis
 
     geoscan: str
     """Version of geoscan."""
 
     tta: bool = False
-    """Whether scores are means over symmetries."""
+    """Whether test-time augmentation was used: scores are means over the symmetries of a chip."""
 
     prior: float | None = None
     """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""
@@ -113,7 +114,7 @@ class Detection:
     area_ha: float
     """Geodesic area on the WGS84 ellipsoid, hectares."""
 
-    co_labels: Mapping[str, float]
+    other_labels: Mapping[str, float]
     """Other land labels whose mean score reaches their own threshold, and that score."""
 
     weather: str
@@ -125,18 +126,18 @@ class Detection:
     provenance: Provenance
 
 
-def flag(scores: NDArray[np.floating[Any]], thresholds: Thresholds) -> NDArray[np.int32]:
+def flag(scores: NDArray[np.floating[Any]], thresholds: Hysteresis) -> NDArray[np.int32]:
     """Number the groups of neighbouring tiles that are detections.
 
     scores: (down, across), 0..1; NaN where a tile was not scored.
     Returns (down, across): 0 is not flagged, 1..n the group, in row-major order of its first tile. Tiles that touch
     at a side or a corner are neighbours.
     """
-    label, n = scipy.ndimage.label(scores >= thresholds.join, structure=_NEIGHBOURS)
+    label, n = scipy.ndimage.label(scores >= thresholds.low, structure=_NEIGHBOURS)
     size = np.bincount(label.ravel(), minlength=n + 1)
     peak = np.zeros(n + 1, scores.dtype)
     np.fmax.at(peak, label.ravel(), scores.ravel())
-    keep = np.where(size == 1, peak >= thresholds.lone, peak >= thresholds.seed)
+    keep = np.where(size == 1, peak >= thresholds.isolated, peak >= thresholds.high)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     flagged: NDArray[np.int32] = number[label]
@@ -151,21 +152,21 @@ def detections(
     transform: Affine,
     crs: Any,
     *,
-    mine: str = MINE,
     probabilities: NDArray[np.floating[Any]] | None = None,
-    co_thresholds: Mapping[str, float] | None = None,
+    label_thresholds: Mapping[str, float] | None = None,
 ) -> list[Detection]:
     """Join flagged tiles into detections, sorted by their bounds (west, south, east, north).
 
     scores: (len(grid), len(labels)), 0..1; a row of NaN where a tile was not scored.
     transform: (col, row) of the grid's raster to the coordinates of `crs`.
     probabilities: (len(grid),), chance that a tile holds a mine, 0..1; None where nobody knows.
-    co_thresholds: for each label the mean score from which a detection carries it; labels left out are not carried.
-    Raises SceneError when a detection has no place in longitude and latitude.
+    label_thresholds: for each label the mean score from which a detection carries it; labels left out are not carried.
+    Raises SceneError when a detection has no place in longitude and latitude, ValueError for scores of another shape.
     """
     if scores.shape != (len(grid), len(labels)):
         raise ValueError(f"scores {scores.shape} do not fit {len(grid)} tiles and {len(labels)} labels")
-    groups = flag(scores[:, list(labels).index(mine)].reshape(grid.shape), provenance.thresholds).ravel()
+    mine = list(labels).index(MINE)
+    groups = flag(scores[:, mine].reshape(grid.shape), provenance.thresholds).ravel()
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.searchsorted(groups[order], np.arange(1, groups.max() + 1)))[1:]
     found = []
@@ -178,17 +179,17 @@ def detections(
         passed = {
             label: means[label]
             for label in labels
-            if label not in (mine, *WEATHER) and means[label] >= (co_thresholds or {}).get(label, np.inf)
+            if label not in (MINE, *WEATHER) and means[label] >= (label_thresholds or {}).get(label, np.inf)
         }
         found.append(
             Detection(
                 geometry=geometry,
-                score_max=float(scores[tiles, list(labels).index(mine)].max()),
-                score_mean=means[mine],
+                score_max=float(scores[tiles, mine].max()),
+                score_mean=means[MINE],
                 probability=None if probabilities is None else float(probabilities[tiles].max()),
                 n_chips=len(tiles),
                 area_ha=area_ha(geometry),
-                co_labels=passed,
+                other_labels=passed,
                 weather=max(weather, key=weather.__getitem__, default=""),
                 haze=means.get("haze", float("nan")),
                 provenance=provenance,
@@ -212,7 +213,7 @@ def outline(cores: Sequence[Window], transform: Affine, crs: Any) -> Outline:
         polygons += _on_globe([_place(_turns(ring), transform, to_lonlat) for ring in rings])
     rounded = shapely.transform(MultiPolygon(polygons), _round)
     valid = rounded if rounded.is_valid else shapely.make_valid(rounded)
-    wound = [_wind(polygon) for polygon in _polygons(shapely.normalize(valid))]
+    wound = [orient(polygon) for polygon in _polygons(shapely.normalize(valid))]
     return wound[0] if len(wound) == 1 else MultiPolygon(wound)
 
 
@@ -236,8 +237,8 @@ def properties(detection: Detection) -> dict[str, str | int | float | None]:
         "probability": None if detection.probability is None else round(detection.probability, 4),
         "n_chips": detection.n_chips,
         "area_ha": round(detection.area_ha, 4),
-        "co_labels": ",".join(detection.co_labels),
-        "co_scores": ",".join(f"{score:.4f}" for score in detection.co_labels.values()),
+        "other_labels": ",".join(detection.other_labels),
+        "other_scores": ",".join(f"{score:.4f}" for score in detection.other_labels.values()),
         "weather": detection.weather,
         "haze": None if np.isnan(detection.haze) else round(detection.haze, 4),
         **described(source),
@@ -249,9 +250,9 @@ def described(source: Provenance) -> dict[str, str | float | bool | None]:
     return {
         "model": source.model,
         "digest": source.digest,
-        "seed": source.thresholds.seed,
-        "join": source.thresholds.join,
-        "lone": source.thresholds.lone,
+        "threshold_high": source.thresholds.high,
+        "threshold_low": source.thresholds.low,
+        "threshold_isolated": source.thresholds.isolated,
         "tta": source.tta,
         "prior": source.prior,
         "geoscan": source.geoscan,
@@ -352,10 +353,3 @@ def _polygons(geometry: BaseGeometry) -> list[Polygon]:
 
 def _round(points: Points) -> Points:
     return np.round(points, _DECIMALS) + 0.0  # no -0.0 in a file
-
-
-def _wind(polygon: Polygon) -> Polygon:
-    """Exterior ring counter-clockwise, holes clockwise (RFC 7946, section 3.1.6)."""
-    rings = [(polygon.exterior, True), *((hole, False) for hole in polygon.interiors)]
-    wound = [ring.coords[:] if ring.is_ccw == ccw else ring.coords[::-1] for ring, ccw in rings]
-    return Polygon(wound[0], wound[1:])

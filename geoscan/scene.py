@@ -26,7 +26,7 @@ from geoscan import bands as band_choice
 from geoscan import gdal, ground
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
-from geoscan.errors import ReadError, SceneError
+from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import Window
 from geoscan.resolution import is_native, is_usable, usable_range
 
@@ -108,22 +108,20 @@ class Scene:
         """The last part of the path, for messages and attributes."""
         return gdal.short_name(self.path)
 
-    def at_gsd(self, gsd_m: float, hint: str = "") -> Scene:
+    def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
-        The scene itself when both sides of its pixels are near enough; otherwise the same pixels resampled to a
-        north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic. See `geoscan.resolution`.
-        hint: what to do, for the message.
-        Raises SceneError when it is more than a factor of 4 off, or too wide for that.
+        The scene itself when both sides of its pixels are native to the model (see `geoscan.resolution`); otherwise the
+        same pixels resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
+        Raises ResolutionError when they are not usable, SceneError when the scene is too wide to be resampled.
         """
         if all(is_native(side, gsd_m) for side in self.gsd):
             return self
         if not all(is_usable(side, gsd_m) for side in self.gsd):
             low, high = usable_range(gsd_m)
-            todo = hint or "choose a model for this resolution"
-            raise SceneError(
+            raise ResolutionError(
                 f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m "
-                f"({low:.3g} to {high:.3g} m); {todo}"
+                f"({low:.3g} to {high:.3g} m)"
             )
         if self.false_alpha and not gdal.selects(self.path):
             raise SceneError(
@@ -170,7 +168,7 @@ class Scene:
         """
         factor = max(1.0, max(self.rows, self.cols) / max_side)
         rows, cols = max(1, round(self.rows / factor)), max(1, round(self.cols / factor))
-        small = ground.scaled(self.transform, self.rows / rows, self.cols / cols)
+        small = self.transform @ Affine.scale(self.cols / cols, self.rows / rows)
         try:
             with gdal.settings(self.path):
                 if not self.resampling:

@@ -21,7 +21,7 @@ from geoscan.dehazing import DehazeParams
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 
 # A busy machine is no failure; pytest's own timeout ends what hangs.
 settings.register_profile("geoscan", deadline=None)
@@ -127,7 +127,7 @@ def write_package(
     """Save a model package named after its directory; without a network it has a card, for detectors that are fakes."""
     spec = spec or DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=chip)
     preprocess = Preprocess(spec.chip, gsd, "visual", dehaze)
-    card = Card(path.name, spec, preprocess, dict.fromkeys(spec.labels, 0.5), Thresholds(*detection))
+    card = Card(path.name, spec, preprocess, dict.fromkeys(spec.labels, 0.5), Hysteresis(*detection))
     if network is not None:
         return save(path, network, card)
     with pytest.MonkeyPatch.context() as patch:

@@ -3,13 +3,14 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from geoscan.arrays import Chips, Scores
 from geoscan.labels import LABELS, MINE
+from geoscan.model.runtime import Detector
 from geoscan.scanning import batch
 from geoscan.scanning.plan import Plan
 
@@ -64,6 +65,12 @@ def bright(path: Path, digest: str, batch: int) -> BrightIsPositive:
     """Stand in for `geoscan.model.runtime.detector`."""
     del path, digest, batch
     return BrightIsPositive()
+
+
+def made(make: Callable[[], Detector], path: Path, digest: str, batch: int) -> Detector:
+    """Stand in for `geoscan.model.runtime.detector`, with any detector."""
+    del path, digest, batch
+    return make()
 
 
 class Flow:

@@ -11,8 +11,9 @@ def test_in_order_however_long_each_takes():
         time.sleep(0.01 * (i % 2 == 0))
         return i
 
-    assert list(made_ahead(make, 9)) == list(range(9))
-    assert list(made_ahead(make, 0)) == []
+    for workers in (0, 1, 2):
+        assert list(made_ahead(make, 9, workers)) == list(range(9))
+        assert list(made_ahead(make, 0, workers)) == []
 
 
 def test_only_a_few_are_made_before_they_are_taken():
@@ -30,6 +31,17 @@ def test_only_a_few_are_made_before_they_are_taken():
     assert len(started) <= 5
     things.close()
     assert len(started) <= 5
+
+
+def test_without_workers_each_is_made_in_this_thread_when_it_is_asked_for():
+    made = []
+
+    def make(i):
+        made.append((i, threading.current_thread()))
+
+    things = made_ahead(make, 9, workers=0)
+    next(things)
+    assert made == [(0, threading.current_thread())]
 
 
 def test_what_fails_is_raised_at_its_turn():

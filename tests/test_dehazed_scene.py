@@ -9,8 +9,10 @@ import rasterio
 from affine import Affine
 from rasterio.enums import Compression, MaskFlags
 
-from geoscan.dehazed_scene import restore, scene_airlight
-from geoscan.dehazing import DehazeParams, dehaze
+from geoscan import dehazed_scene
+from geoscan.arrays import to_reflectance
+from geoscan.dehazed_scene import dehaze_scene
+from geoscan.dehazing import DehazeParams, dehaze, scene_airlight
 from geoscan.errors import InputError, ReadError
 from geoscan.grid import Window
 from geoscan.radiometry import VISUAL
@@ -49,17 +51,21 @@ def hazy(tmp_path):
 def whole(scene, params):
     """The scene dehazed in one piece, 0..255."""
     native, valid = scene.read(Window(0, 0, scene.rows, scene.cols))
-    light = scene_airlight(scene, VISUAL, params) if params.airlight == "scene" else None
+    light = None
+    if params.airlight == "scene":
+        small, seen = scene.overview()
+        light = scene_airlight(to_reflectance(small), seen, params)
     clear = dehaze(native.astype(np.float32) / 255, valid, params, light)
     return np.rint(clear * 255).astype(int) * valid, valid
 
 
 @pytest.mark.parametrize("mode", ["scene", "fixed"])
-@pytest.mark.parametrize(("block", "jobs"), [(1, 0), (512, 2), (1024, 1)])
-def test_blocks_equal_the_whole_scene(hazy, tmp_path, mode, block, jobs):
+@pytest.mark.parametrize(("block", "jobs"), [(512, 0), (512, 2), (1024, 1)])
+def test_blocks_equal_the_whole_scene(hazy, tmp_path, monkeypatch, mode, block, jobs):
+    monkeypatch.setattr(dehazed_scene, "BLOCK", block)
     scene = hazy(rows=700, cols=1100)
     params = DehazeParams(airlight=mode, radius=12)
-    result = restore(scene, VISUAL, params, tmp_path / "out.tif", block=block, jobs=jobs)
+    result = dehaze_scene(scene, VISUAL, params, tmp_path / "out.tif", jobs=jobs)
     expected, valid = whole(scene, params)
     with rasterio.open(result.path) as dataset:
         assert np.abs(dataset.read().astype(int) - expected).max() <= 1
@@ -67,17 +73,16 @@ def test_blocks_equal_the_whole_scene(hazy, tmp_path, mode, block, jobs):
     assert result.observed_fraction == pytest.approx(valid.mean())
 
 
-def test_bytes_do_not_depend_on_jobs(hazy, tmp_path):
+def test_bytes_do_not_depend_on_jobs(hazy, tmp_path, monkeypatch):
+    monkeypatch.setattr(dehazed_scene, "BLOCK", 512)
     scene = hazy(rows=600, cols=1100)
-    one, two = (
-        restore(scene, VISUAL, SCENE_MODE, tmp_path / f"{jobs}.tif", block=512, jobs=jobs).path for jobs in (0, 2)
-    )
+    one, two = (dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / f"{jobs}.tif", jobs=jobs).path for jobs in (0, 2))
     assert one.read_bytes() == two.read_bytes()
 
 
 def test_haze_is_less_and_contrast_more(hazy, tmp_path):
     scene = hazy()
-    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
     with rasterio.open(scene.path) as before, rasterio.open(tmp_path / "out.tif") as after:
         hazy_side = np.s_[:, 300:, 600:800]
         assert after.read()[hazy_side].mean() < 0.8 * before.read()[hazy_side].mean()
@@ -87,7 +92,7 @@ def test_haze_is_less_and_contrast_more(hazy, tmp_path):
 @pytest.mark.parametrize("transform", [NORTH_UP, turned(31)])
 def test_file_lies_where_the_scene_lies(hazy, tmp_path, transform):
     scene = hazy(transform=transform)
-    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.transform.almost_equals(scene.transform, 1e-9)
         assert dataset.crs == scene.crs
@@ -97,7 +102,7 @@ def test_file_lies_where_the_scene_lies(hazy, tmp_path, transform):
 
 def test_resampled_scene_is_written_on_its_new_grid(hazy, tmp_path):
     scene = hazy(transform=turned(20)).at_gsd(7.4)
-    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
     expected, valid = whole(scene, SCENE_MODE)
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.shape == (scene.rows, scene.cols)
@@ -107,7 +112,7 @@ def test_resampled_scene_is_written_on_its_new_grid(hazy, tmp_path):
 
 
 def test_file_is_tiled_compressed_masked_and_has_overviews(hazy, tmp_path):
-    restore(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.profile["tiled"]
         assert dataset.compression is Compression.deflate
@@ -121,42 +126,23 @@ def test_file_is_tiled_compressed_masked_and_has_overviews(hazy, tmp_path):
 
 
 def test_small_scene_has_no_overviews(hazy, tmp_path):
-    restore(hazy(rows=40, cols=30), VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(hazy(rows=40, cols=30), VISUAL, SCENE_MODE, tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.overviews(1) == []
         assert dataset.shape == (40, 30)
 
 
-def test_progress_counts_blocks(hazy, tmp_path):
+def test_blocks_are_tracked(hazy, tmp_path, monkeypatch):
+    monkeypatch.setattr(dehazed_scene, "BLOCK", 512)
     seen = []
-    restore(
-        hazy(700, 600),
-        VISUAL,
-        SCENE_MODE,
-        tmp_path / "out.tif",
-        block=512,
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
+    def track(items):
+        for item in items:
+            seen.append(item)
+            yield item
 
-def test_airlight_of_a_dark_scene_is_no_haze(tmp_path):
-    pixels = np.full((3, 64, 64), 30, np.uint8)
-    pixels[:, :32] = 1
-    for name, values in {"dark": pixels, "black": pixels * 0}.items():
-        with rasterio.open(
-            tmp_path / f"{name}.tif", "w", driver="GTiff", dtype="uint8", count=3, height=64, width=64,
-            crs="EPSG:32721", transform=NORTH_UP,
-        ) as dataset:  # fmt: skip
-            dataset.write(values)
-        light = scene_airlight(Scene.open(tmp_path / f"{name}.tif"), VISUAL, SCENE_MODE)
-        assert light.mean() == pytest.approx(np.mean(SCENE_MODE.fixed_airlight), abs=1e-3)
-
-
-def test_chip_airlight_is_refused(hazy, tmp_path):
-    with pytest.raises(InputError, match="seams"):
-        restore(hazy(), VISUAL, DehazeParams(airlight="chip"), tmp_path / "out.tif")
-    assert not (tmp_path / "out.tif").exists()
+    dehaze_scene(hazy(700, 600), VISUAL, SCENE_MODE, tmp_path / "out.tif", track=track)
+    assert seen == [0, 1, 2, 3]
 
 
 def test_scene_is_never_overwritten(hazy, tmp_path):
@@ -165,7 +151,7 @@ def test_scene_is_never_overwritten(hazy, tmp_path):
     (tmp_path / "link.tif").symlink_to(tmp_path / "scene.tif")
     for out in ("scene.tif", "link.tif"):
         with pytest.raises(InputError, match="is the scene itself"):
-            restore(scene, VISUAL, SCENE_MODE, tmp_path / out)
+            dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / out)
     assert (tmp_path / "scene.tif").read_bytes() == before
 
 
@@ -175,7 +161,7 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(hazy, tmp_pat
     monkeypatch.setattr(Scene, "read", None)
     monkeypatch.setattr(Scene, "overview", None)
     with pytest.raises(InputError, match=r"end it in \.tif, \.tiff|make it first"):
-        restore(scene, VISUAL, SCENE_MODE, tmp_path / name)
+        dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / name)
 
 
 def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(hazy, tmp_path):
@@ -189,7 +175,7 @@ def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(
         copy.build_overviews([2, 4, 8], rasterio.enums.Resampling.nearest)
     (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset><Metadata><MDI key='A'>old</MDI></Metadata></PAMDataset>")
     assert (tmp_path / "out.tif.ovr").exists()
-    restore(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, out)
+    dehaze_scene(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, out)
     with rasterio.open(out) as dataset:
         assert dataset.overviews(1) == [2, 4]
         assert "A" not in dataset.tags()
@@ -209,7 +195,7 @@ def test_failed_read_leaves_the_old_file_and_nothing_else(hazy, tmp_path, jobs, 
 
     monkeypatch.setattr(Scene, "read", fail_late)
     with pytest.raises(ReadError, match="col 1024"):
-        restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif", jobs=jobs)
+        dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif", jobs=jobs)
     assert (tmp_path / "out.tif").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "scene.tif"]
 
@@ -219,14 +205,14 @@ import resource, sys
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import OutputError
 from geoscan.radiometry import VISUAL
-from geoscan.dehazed_scene import restore
+from geoscan.dehazed_scene import dehaze_scene
 from geoscan.scene import Scene
 
 scene = Scene.open(sys.argv[1])
 for limit in map(int, sys.argv[3:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        restore(scene, VISUAL, DehazeParams(airlight="scene", radius=12), sys.argv[2])
+        dehaze_scene(scene, VISUAL, DehazeParams(airlight="scene", radius=12), sys.argv[2])
     except OutputError as error:
         assert "could not be written" in str(error), error
     else:
@@ -237,7 +223,7 @@ for limit in map(int, sys.argv[3:]):
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files in the POSIX way")
 def test_full_disk_is_noticed_wherever_it_happens(hazy, tmp_path):
     scene = hazy()
-    restore(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
     size = (tmp_path / "out.tif").stat().st_size
     (tmp_path / "out.tif").unlink()
     limits = [str(int(size * share)) for share in (0.1, 0.5, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)] + [str(size - 1)]

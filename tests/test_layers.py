@@ -23,9 +23,9 @@ from geoscan import layers
 from geoscan.errors import InputError, OutputError
 from geoscan.grid import TileGrid
 from geoscan.layers import WRITERS, check_target, write
-from geoscan.polygons import Provenance, Thresholds, detections, properties
+from geoscan.polygons import Hysteresis, Provenance, detections, properties
 
-T = Thresholds(seed=0.6, join=0.3, lone=0.9)
+T = Hysteresis(high=0.6, low=0.3, isolated=0.9)
 SOURCES = [Provenance(f"scene {i}é.tif", "planet", "sha256:00", T, "0.1.0", prior=0.008) for i in (1, 2)]
 LABELS = ("clear", "haze", "water", "artisinal_mine")
 SUFFIXES = list(WRITERS)
@@ -42,7 +42,7 @@ def found():
     mine[4, 8] = 0.95
     grid = TileGrid(1200, 2200, 256, 256)
     scores = np.column_stack([np.full(45, 0.8), np.full(45, 0.2), np.full(45, 0.6), mine.ravel()]).astype(np.float32)
-    how = {"probabilities": mine.ravel() / 10, "co_thresholds": {"water": 0.5}}
+    how = {"probabilities": mine.ravel() / 10, "label_thresholds": {"water": 0.5}}
     return [
         one
         for source, transform in zip(SOURCES, TRANSFORMS, strict=True)
@@ -96,15 +96,15 @@ def test_no_detections_are_a_valid_layer_with_typed_columns(found, tmp_path, suf
         assert list(info["fields"]) == list(properties(found[0]))
     if suffix not in (".geojson", ".json"):  # GeoJSON declares no columns
         kinds = {"str": "OTU", "float64": "f", "int64": "i", "bool": "b"}
-        for name, dtype in layers._COLUMNS.items():
-            assert frame[name].dtype.kind in kinds[dtype], name
+        for name, one in layers.ATTRIBUTES.items():
+            assert frame[name].dtype.kind in kinds[one.dtype], name
 
 
-def test_the_columns_are_those_of_the_properties(found):
+def test_the_attributes_are_those_of_the_properties(found):
     row = properties(found[0])
-    assert list(layers._COLUMNS) == list(row)
+    assert list(layers.ATTRIBUTES) == list(row)
     names = {str: "str", float: "float64", int: "int64", bool: "bool"}
-    assert list(layers._COLUMNS.values()) == [names[type(value)] for value in row.values()]
+    assert [one.dtype for one in layers.ATTRIBUTES.values()] == [names[type(value)] for value in row.values()]
 
 
 @pytest.mark.parametrize("count", [0, 6])
@@ -116,7 +116,7 @@ def test_geojson_follows_rfc_7946(found, tmp_path, count):
     assert data["type"] == "FeatureCollection"
     assert "crs" not in data
     assert [scene["scene"] for scene in data["geoscan"]["scenes"]] == ["scene 1é.tif", "scene 2é.tif"]
-    assert data["geoscan"]["scenes"][0]["seed"] == 0.6
+    assert data["geoscan"]["scenes"][0]["threshold_high"] == 0.6
     assert len(data["features"]) == count
     assert text.count("\n") == count + 2, "one feature a line"
     for feature in data["features"]:

@@ -18,9 +18,9 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 from geoscan.errors import InputError, SceneError
 from geoscan.grid import TileGrid, Window
 from geoscan.labels import LABELS, MINE
-from geoscan.polygons import Provenance, Thresholds, area_ha, detections, flag, outline, properties
+from geoscan.polygons import Hysteresis, Provenance, area_ha, detections, flag, outline, properties
 
-T = Thresholds(seed=0.6, join=0.3, lone=0.9)
+T = Hysteresis(high=0.6, low=0.3, isolated=0.9)
 SOURCE = Provenance("scene.tif", "planet", "sha256:00", T, "0.1.0")
 UTM = Affine(3.7, 0, 552_000, 0, -3.7, 9_317_000)
 
@@ -30,7 +30,7 @@ def flood(scores, t):
     out, n = np.zeros(scores.shape, int), 0
     seen = set()
     for start in itertools.product(*map(range, scores.shape)):
-        if start in seen or not scores[start] >= t.join:
+        if start in seen or not scores[start] >= t.low:
             continue
         group, todo = [], [start]
         seen.add(start)
@@ -39,10 +39,10 @@ def flood(scores, t):
             group.append((row, col))
             for at in itertools.product((row - 1, row, row + 1), (col - 1, col, col + 1)):
                 inside = 0 <= at[0] < scores.shape[0] and 0 <= at[1] < scores.shape[1]
-                if inside and at not in seen and scores[at] >= t.join:
+                if inside and at not in seen and scores[at] >= t.low:
                     seen.add(at)
                     todo.append(at)
-        if max(scores[at] for at in group) >= (t.lone if len(group) == 1 else t.seed):
+        if max(scores[at] for at in group) >= (t.isolated if len(group) == 1 else t.high):
             n += 1
             out[tuple(np.transpose(group))] = n
     return out
@@ -57,18 +57,18 @@ score_grids = arrays(
 
 @given(score_grids, st.tuples(*[st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.6, 0.9, 1.0])] * 3))
 def test_flag_is_a_flood_fill(scores, levels):
-    join, seed, lone = sorted(levels)
-    t = Thresholds(seed, join, lone)
+    low, high, isolated = sorted(levels)
+    t = Hysteresis(high, low, isolated)
     assert np.array_equal(flag(scores, t), flood(scores, t))
 
 
 def test_flag_of_nothing_scored_is_nothing():
-    assert not flag(np.full((3, 4), np.nan, np.float32), Thresholds(0, 0, 0)).any()
+    assert not flag(np.full((3, 4), np.nan, np.float32), Hysteresis(0, 0, 0)).any()
 
 
-def test_an_isolated_tile_needs_more_than_a_seed():
+def test_an_isolated_tile_needs_more():
     scores = np.zeros((3, 7), np.float32)
-    scores[1, 1] = 0.8  # alone, below lone
+    scores[1, 1] = 0.8  # alone, below the threshold of isolated ones
     scores[1, 3] = 0.95  # alone, above it
     scores[0, 5], scores[1, 6] = 0.7, 0.3  # neighbours at a corner
     assert flag(scores, T).tolist() == [[0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 2, 0, 0, 1], [0] * 7]
@@ -77,16 +77,16 @@ def test_an_isolated_tile_needs_more_than_a_seed():
 @pytest.mark.parametrize(
     ("levels", "message"),
     [
-        ((1.2, 0.3, 0.9), r"--seed 1\.2 .*0 to 1"),
-        ((0.6, -1, 0.9), "--join -1 "),
-        ((0.6, 0.3, math.nan), "--lone nan "),
-        ((0.6, 0.7, 0.9), r"--join 0\.7 is above --seed 0\.6; pass --join 0\.\.0\.6"),
-        ((0.6, 0.3, 0.5), r"--lone 0\.5 is below --seed 0\.6; pass --lone 0\.6\.\.1"),
+        ((1.2, 0.3, 0.9), r"--high 1\.2 .*0 to 1"),
+        ((0.6, -1, 0.9), "--low -1 "),
+        ((0.6, 0.3, math.nan), "--isolated nan "),
+        ((0.6, 0.7, 0.9), r"--low 0\.7 is above --high 0\.6; pass --low 0\.\.0\.6"),
+        ((0.6, 0.3, 0.5), r"--isolated 0\.5 is below --high 0\.6; pass --isolated 0\.6\.\.1"),
     ],
 )
 def test_thresholds_out_of_range_or_order_are_refused(levels, message):
     with pytest.raises(InputError, match=message):
-        Thresholds(*levels)
+        Hysteresis(*levels)
 
 
 def projected(geometry, crs):
@@ -248,14 +248,14 @@ def test_detections_carry_means_over_their_area():
         UTM,
         "EPSG:32721",
         probabilities=np.array([0.25, 0.01, 0.125, math.nan]),
-        co_thresholds={"water": 0.4, "primary": 0.2, "clear": 0.1, MINE: 0.1},
+        label_thresholds={"water": 0.4, "primary": 0.2, "clear": 0.1, MINE: 0.1},
     )
     assert len(found) == 1
     one = found[0]
     assert one.score_max == pytest.approx(0.9)
     assert one.score_mean == pytest.approx((4 * 0.9 + 0.4) / 5)
     assert one.haze == pytest.approx((4 * 0.09 + 0.04) / 5)
-    assert (one.n_chips, one.weather, one.co_labels) == (2, "clear", {"water": 0.5})
+    assert (one.n_chips, one.weather, one.other_labels) == (2, "clear", {"water": 0.5})
     assert properties(one) == {
         "scene": "scene.tif",
         "score_max": 0.9,
@@ -263,15 +263,15 @@ def test_detections_carry_means_over_their_area():
         "probability": 0.25,
         "n_chips": 2,
         "area_ha": pytest.approx(320 * 256 * 3.7**2 / 1e4, rel=1e-3),
-        "co_labels": "water",
-        "co_scores": "0.5000",
+        "other_labels": "water",
+        "other_scores": "0.5000",
         "weather": "clear",
         "haze": 0.08,
         "model": "planet",
         "digest": "sha256:00",
-        "seed": 0.6,
-        "join": 0.3,
-        "lone": 0.9,
+        "threshold_high": 0.6,
+        "threshold_low": 0.3,
+        "threshold_isolated": 0.9,
         "tta": False,
         "prior": None,
         "geoscan": "0.1.0",

@@ -7,7 +7,7 @@ from geoscan.dehazing import DehazeParams
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec, Spec
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, chip=32, stem_stride=2)
 
@@ -19,7 +19,7 @@ def card(spec: Spec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | None = N
         spec=spec,
         preprocess=Preprocess(spec.chip, gsd, "visual", dehaze),
         thresholds=dict.fromkeys(spec.labels, 0.2),
-        detection=Thresholds(seed=0.5, join=0.3, lone=0.6),
+        detection=Hysteresis(high=0.5, low=0.3, isolated=0.6),
         **rest,
     )
 

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from geoscan.cli import options
 
@@ -41,37 +40,14 @@ def dehaze(
     jobs: int | None,
 ) -> None:
     """Remove the haze of a whole SCENE and write it as a tiled GeoTIFF with overviews, on the same grid."""
-    from geoscan.dehazed_scene import check_target, restore
+    from geoscan.dehazed_scene import check_target, dehaze_scene
     from geoscan.dehazing import DehazeParams
-    from geoscan.machine import cores
     from geoscan.radiometry import resolve
     from geoscan.scene import Scene
 
     params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)
     check_target(out, scene)
     opened = Scene.open(scene, bands=bands)
-    with tqdm(unit="block", disable=options.silent(), leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        written = restore(
-            opened,
-            resolve(stretch, opened),
-            params,
-            out,
-            jobs=cores() if jobs is None else jobs,
-            progress=progress,
-        )
-    red, green, blue = written.airlight
-    log.info(
-        "%s: %d x %d px, airlight %.2f %.2f %.2f, %.1f s",
-        out,
-        written.rows,
-        written.cols,
-        red,
-        green,
-        blue,
-        written.seconds,
-    )
+    done = dehaze_scene(opened, resolve(stretch, opened), params, out, jobs=jobs, track=options.track("block"))
+    light = " ".join(f"{value:.2f}" for value in done.airlight)
+    log.info("%s: %d x %d px, airlight %s, %.1f s", out, done.rows, done.cols, light, done.seconds)

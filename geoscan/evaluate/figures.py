@@ -14,7 +14,7 @@ from geoscan.evaluate.calibration import calibration_figures
 from geoscan.evaluate.lookalikes import called, lookalikes
 from geoscan.evaluate.metrics import f2_interval, f2_samples, label_figures, mine_figures
 from geoscan.evaluate.thresholds import START, cross_tuned_f2, predict
-from geoscan.labels import LABELS, MINE, columns
+from geoscan.labels import LABELS, MINE, MINE_COLUMN, columns
 from geoscan.model.figures import (
     CampaignFigures,
     F2Figures,
@@ -25,7 +25,6 @@ from geoscan.model.figures import (
 )
 from geoscan.model.package import Card
 
-_MINE = LABELS.index(MINE)
 _CONSTANT = np.isin(LABELS, ("clear", "primary"))
 _FOLDS = 5
 """Into so many parts chips are dealt to tune thresholds on some and judge them by another."""
@@ -51,6 +50,11 @@ class Answers:
     folds: NDArray[np.integer] | None = None
     """(n,), from 0, which of several networks gave each score; None where there is one."""
 
+    def of_mines(self, rows: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], Scores]:
+        """Targets and scores of the mine label, each (n,), of all chips or of those at `rows`."""
+        chosen = slice(None) if rows is None else rows
+        return self.targets[chosen, MINE_COLUMN], self.scores[chosen, MINE_COLUMN]
+
 
 def figures(card: Card, answers: Answers) -> Figures:
     """Measure what a model is worth, with the thresholds and the calibration of its card; its own figures are not read.
@@ -60,7 +64,7 @@ def figures(card: Card, answers: Answers) -> Figures:
     """
     kept = ~only_cloudy(answers.targets)
     f2 = has_f2(card, answers)
-    mine = mine_figures(answers.targets[:, _MINE], answers.scores[:, _MINE], campaigns=answers.campaigns)
+    mine = mine_figures(*answers.of_mines(), campaigns=answers.campaigns)
     chosen = columns(card.labels)
     labels = label_figures(
         answers.targets[kept][:, chosen], answers.scores[kept][:, chosen], card.thresholds, card.labels
@@ -123,8 +127,7 @@ def _folds(answers: Answers) -> dict[str, MineFigures]:
         return {}
     found = {}
     for fold in np.unique(answers.folds):
-        rows = answers.folds == fold
-        found[f"fold {fold + 1}"] = mine_figures(answers.targets[rows, _MINE], answers.scores[rows, _MINE])
+        found[f"fold {fold + 1}"] = mine_figures(*answers.of_mines(answers.folds == fold))
     return found
 
 
@@ -132,8 +135,7 @@ def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]
     """What each sampling campaign holds, and the share of its chips that is called a mine."""
     names, found = np.array(answers.campaigns or ()), {}
     for name in sorted(set(answers.campaigns or ())):
-        rows = names == name
-        targets, scores = answers.targets[rows, _MINE], answers.scores[rows, _MINE]
+        targets, scores = answers.of_mines(names == name)
         share = called(scores, threshold)
         found[name] = CampaignFigures(len(targets), int((targets == 1).sum()), int((targets == 0).sum()), *share)
     return found
@@ -142,4 +144,6 @@ def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]
 def _lookalikes(answers: Answers, threshold: float, strict: float | None) -> dict[str, LookalikeFigures]:
     if answers.campaigns is None:
         return {}
-    return lookalikes(answers.campaigns, answers.targets[:, _MINE], answers.scores[:, _MINE], threshold, strict)
+    return lookalikes(
+        answers.campaigns, answers.targets[:, MINE_COLUMN], answers.scores[:, MINE_COLUMN], threshold, strict
+    )

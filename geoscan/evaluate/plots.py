@@ -199,12 +199,12 @@ def reliability(scored: Sequence[Scored], titles: Sequence[str]) -> Figure:
     return figure
 
 
-def bins(true: NDArray[np.bool_], scores: NDArray[np.floating], most: int = _BINS) -> Bins:
-    """Group chips by score, at most `most` groups, of 40 chips or more where there are as many; ties stay together.
+def bins(true: NDArray[np.bool_], scores: NDArray[np.floating]) -> Bins:
+    """Group chips by score: at most 15 groups, of 40 chips or more where there are as many; ties stay together.
 
     true, scores: (n,), n at least 1.
     """
-    count = int(np.clip(len(scores) // _FEWEST_IN_BIN, 1, most))
+    count = int(np.clip(len(scores) // _FEWEST_IN_BIN, 1, _BINS))
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, count + 1)[1:-1]))
     where = np.searchsorted(edges, scores, side="right")
     n = np.bincount(where, minlength=count)

@@ -29,6 +29,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:|[IWE]0000 |To enable the following")
 
+_STDERR = 2  # where libraries write; in a notebook sys.stderr is another file
+
 
 @contextmanager
 def _without_noise() -> Iterator[None]:
@@ -37,24 +39,23 @@ def _without_noise() -> Iterator[None]:
     They write to the file descriptor before their own log levels are in force.
     """
     try:
-        stderr = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # replaced by something that is no file
+        sys.stderr.flush()
+        saved = os.dup(_STDERR)
+    except (AttributeError, OSError, ValueError):  # closed
         yield
         return
     with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        saved = os.dup(stderr)
-        os.dup2(held.fileno(), stderr)
+        os.dup2(held.fileno(), _STDERR)
         try:
             yield
         finally:
             sys.stderr.flush()
-            os.dup2(saved, stderr)
+            os.dup2(saved, _STDERR)
             os.close(saved)
             held.seek(0)
             for line in held:
                 if not _NOISE.match(line):
-                    os.write(stderr, line)
+                    os.write(_STDERR, line)
 
 
 if (_backend := os.environ["KERAS_BACKEND"]) != "tensorflow":

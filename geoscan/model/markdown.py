@@ -41,7 +41,7 @@ def card_markdown(card: Card) -> str:
         "What it is not for": _no_purpose(card),
         "Input": [table(("", ""), _input(card))],
         "Network": [table(("", ""), _network(card))],
-        "Trained on": _data(card.data),
+        "Trained on": _data(card),
         "Figures": [figures_markdown(card.figures)],
         "Thresholds": _thresholds(card),
         "Calibration": _calibration(card),
@@ -121,7 +121,8 @@ def _network(card: Card) -> list[tuple[str, Cell]]:
     return rows + [(f"head `{h.name}`", f"{h.activation} over {', '.join(h.labels)}") for h in card.spec.heads]
 
 
-def _data(data: TrainedOn) -> list[str]:
+def _data(card: Card) -> list[str]:
+    data = card.data
     counts = {
         "campaigns": data.campaigns,
         "training chips": data.training_chips,
@@ -134,7 +135,8 @@ def _data(data: TrainedOn) -> list[str]:
         small = data.small_chips
         lines.append(f"in mosaics: {small.source}, {small.mine:,} mines and {small.other:,} others")
         lines.append(f"licence of those: {small.licence}")
-    lines += [f"split, {readable(key)}: {_option(value)}" for key, value in data.split.items()]
+    split = card.split.facts() if card.split else {}
+    lines += [f"split, {readable(key)}: {_option(value)}" for key, value in split.items()]
     labels = dict.fromkeys((*data.training_positives, *data.validation_positives))
     rows = [
         (readable(label), data.training_positives.get(label), data.validation_positives.get(label)) for label in labels
@@ -172,8 +174,8 @@ def _thresholds(card: Card) -> list[str]:
         "A label holds where its score is not below:",
         table(("label", "threshold"), rows),
         "Polygons are made of the scores for artisanal mine: one chip of a polygon reaches "
-        f"`--seed` {_option(detection.seed)}, each of them `--join` {_option(detection.join)}, "
-        f"and a chip without neighbours `--lone` {_option(detection.lone)}.",
+        f"`--high` {_option(detection.high)}, each of them `--low` {_option(detection.low)}, "
+        f"and a chip without neighbours `--isolated` {_option(detection.isolated)}.",
     ]
 
 

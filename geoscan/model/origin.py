@@ -39,8 +39,6 @@ class TrainedOn:
 
     validation_positives: Mapping[str, int] = field(default_factory=dict)
     small_chips: SmallChips | None = None
-    split: Mapping[str, Any] = field(default_factory=dict)
-    """What decided which chips it has not seen."""
 
 
 @dataclass(frozen=True, slots=True)

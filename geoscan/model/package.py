@@ -25,7 +25,8 @@ from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
-from geoscan.polygons import Thresholds
+from geoscan.model.split import Split
+from geoscan.polygons import Hysteresis
 
 if TYPE_CHECKING:
     from geoscan.model.backend import keras
@@ -48,7 +49,7 @@ class Card:
     calibration: from scores to probabilities; the thresholds are for the scores.
     tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
     figures: measured on chips that training did not see.
-    data: what it was trained on. training: how.
+    data: what it was trained on. split: which of these chips it has not seen. training: how.
     digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
     """
 
@@ -58,12 +59,13 @@ class Card:
     spec: Annotated[Spec, Field(discriminator="family")]
     preprocess: Preprocess
     thresholds: Mapping[str, float]
-    detection: Thresholds
+    detection: Hysteresis
     figures: Figures = field(default_factory=Figures)
     data: TrainedOn = field(default_factory=TrainedOn)
     training: Training = field(default_factory=Training)
     calibration: Calibration = field(default_factory=Calibration)
     tta: bool = False
+    split: Split | None = None
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -74,6 +76,8 @@ class Card:
             raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
         if self.preprocess.chip != self.spec.chip:
             raise PackageError(f"the card prepares {self.preprocess.chip} px chips, the network takes {self.spec.chip}")
+        if self.split is not None and not self.split.data:
+            raise PackageError("the split is of no data; give one whose chips were read")
         heads = [head.name for head in self.spec.heads]
         if unknown := set(self.calibration.temperatures) - set(heads):
             raise PackageError(f"temperatures of {', '.join(sorted(unknown))} do not fit the heads {', '.join(heads)}")

@@ -29,23 +29,24 @@ class Preprocess:
     """How haze is removed; None leaves it."""
 
     def __post_init__(self) -> None:
+        if self.dehaze is not None and self.dehaze.airlight == "scene":
+            raise InputError(
+                "a model prepares each chip by itself, so its airlight cannot be scene; choose fixed or chip"
+            )
         if self.chip < 1 or not self.gsd > 0:
             raise InputError(f"a chip of {self.chip} px at {self.gsd} m does not fit; both must be above 0")
 
-    def __call__(
-        self, pixels: Visual, valid: Mask | None = None, airlight: NDArray[np.float32] | None = None
-    ) -> NDArray[np.uint8]:
+    def __call__(self, pixels: Visual, valid: Mask | None = None) -> NDArray[np.uint8]:
         """Return the prepared chip, (chip, chip, 3).
 
         pixels: (3, rows, cols) with at most `chip` rows and columns; less is filled up by reflection.
         valid: (rows, cols); nodata takes the mean colour of the chip's valid pixels, which says nothing to the model.
-        airlight: (3,), 0..1, the scene's; needed where dehaze asks for it.
         Raises InputError when the pixels are more than a chip, or not three bands.
         """
         if pixels.shape[0] != 3 or max(pixels.shape[1:]) > self.chip:
             raise InputError(f"pixels of shape {pixels.shape} do not fit; give (3, rows, cols), {self.chip} px at most")
         if self.dehaze is not None:
-            pixels = to_visual(dehaze(to_reflectance(pixels), valid, self.dehaze, airlight))
+            pixels = to_visual(dehaze(to_reflectance(pixels), valid, self.dehaze))
         if valid is not None and valid.any() and not valid.all():
             mean = np.rint(pixels[:, valid].mean(axis=1)).astype(np.uint8)
             pixels = np.where(valid, pixels, mean[:, None, None])

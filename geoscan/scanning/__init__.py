@@ -1,1 +1,1 @@
-"""The scan: tiles of a scene to scores, many at a time."""
+"""The scan: scenes to scores, and scores to detections."""

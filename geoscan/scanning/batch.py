@@ -6,20 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Scores
 from geoscan.errors import PackageError, ReadError
-from geoscan.machine import BATCH
-from geoscan.model.package import Package
-from geoscan.model.runtime import Averaged, Detector, detector
+from geoscan.model.runtime import Averaged, Detector
 from geoscan.scanning.plan import Plan
 
-if TYPE_CHECKING:
-    pass
+STAGES: Final = ("read", "dehaze", "infer")
+"""What the work on a batch is timed by."""
 
 _ATTEMPTS = 2
 
@@ -60,7 +57,7 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
     ready, chips = [], []
     observed: dict[int, int] = {}
     failed: dict[int, str] = {}
-    airlight = None if plan.airlight is None else np.array(plan.airlight, np.float32)
+    preprocess = plan.package.card.preprocess
     for index in tiles:
         tile = plan.grid[index]
         start = time.perf_counter()
@@ -75,36 +72,36 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
         observed[index] = int(valid[down : down + tile.core.rows, across : across + tile.core.cols].sum())
         if observed[index]:
             start = time.perf_counter()
-            chips.append(plan.preprocess(plan.radiometry.apply(native, valid), valid, airlight))
+            chips.append(preprocess(plan.radiometry.apply(native, valid), valid))
             ready.append(index)
             seconds["dehaze"] += time.perf_counter() - start
-    side = plan.preprocess.chip
+    side = preprocess.chip
     stacked = np.stack(chips) if chips else np.empty((0, side, side, 3), np.uint8)
     return Prepared(ready, stacked, observed, failed, seconds)
 
 
-def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
-    """Score prepared tiles; a batch of nodata alone never wakes the model.
+def score(make: Callable[[], Detector], chips: Chips) -> Scores:
+    """Score prepared chips, (n, chip, chip, 3) -> (n, labels), 0..1.
 
     Raises PackageError when a score is NaN, which would pass for a tile that was skipped.
     """
-    start = time.perf_counter()
-    scores = make()(batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
+    scores = make()(chips)
     if lost := int(np.isnan(scores).any(axis=1).sum()):
         raise PackageError(f"the model gives no score (NaN) for {lost} of {len(scores)} chips; train it anew")
+    return scores
+
+
+def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
+    """Score prepared tiles; a batch of nodata alone never wakes the model. Raises PackageError as `score` does."""
+    start = time.perf_counter()
+    scores = score(make, batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
     seconds = {**batch.seconds, "infer": time.perf_counter() - start}
     return Scored(batch.tiles, scores, batch.observed, batch.failed, seconds)
 
 
 def averaged(make: Callable[[], Detector]) -> Detector:
-    """Make a detector that gives means over symmetries."""
+    """Make a detector that gives means over symmetries: test-time augmentation."""
     return Averaged(make())
-
-
-def predict(package: Package, chips: Sequence[NDArray[np.uint8]], batch: int = BATCH) -> Scores:
-    """Score single chips, (3, rows, cols) visual pixels each, as a scan would; (n, labels) in the order of the card."""
-    prepared = np.stack([package.card.preprocess(chip) for chip in chips])
-    return detector(package.path.absolute(), package.card.digest, batch)(prepared)
 
 
 def _patiently(read: Callable[[], T]) -> T:

@@ -1,101 +1,88 @@
-"""One scene and everything that decides its scores."""
+"""One scene, and everything that decides what a scan finds in it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
-from geoscan.dehazed_scene import scene_airlight
-from geoscan.errors import InputError, RadiometryError, ReadError, SceneError
 from geoscan.grid import TileGrid
 from geoscan.model.package import Package
-from geoscan.model.preprocess import Preprocess
+from geoscan.polygons import Hysteresis
 from geoscan.radiometry import Radiometry, resolve, suited
+from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scene import Scene
 
-if TYPE_CHECKING:
-    pass
-
-
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One scene and everything that decides its scores; plain values, so that it travels to other processes."""
+    """One scene, and everything that decides what a scan finds in it.
 
-    scene: Scene
-    grid: TileGrid
-    radiometry: Radiometry
-    preprocess: Preprocess
-    airlight: tuple[float, float, float] | None
-    """The scene's, where the model's dehazing asks for it."""
+    Plain values, so that it travels to other processes. `scene`, `package`, `grid`, `radiometry` and `tta` decide the
+    scores; `thresholds` and `prior` what detections are made of them.
+    """
 
     name: str
     """What the scene is called in messages and layers."""
 
-    @classmethod
-    def of(
-        cls,
-        scene: Scene,
-        package: Package,
-        *,
-        stride: int | None = None,
-        stretch: str = "auto",
-        hint: str = "",
-        name: str | None = None,
-    ) -> Plan:
-        """Bring a scene to a model's resolution, and take its statistics.
+    scene: Scene
+    """On the grid that is scanned: its own, or one of the model's resolution."""
 
-        stride: side of a tile's core, in pixels; the whole chip if None. stretch: see `radiometry.resolve`; `auto` is
-        what `radiometry.suited` finds for the model. name: the last part of the scene's address if None.
-        Raises SceneError, GridError or RadiometryError for what does not fit, ReadError when it cannot be read.
+    package: Package
+    grid: TileGrid
+    radiometry: Radiometry
+    tta: bool
+    """Whether scores are means over symmetries (test-time augmentation)."""
+
+    thresholds: Hysteresis
+    prior: float | None
+    """Fraction of the chips assumed to show a mine, 0..1; None for a model that was not calibrated."""
+
+    batch: int
+    """Chips that are scored at once; changes no result."""
+
+    @classmethod
+    def of(cls, scene: Scene, package: Package, options: ScanOptions = DEFAULT, name: str | None = None) -> Plan:
+        """Bring a scene to a model's resolution, take its statistics, and fill in from the card what is not asked for.
+
+        options: `model` and `bands` are taken from `package` and `scene`. name: the last part of the scene's address if
+        None.
+        Raises SceneError (ResolutionError where another model may fit), GridError, RadiometryError or InputError for
+        what does not fit, ReadError when the scene cannot be read.
         """
-        preprocess = package.card.preprocess
-        scene = scene.at_gsd(preprocess.gsd, hint=hint)
+        card = package.card
+        preprocess, calibration = card.preprocess, card.calibration
+        thresholds = options.thresholds(card.detection)
+        scene = scene.at_gsd(preprocess.gsd)
         if scene.resampling:
             log.info("%s is resampled to the model's %g m (%s)", scene.name, preprocess.gsd, scene.resampling)
-        grid = TileGrid(scene.rows, scene.cols, preprocess.chip, preprocess.chip if stride is None else stride)
-        if stretch == "auto":
-            stretch = suited(preprocess.radiometry, scene)
-        radiometry = resolve(stretch, scene)
-        airlight = None
-        if preprocess.dehaze is not None and preprocess.dehaze.airlight == "scene":
-            red, green, blue = scene_airlight(scene, radiometry, preprocess.dehaze).tolist()
-            airlight = (red, green, blue)
-        log.debug(
-            "%s: %d x %d px at %.3g m, bands %s, stretch %s, model %s",
-            scene.name,
-            scene.rows,
-            scene.cols,
-            scene.gsd[0],
-            ",".join(map(str, scene.bands)),
-            radiometry.name,
-            package.card.name,
+        stride = preprocess.chip if options.stride is None else options.stride
+        grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride)
+        stretch = suited(preprocess.radiometry, scene) if options.stretch == "auto" else options.stretch
+        plan = cls(
+            name=name or scene.name,
+            scene=scene,
+            package=package,
+            grid=grid,
+            radiometry=resolve(stretch, scene),
+            tta=card.averages(options.tta),
+            thresholds=thresholds,
+            prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
+            batch=options.batch,
         )
-        return cls(scene, grid, radiometry, preprocess, airlight, name or scene.name)
+        log.debug("%s", plan._facts())
+        return plan
 
+    @property
+    def ground_m2(self) -> float:
+        """Area on the ground, in square metres."""
+        across, down = self.scene.gsd
+        return self.grid.rows * self.grid.cols * across * down
 
-def each_scene(make: Callable[[str], T], paths: Sequence[tuple[str, bool]]) -> tuple[list[T], int]:
-    """Open or plan scenes with `make`; return what it gave, and how many scenes were left out.
-
-    paths: addresses, and whether each was named outright: those that were not, being what a directory happens to
-    hold, are left out with a warning when they cannot be scanned.
-    Raises what `make` raises for one that was named, InputError when none is left.
-    """
-    made, left_out = [], 0
-    for path, named in paths:
-        try:
-            made.append(make(path))
-        except (SceneError, RadiometryError, ReadError) as err:
-            if named:
-                raise
-            left_out += 1
-            log.warning("left out: %s", err)
-    if not made:
-        raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
-    return made, left_out
+    def _facts(self) -> str:
+        scene = self.scene
+        return (
+            f"{scene.name}: {scene.rows} x {scene.cols} px at {scene.gsd[0]:.3g} m, "
+            f"bands {','.join(map(str, scene.bands))}, stretch {self.radiometry.name}, model {self.package.card.name}"
+        )

@@ -15,15 +15,14 @@ from geoscan.evaluate.calibration import fit_calibration
 from geoscan.evaluate.figures import Answers, figures
 from geoscan.evaluate.metrics import auc, average_precision, f2_samples
 from geoscan.evaluate.thresholds import best_common, tune_f2, tune_label
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import MINE, MINE_COLUMN
 from geoscan.model.figures import MineFigures
-from geoscan.model.origin import TrainedOn, Training
+from geoscan.model.origin import Training
 from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 
-_MINE = LABELS.index(MINE)
 _HELD_OUT = (
     "Measured on chips that were kept out of training. Which epoch was kept was decided on these chips, and thresholds "
     "and calibration were fitted to them."
@@ -59,7 +58,7 @@ def figure(targets: Targets, scores: Scores, labels: tuple[str, ...]) -> dict[st
     targets, scores: (n, 17).
     """
     if labels == (MINE,):
-        known, said = targets[:, _MINE], scores[:, _MINE]
+        known, said = targets[:, MINE_COLUMN], scores[:, MINE_COLUMN]
         return {"ap": average_precision(known, said), "auc": auc(known, said)}
     common = best_common(targets, scores)
     return {"f2": f2_samples(targets, scores >= common), "threshold": common}
@@ -79,13 +78,11 @@ def make_card(
     """Return the card of a network: `judged` decides thresholds, calibration and figures.
 
     mosaics: figures of mosaics that were kept out of training.
-    without: the one of several folds that this network has not seen; None where all were kept out in turn.
+    without: the one of several folds that this network has not seen, from 0; None where all were kept out in turn.
     """
-    crossed = "folds" in material.split and without is None
-    split, held_out = dict(material.split), 1 if without is None else without
-    if without is not None:
-        split["without"] = without + 1
-    counts = _counts(material, None if crossed else material.sides(held_out))
+    split = material.split if without is None else material.split.without_fold(without)
+    crossed = split.unseen_part is None
+    counts = _counts(material, None if crossed else material.sides(without))
     targets, scores = material.targets[judged.rows], judged.scores
     thresholds = _thresholds(targets, scores, spec)
     card = Card(
@@ -93,10 +90,11 @@ def make_card(
         spec=spec,
         preprocess=preprocess,
         thresholds=thresholds,
-        detection=detection_thresholds(scores[targets[:, _MINE] == 0, _MINE], thresholds[MINE]),
+        detection=detection_thresholds(scores[targets[:, MINE_COLUMN] == 0, MINE_COLUMN], thresholds[MINE]),
         calibration=fit_calibration(targets, scores, spec),
         tta=judged.tta,
-        data=TrainedOn(**material.facts, **counts, split=split),
+        data=replace(material.facts, **counts),
+        split=split,
         training=training,
     )
     answers = Answers(
@@ -107,28 +105,28 @@ def make_card(
         material.fold[judged.rows] if crossed else None,
     )
     found = figures(card, answers)
-    note = _HELD_OUT if "folds" not in material.split else _OUT_OF_FOLD if crossed else _ONE_FOLD
+    note = _HELD_OUT if split.folds is None else _OUT_OF_FOLD if crossed else _ONE_FOLD
     notes = (note, _TUNED) if found.f2 else (note,)
     return replace(card, figures=replace(found, notes=notes, mosaics=mosaics))
 
 
-def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Thresholds:
+def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Hysteresis:
     """Thresholds for polygons.
 
     others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
     A chip alone must score more than 99 % of the chips without a mine. Neighbours confirm each other: one of them needs
     no more than what lies halfway between that and the label's own threshold, in log odds, and the others half of it.
-    The label's own is too low to seed polygons: it was tuned where mines are many, and on the ground they are few.
+    The label's own is too low to begin a polygon: it was tuned where mines are many, and on the ground they are few.
     """
-    lone = max(float(np.quantile(others, 0.99)) if len(others) else tuned, tuned)
-    seed = float(expit((logit(lone) + logit(tuned)) / 2))
-    return Thresholds(seed=round(seed, 3), join=round(seed / 2, 3), lone=round(lone, 3))
+    isolated = max(float(np.quantile(others, 0.99)) if len(others) else tuned, tuned)
+    high = float(expit((logit(isolated) + logit(tuned)) / 2))
+    return Hysteresis(high=round(high, 3), low=round(high / 2, 3), isolated=round(isolated, 3))
 
 
 def _thresholds(targets: Targets, scores: Scores, spec: Spec) -> dict[str, float]:
     """Threshold of each label that the model knows."""
     if spec.labels == (MINE,):
-        return {MINE: tune_label(targets[:, _MINE], scores[:, _MINE])}
+        return {MINE: tune_label(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])}
     return tune_f2(targets, scores)
 
 

@@ -4,6 +4,7 @@ The network is the compact preset with random weights: as slow as a trained one.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -19,10 +20,11 @@ from geoscan.labels import MINE
 from geoscan.machine import BATCH
 from geoscan.model.runtime import detector
 from geoscan.model.spec import preset
-from geoscan.polygons import Thresholds
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.plan import Plan
-from geoscan.scanning.result import SceneScores
+from geoscan.scanning.result import detect
 from geoscan.scanning.run import scan
+from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.workers import workers
 from geoscan.scene import Scene
 
@@ -53,9 +55,15 @@ class Stopwatch:
         return result
 
 
-def merged(scores, thresholds, path):
-    layers.write(path, scores.detections(thresholds), [scores.provenance(thresholds)])
+def merged(scores, path):
+    result = detect(scores)
+    assert result.detections
+    layers.write(path, result.detections, [result.provenance])
     return path.read_bytes()
+
+
+def marked(scores, thresholds):
+    return replace(scores, plan=replace(scores.plan, thresholds=thresholds))
 
 
 def in_stages(plan, model, watch):
@@ -66,15 +74,15 @@ def in_stages(plan, model, watch):
         tiles = [plan.grid[i] for i in range(start, min(start + BATCH, len(plan.grid)))]
         read = [watch("read", plan.scene.read, tile.read) for tile in tiles]
         visual = [(watch("radiometry", plan.radiometry.apply, *pair), pair[1]) for pair in read]
-        chips = np.stack([watch("dehaze", plan.preprocess, *pair) for pair in visual])
+        chips = np.stack([watch("dehaze", model.card.preprocess, *pair) for pair in visual])
         rows.append(watch("model", detect, chips))
     observed = np.array([tile.core.rows * tile.core.cols for tile in plan.grid])
-    return SceneScores(plan, model, np.concatenate(rows), observed)
+    return SceneScores(plan, np.concatenate(rows), observed, {}, sum(watch.seconds.values()), {})
 
 
-def with_jobs(plan, model, jobs):
-    with workers(jobs) as client:
-        return scan(plan, model, client)
+def with_jobs(plan, jobs):
+    with workers(jobs) as pool:
+        return scan(plan, pool)
 
 
 def report(watch, chips, loading, seconds):
@@ -100,16 +108,15 @@ def test_stages_are_timed_and_threads_change_nothing(tmp_path, capsys):
     watch = Stopwatch()
     staged = in_stages(plan, model, watch)
     mine = staged.scores[:, model.card.labels.index(MINE)]
-    join, seed, lone = map(float, np.quantile(mine, [0.7, 0.9, 0.95]))
-    thresholds = Thresholds(seed=seed, join=join, lone=lone)
-    layer = watch("merge", merged, staged, thresholds, tmp_path / "staged.geojson")
-    runs = {jobs: with_jobs(plan, model, jobs) for jobs in (0, 2)}
+    low, high, isolated = map(float, np.quantile(mine, [0.7, 0.9, 0.95]))
+    thresholds = Hysteresis(high=high, low=low, isolated=isolated)
+    layer = watch("merge", merged, marked(staged, thresholds), tmp_path / "staged.geojson")
+    runs = {jobs: with_jobs(plan, jobs) for jobs in (0, 2)}
 
     with capsys.disabled():
         seconds = {jobs: run.seconds for jobs, run in runs.items()}
         sys.stdout.write(f"\n{report(watch, len(plan.grid), loading, seconds)}\n")
-    assert staged.detections(thresholds)
     for jobs, run in runs.items():
         np.testing.assert_array_equal(run.scores, staged.scores)
         np.testing.assert_array_equal(run.observed, staged.observed)
-        assert merged(run, thresholds, tmp_path / f"{jobs}.geojson") == layer
+        assert merged(marked(run, thresholds), tmp_path / f"{jobs}.geojson") == layer

@@ -150,27 +150,27 @@ def test_every_format_has_the_detection(scene, package, tmp_path, suffix):
 
 def test_the_thresholds_used_are_in_the_layer(scene, package, tmp_path):
     out = tmp_path / "mines.geojson"
-    marks = ("--seed", "0.7", "--join", "0.3", "--lone", "0.95")
+    marks = ("--high", "0.7", "--low", "0.3", "--isolated", "0.95")
     assert invoke(scene, "--out", out, *marks, model=package).exit_code == 0
     properties = json.loads(out.read_text())["features"][0]["properties"]
-    assert [properties[name] for name in ("seed", "join", "lone")] == [0.7, 0.3, 0.95]
+    assert [properties[name] for name in ("threshold_high", "threshold_low", "threshold_isolated")] == [0.7, 0.3, 0.95]
 
 
 def test_one_threshold_moves_those_it_would_contradict(scene, package, tmp_path):
     out = tmp_path / "mines.geojson"
-    for given, wanted in ((("--seed", "0.2"), [0.2, 0.2, 0.6]), (("--seed", "0.8"), [0.8, 0.4, 0.8])):
+    for given, wanted in ((("--high", "0.2"), [0.2, 0.2, 0.6]), (("--high", "0.8"), [0.8, 0.4, 0.8])):
         assert invoke(scene, "--out", out, *given, model=package).exit_code == 0
         used = json.loads(out.read_text())["geoscan"]["scenes"][0]
-        assert [used[name] for name in ("seed", "join", "lone")] == wanted
+        assert [used[name] for name in ("threshold_high", "threshold_low", "threshold_isolated")] == wanted
 
 
 @pytest.mark.parametrize(
     ("marks", "message"),
     [
-        (("--seed", "0.5", "--join", "0.9"), "--join 0.9 is above --seed 0.5; pass --join 0..0.5"),
-        (("--seed", "0.5", "--lone", "0.2"), "--lone 0.2 is below --seed 0.5; pass --lone 0.5..1"),
-        (("--seed", "1.5"), "1.5 is not in the range 0<=x<=1"),
-        (("--lone", "much"), "'much' is not a valid float"),
+        (("--high", "0.5", "--low", "0.9"), "--low 0.9 is above --high 0.5; pass --low 0..0.5"),
+        (("--high", "0.5", "--isolated", "0.2"), "--isolated 0.2 is below --high 0.5; pass --isolated 0.5..1"),
+        (("--high", "1.5"), "1.5 is not in the range 0<=x<=1"),
+        (("--isolated", "much"), "'much' is not a valid float"),
     ],
 )
 def test_thresholds_that_do_not_fit_are_refused(scene, package, tmp_path, marks, message):
@@ -210,7 +210,7 @@ def test_a_raster_that_cannot_be_scanned_is_refused(make_scene, package, tmp_pat
 
 def test_too_far_off_names_the_shipped_models(make_scene, make_package, tmp_path, monkeypatch):
     ours = [make_package("planet", gsd=3.4), make_package("sentinel", gsd=10)]
-    monkeypatch.setattr("geoscan.model.package.shipped", lambda: ours)
+    monkeypatch.setattr("geoscan.scanning.scenes.shipped", lambda: ours)
     message = refused(make_scene(gsd=300), out=tmp_path / "mines.geojson")
     assert "has 300 m pixels; the model works at 10 m (2.5 to 40 m)" in message
     assert "shipped models: planet 3.4 m, sentinel 10 m; give a scene of their resolution" in message
@@ -219,7 +219,7 @@ def test_too_far_off_names_the_shipped_models(make_scene, make_package, tmp_path
 def test_the_shipped_model_is_chosen_by_resolution(make_scene, make_package, monkeypatch):
     monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
     ours = [make_package("planet", gsd=3.4, chip=32), make_package("sentinel", gsd=10, chip=32)]
-    monkeypatch.setattr("geoscan.model.package.shipped", lambda: ours)
+    monkeypatch.setattr("geoscan.scanning.scenes.shipped", lambda: ours)
     for gsd, name in ((3, "planet"), (5, "planet"), (8, "sentinel"), (12, "sentinel")):
         assert json.loads(invoke(make_scene(gsd=gsd), "--json", "-q").stdout)["model"] == name
 
@@ -294,7 +294,7 @@ def damage_weights(path: Path) -> None:
 
 def edit_card(path: Path) -> None:
     card = json.loads((path / CARD).read_text())
-    card["detection"]["seed"] = 0.55
+    card["detection"]["high"] = 0.55
     (path / CARD).write_text(json.dumps(card))
 
 

@@ -6,7 +6,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit, softmax
 
-from geoscan.errors import PackageError
 from geoscan.evaluate.calibration import calibration_figures, expected_calibration_error, fit_calibration
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import GROUND_PRIOR, Calibration
@@ -125,9 +124,6 @@ def test_counts_the_share_of_mines_and_assumes_that_of_the_ground():
     calibration = fit_calibration(targets, scored(logits), SPEC)
     assert calibration.seen_prior == pytest.approx(0.3)
     assert calibration.ground_prior == GROUND_PRIOR
-    assert fit_calibration(targets, scored(logits), SPEC, ground_prior=1e-4).ground_prior == 1e-4
-    with pytest.raises(PackageError, match="ground_prior"):
-        fit_calibration(targets, scored(logits), SPEC, ground_prior=1)
 
 
 @pytest.mark.parametrize("value", [0, 1, np.nan])

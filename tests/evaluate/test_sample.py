@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from tiny_model import card
 
+from geoscan.data.labelled import read_chips
+from geoscan.data.sources import ChipsSource, KaggleSource
 from geoscan.errors import DatasetError, PackageError
 from geoscan.evaluate.figures import figures
-from geoscan.evaluate.sample import judge, kaggle_sample, partial_sample
+from geoscan.evaluate.sample import sample_of, score
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
 from geoscan.model.runtime import Averaged
@@ -31,8 +33,16 @@ def kaggle(tmp_path):
     return kaggle_dir.make(tmp_path / "kaggle", 20)
 
 
+def kaggle_sample(directory):
+    return sample_of(read_chips(KaggleSource(directory)))
+
+
+def small_sample(folder, index, gsd=None):
+    return sample_of(read_chips(ChipsSource(folder, index)), gsd)
+
+
 def measured(package, detect, sample):
-    (scored,) = judge([(package, detect)], sample)
+    (scored,) = score([(package, detect)], sample)
     return figures(package.card, scored.answers())
 
 
@@ -41,7 +51,7 @@ def on_kaggle(package, detect, directory):
 
 
 def on_small(package, detect, folder, index, gsd=None):
-    return measured(package, detect, partial_sample(folder, index, gsd))
+    return measured(package, detect, small_sample(folder, index, gsd))
 
 
 class Oracle:
@@ -83,12 +93,12 @@ def test_tta_is_what_the_mean_of_the_symmetries_makes(package, kaggle):
     def detect(chips):
         return np.full((len(chips), len(LABELS)), chips[:, 0, 0, 0].mean() / 255, np.float32)
 
-    asked = judge([(package, detect), (package, Averaged(detect))], kaggle_sample(kaggle))
-    averaged = judge([(package, detect)], kaggle_sample(kaggle), tta=True)
+    asked = score([(package, detect), (package, Averaged(detect))], kaggle_sample(kaggle))
+    averaged = score([(package, detect)], kaggle_sample(kaggle), tta=True)
     np.testing.assert_array_equal(averaged[0].scores, asked[1].scores)
     assert (asked[0].scores != asked[1].scores).any()
     kept = replace(package, card=replace(package.card, tta=True))
-    as_its_card, not_so = (judge([(kept, detect)], kaggle_sample(kaggle), tta=tta) for tta in (None, False))
+    as_its_card, not_so = (score([(kept, detect)], kaggle_sample(kaggle), tta=tta) for tta in (None, False))
     np.testing.assert_array_equal(as_its_card[0].scores, asked[1].scores)
     np.testing.assert_array_equal(not_so[0].scores, asked[0].scores)
 
@@ -169,7 +179,7 @@ def mine_only(tmp_path):
     return Package(tmp_path, card(MINE_ONLY, gsd=10.0, name="mine-only"))
 
 
-def test_a_model_that_knows_only_mines_is_judged_by_them(mine_only, kaggle):
+def test_a_model_that_knows_only_mines_is_measured_by_them(mine_only, kaggle):
     """Its chips see 480 m, Kaggle's show 870 m: four parts each, of which the highest score counts."""
     seen = []
 

@@ -15,6 +15,7 @@ from geoscan.model.markdown import card_markdown, models_markdown
 from geoscan.model.origin import SmallChips, TrainedOn, Training
 from geoscan.model.package import Card
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
+from geoscan.model.split import Split
 
 MINES = EfficientNetSpec(side=96, chip=48, heads=MINE_HEADS)
 
@@ -87,8 +88,8 @@ def test_data_and_training_are_said():
         training_positives={"road": 1197, MINE: 7},
         validation_positives={"road": 49},
         small_chips=SmallChips("chips.zip", 1414, 6370),
-        split={"seed": 3, "held_out": 0.25},
     )
+    split = Split(3, 0.25).of("kaggle", "abc")
     training = Training(
         geoscan="0.1.0",
         keras="3.15.1",
@@ -100,7 +101,7 @@ def test_data_and_training_are_said():
         history=({"loss": 1.0},) * 30,
         interrupted=True,
     )
-    text = card_markdown(whole(data=data, training=training))
+    text = card_markdown(whole(data=data, training=training, split=split))
     trained_on = section(text, "## Trained on")
     assert "- source: Kaggle\n- licence: theirs\n- training chips: 1,776" in trained_on
     assert "validation chips" not in trained_on

@@ -11,10 +11,10 @@ import rasterio.transform
 import rasterio.warp
 
 from geoscan import layers
-from geoscan.dehazed_scene import restore
+from geoscan.dehazed_scene import dehaze_scene
 from geoscan.dehazing import DehazeParams
 from geoscan.grid import TileGrid
-from geoscan.polygons import Provenance, Thresholds, detections, properties
+from geoscan.polygons import Hysteresis, Provenance, detections, properties
 from geoscan.radiometry import VISUAL
 from geoscan.scene import Scene
 
@@ -25,7 +25,7 @@ SIDE = 768
 CHIP = 256
 MAGENTA, YELLOW = [255, 0, 255], [255, 255, 0]
 SUFFIXES = (".geojson", ".gpkg", ".fgb")
-SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Thresholds(0.6, 0.3, 0.9), "0.1.0", prior=0.008)
+SOURCE = Provenance("scene é.tif", "planet", "sha256:00", Hysteresis(0.6, 0.3, 0.9), "0.1.0", prior=0.008)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_scene_without_mines_is_a_layer_without_features(qgis, scene, tmp_path
 @pytest.mark.parametrize("side", [3 * SIDE, SIDE // 4])
 def test_the_dehazed_scene_is_shown_and_its_nodata_is_not(qgis, scene, tmp_path, side):
     out = tmp_path / "dehazed.tif"
-    restore(scene, VISUAL, DehazeParams(airlight="scene"), out)
+    dehaze_scene(scene, VISUAL, DehazeParams(airlight="scene"), out)
     nodata = [(2, 2), (100, 50), (190, 90)]
     ground = [(210, 50), (100, 110), (700, 700), (400, 400)]
     (layer,), colors = qgis([out], scene, nodata + ground, side)

@@ -1,7 +1,8 @@
-"""A scene mosaicked from real chips: the scan must answer for each what `predict` answers."""
+"""A scene mosaicked from real chips: the scan must answer for each what the model alone answers."""
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,18 @@ import rasterio
 import shapely
 from affine import Affine
 from conftest import CORNER, data_folder, write_scene
-from test_scan import flagged_cores, in_crs, met_again, to_degrees
+from scans import flagged, flagged_cores, in_crs, layer_bytes, met_again, mine_scores, to_degrees
 
-from geoscan import layers
+from geoscan.api import load_model
 from geoscan.data import kaggle
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package, load
-from geoscan.polygons import Thresholds
-from geoscan.scanning.batch import predict
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.plan import Plan
-from geoscan.scanning.result import SceneScores
+from geoscan.scanning.result import detect
 from geoscan.scanning.run import scan
-from geoscan.scanning.workers import workers
+from geoscan.scanning.scores import SceneScores
+from geoscan.scanning.workers import HERE, workers
 from geoscan.scene import Scene
 
 pytestmark = pytest.mark.large
@@ -64,99 +65,99 @@ def scene(mosaic, folder) -> Path:
     return write_scene(folder / "striped.tif", pixels=mosaic, gsd=GSD, compress="deflate", zlevel=1)
 
 
-def run(path: Path, package: Package, client=None) -> SceneScores:
-    return scan(Plan.of(Scene.open(path), package), package, client)
+def run(path: Path, package: Package, pool=HERE) -> SceneScores:
+    return scan(Plan.of(Scene.open(path), package), pool)
 
 
 @pytest.fixture(scope="module")
-def scores(scene, package) -> SceneScores:
-    """What the scan says, without dask."""
-    return run(scene, package)
-
-
-@pytest.fixture(scope="module")
-def marks(scores, package) -> Thresholds:
+def marks(scene, package) -> Hysteresis:
     """Thresholds that flag about a twelfth of the chips, whatever the model: this tests geometry."""
-    mine = scores.scores[:, package.card.labels.index(MINE)]
-    join, seed, lone = (float(np.round(np.quantile(mine, q), 6)) for q in (0.88, 0.92, 0.94))
-    return Thresholds(seed, join, lone)
-
-
-def content(scores: SceneScores, marks: Thresholds, folder: Path) -> bytes:
-    out = folder / "mines.geojson"
-    layers.write(out, scores.detections(marks), [scores.provenance(marks)])
-    return out.read_bytes().replace(scores.plan.scene.name.encode(), b"scene")
+    mine = mine_scores(run(scene, package))
+    low, high, isolated = (float(np.round(np.quantile(mine, q), 6)) for q in (0.88, 0.92, 0.94))
+    return Hysteresis(high, low, isolated)
 
 
 @pytest.fixture(scope="module")
-def layer(scores, marks, folder) -> bytes:
-    return content(scores, marks, folder)
+def marked(package, marks) -> Package:
+    """The model with these thresholds on its card."""
+    return replace(package, card=replace(package.card, detection=marks))
+
+
+@pytest.fixture(scope="module")
+def scores(scene, marked) -> SceneScores:
+    """What the scan says, without dask."""
+    return run(scene, marked)
+
+
+@pytest.fixture(scope="module")
+def layer(scores, folder) -> bytes:
+    return layer_bytes(scores, folder)
 
 
 def test_every_chip_scores_what_predict_gives_it(scores, package, chips):
     assert scores.plan.grid.shape == (SIDE, SIDE)
     assert scores.observed.sum() == (SIDE * 256) ** 2
-    alone = predict(package, chips)
-    assert np.ptp(alone[:, package.card.labels.index(MINE)]) > 0.01
+    alone = load_model(package.path).predict(chips)
+    assert np.ptp(alone[MINE]) > 0.01
     np.testing.assert_allclose(scores.scores, alone, atol=1e-4)
 
 
-def test_the_polygons_are_the_flagged_cores(scores, marks, layer):
-    flagged = int(scores.flagged(marks).sum())
-    assert 5 <= flagged <= 40
-    truth, union = flagged_cores(scores, marks), in_crs(scores, marks)
-    assert truth.area == pytest.approx(flagged * (256 * GSD) ** 2, rel=1e-9)
+def test_the_polygons_are_the_flagged_cores(scores, layer):
+    count = int(flagged(scores).sum())
+    assert 5 <= count <= 40
+    truth, union = flagged_cores(scores), in_crs(scores)
+    assert truth.area == pytest.approx(count * (256 * GSD) ** 2, rel=1e-9)
     assert union.area == pytest.approx(truth.area, rel=1e-6)
     assert union.symmetric_difference(truth).area < 1e-6 * truth.area
     features = json.loads(layer)["features"]
-    assert sum(feature["properties"]["n_chips"] for feature in features) == flagged
+    assert sum(feature["properties"]["n_chips"] for feature in features) == count
     assert all(shapely.geometry.shape(feature["geometry"]).is_valid for feature in features)
 
 
-def test_the_same_bytes_with_dask(scene, package, marks, layer, folder):
-    with workers(2) as client:
-        assert content(run(scene, package, client), marks, folder) == layer
+def test_the_same_bytes_with_dask(scene, marked, layer, folder):
+    with workers(2) as pool:
+        assert layer_bytes(run(scene, marked, pool), folder) == layer
 
 
-def test_the_same_bytes_from_two_processes(scene, package, marks, layer, folder):
+def test_the_same_bytes_from_two_processes(scene, marked, layer, folder):
     from distributed import LocalCluster
 
     with (
         warnings.catch_warnings(),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        workers(0, cluster.scheduler_address) as client,
+        workers(0, cluster.scheduler_address) as pool,
     ):
-        assert len(client.nthreads()) == 2
-        assert content(run(scene, package, client), marks, folder) == layer
+        assert len(pool.client.nthreads()) == 2
+        assert layer_bytes(run(scene, marked, pool), folder) == layer
 
 
 @pytest.mark.parametrize("storage", ["tiled", "alpha"])
-def test_the_same_bytes_however_it_is_stored(mosaic, package, marks, layer, folder, storage):
+def test_the_same_bytes_however_it_is_stored(mosaic, marked, layer, folder, storage):
     how = {"compress": "deflate", "zlevel": 1, "tiled": True}
     pixels = mosaic
     if storage == "alpha":
         pixels = np.concatenate([mosaic, np.full((1, *mosaic.shape[1:]), 255, np.uint8)])
         how = {"compress": "deflate", "zlevel": 1, "colors": ("red", "green", "blue", "alpha")}
     path = write_scene(folder / f"{storage}.tif", pixels=pixels, gsd=GSD, **how)
-    assert content(run(path, package), marks, folder) == layer
+    assert layer_bytes(run(path, marked), folder) == layer
 
 
-def test_rotated_it_scores_the_same_and_its_polygons_are_rotated(mosaic, package, scores, marks, folder):
+def test_rotated_it_scores_the_same_and_its_polygons_are_rotated(mosaic, marked, scores, folder):
     turn = Affine.rotation(27, CORNER)
     transform = turn @ scores.plan.scene.transform
     path = write_scene(folder / "rotated.tif", pixels=mosaic, transform=transform, compress="deflate", zlevel=1)
-    turned = run(path, package)
+    turned = run(path, marked)
     np.testing.assert_array_equal(turned.scores, scores.scores)
-    expected = shapely.transform(flagged_cores(scores, marks), lambda p: np.column_stack(turn @ (p[:, 0], p[:, 1])))
-    found = in_crs(turned, marks)
+    expected = shapely.transform(flagged_cores(scores), lambda p: np.column_stack(turn @ (p[:, 0], p[:, 1])))
+    found = in_crs(turned)
     assert found.area == pytest.approx(expected.area, rel=1e-6)
     assert found.symmetric_difference(expected).area < 1e-6 * expected.area
 
 
-def test_in_degrees_it_meets_the_same_detections(scene, package, scores, marks, folder):
+def test_in_degrees_it_meets_the_same_detections(scene, marked, scores, folder):
     path = to_degrees(scene, folder / "degrees.tif")
     with rasterio.open(path) as warped:
         assert warped.crs.to_epsg() == 4326
-    after = run(path, package)
-    assert len(scores.detections(marks)) >= 5
-    assert met_again(scores, after, marks) >= 0.9
+    after = run(path, marked)
+    assert len(detect(scores).detections) >= 5
+    assert met_again(scores, after) >= 0.9

@@ -10,10 +10,11 @@ from geoscan.evaluate.thresholds import tune_label
 from geoscan.labels import LABELS, MINE
 from geoscan.model.figures import MineFigures
 from geoscan.model.markdown import card_markdown
-from geoscan.model.origin import Training
+from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
+from geoscan.model.split import Split
 from geoscan.train.card import Judged, detection_thresholds, figure, make_card
 
 PLANET = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=8, stem_stride=1)
@@ -35,7 +36,7 @@ def material(alone=False, **options):
     fold = groups % 2
     fold[7] = -1
     campaigns = tuple(f"{'riverbank' if g < 5 else 'place'}_{g}" for g in groups)
-    options = {"split": {"seed": 0, "held_out": 0.5}, "facts": {"source": "here"}} | options
+    options = {"split": Split(held_out=0.5).of("kaggle", "abc"), "facts": TrainedOn("here")} | options
     names = tuple(map(str, range(N)))
     return Material(names, None, targets, fold, groups, campaigns=campaigns if alone else (), **options)
 
@@ -81,9 +82,10 @@ def test_a_planet_card_says_all_that_was_measured():
 def test_the_card_counts_both_sides_of_the_split():
     made = material()
     training, validation = made.sides()
-    data = card(made, judged(made, validation), PLANET).data
+    found = card(made, judged(made, validation), PLANET)
+    data = found.data
     assert data.source == "here"
-    assert data.split == made.split
+    assert found.split == made.split
     assert (data.training_chips, data.validation_chips) == (20, 19)
     for counts, rows in ((data.training_positives, training), (data.validation_positives, validation)):
         assert list(counts) == list(LABELS)
@@ -92,7 +94,7 @@ def test_the_card_counts_both_sides_of_the_split():
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_with_folds_there_is_no_validation_to_count(alone):
-    made = material(alone, split={"seed": 0, "folds": 2})
+    made = material(alone, split=Split(folds=2).of("kaggle", "abc"))
     answer = judged(made, made.readable)
     answer.scores[np.flatnonzero(made.targets[made.readable, COLUMN] == 1)[0], COLUMN] = 0  # one fold errs
     found = card(made, answer, ALONE if alone else PLANET)
@@ -153,7 +155,7 @@ def test_the_first_figure_of_an_epoch_is_the_one_that_decides():
 def test_detection_thresholds_follow_false_positives_and_the_labels_own():
     """A chip alone needs what 99 % of the chips without a mine do not reach, and never less than the label."""
     low = detection_thresholds(np.zeros(500), 0.3)
-    assert (low.seed, low.join, low.lone) == (0.3, 0.15, 0.3)
+    assert (low.high, low.low, low.isolated) == (0.3, 0.15, 0.3)
     assert detection_thresholds(np.empty(0), 0.3) == low
     spread = detection_thresholds(np.linspace(0, 0.5, 100_001), 0.3)
-    assert (spread.join, spread.seed, spread.lone) == (0.197, 0.393, 0.495)
+    assert (spread.low, spread.high, spread.isolated) == (0.197, 0.393, 0.495)

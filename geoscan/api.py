@@ -1,0 +1,250 @@
+"""The Python API: what `import geoscan` hands out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from geoscan import dehazing, layers
+from geoscan.arrays import Mask, Visual, to_visual
+from geoscan.dehazed_scene import DehazedScene, dehaze_scene
+from geoscan.dehazing import DehazeParams
+from geoscan.errors import InputError
+from geoscan.grid import TileGrid as TileGrid
+from geoscan.machine import BATCH
+from geoscan.model.package import Card, Package, find
+from geoscan.radiometry import resolve
+from geoscan.scanning.batch import score
+from geoscan.scanning.options import ScanOptions
+from geoscan.scanning.result import SceneResult, total
+from geoscan.scanning.run import detector_of
+from geoscan.scanning.scenes import SceneLike, plan_scenes, scan_scenes
+from geoscan.scanning.workers import workers
+from geoscan.scene import Scene as Scene
+
+if TYPE_CHECKING:
+    import geopandas
+    import pandas as pd
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.floating]
+"""(3, rows, cols), red, green, blue: uint8, or floats from 0 to 1."""
+
+
+def open_scene(path: PathLike, bands: Sequence[int] | None = None) -> Scene:
+    """Open a scene: a file, a URL, or any name that GDAL opens.
+
+    bands: numbers of red, green and blue, from 1; the file tells if None.
+    Returns a `Scene` with `rows`, `cols`, `gsd` (metres per pixel), `crs`, `transform`, and `read(window)`, which gives
+    pixels (3, rows, cols) and where they are not nodata (rows, cols).
+    Raises SceneError for what cannot be scanned.
+    """
+    return Scene.open(path, bands=bands)
+
+
+def scan(
+    scenes: SceneLike | Iterable[SceneLike],
+    *,
+    model: PathLike = "auto",
+    bands: tuple[int, int, int] | None = None,
+    stride: int | None = None,
+    stretch: str = "auto",
+    high: float | None = None,
+    low: float | None = None,
+    isolated: float | None = None,
+    prior: float | None = None,
+    tta: bool | None = None,
+    batch: int = BATCH,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> geopandas.GeoDataFrame:
+    """Scan scenes for artisanal gold mines, as `geoscan scan` does.
+
+    scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
+    model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
+    bands, stride, stretch, high, low, isolated, prior, tta, batch: as `ScanOptions` has them; None is what the scene or
+    the model's card says.
+    jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
+    cluster, such as tcp://10.0.0.5:8786.
+
+    Returns a row a detection in EPSG:4326, with the attributes of the layer (`layers.ATTRIBUTES`). The figures of the
+    scan, as `geoscan --json` prints them, are in `.attrs["geoscan"]`.
+    Warns of chips that could not be read: there is no detection in them. Raises InputError for what cannot be scanned.
+    """
+    options = ScanOptions(
+        model=model,
+        bands=bands,
+        stride=stride,
+        stretch=stretch,
+        high=high,
+        low=low,
+        isolated=isolated,
+        prior=prior,
+        tta=tta,
+        batch=batch,
+    )
+    given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
+    plans, _ = plan_scenes(given, options)
+    chips = sum(len(plan.grid) for plan in plans)
+    with workers(jobs, scheduler) as pool, tqdm(total=chips, unit="chip", disable=not progress) as bar:
+
+        def advance(done: int) -> None:
+            bar.update(done)
+
+        results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=advance))
+    _warn(results)
+    frame = layers.frame([one for result in results for one in result.detections])
+    frame.attrs["geoscan"] = total(results).to_dict()
+    return frame
+
+
+def _warn(results: Iterable[SceneResult]) -> None:
+    for result in results:
+        if result.failed:
+            n, first = len(result.failed), next(iter(result.failed.values()))
+            warnings.warn(f"{n} of {len(result.plan.grid)} chips could not be read, such as: {first}", stacklevel=3)
+
+
+@overload
+def dehaze(
+    what: NDArray[np.uint8],
+    *,
+    valid: Mask | None = None,
+    airlight: Literal["scene", "fixed"] = "scene",
+    omega: float = 0.8,
+) -> NDArray[np.uint8]: ...
+@overload
+def dehaze(
+    what: NDArray[np.floating],
+    *,
+    valid: Mask | None = None,
+    airlight: Literal["scene", "fixed"] = "scene",
+    omega: float = 0.8,
+) -> NDArray[np.floating]: ...
+@overload
+def dehaze(
+    what: PathLike | Scene,
+    out: PathLike,
+    *,
+    bands: Sequence[int] | None = None,
+    stretch: str = "auto",
+    airlight: Literal["scene", "fixed"] = "scene",
+    omega: float = 0.8,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> DehazedScene: ...
+def dehaze(
+    what: Pixels | PathLike | Scene,
+    out: PathLike | None = None,
+    *,
+    valid: Mask | None = None,
+    bands: Sequence[int] | None = None,
+    stretch: str = "auto",
+    airlight: Literal["scene", "fixed"] = "scene",
+    omega: float = 0.8,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Pixels | DehazedScene:
+    """Remove haze from an array, or write a whole scene without haze, as `geoscan dehaze` does.
+
+    what: pixels, (3, rows, cols), red, green, blue, uint8 or floats from 0 to 1; or a scene or its path.
+    airlight: colour of the haze: estimated from these pixels (`scene`), or a constant (`fixed`).
+    omega: share of the haze to remove, 0..1.
+
+    An array comes back in its own shape and type. valid: (rows, cols), False on nodata, which comes back unchanged;
+    None for all, but pixels that are not finite.
+    A scene is written to `out`, a GeoTIFF on the scene's grid; returns what was written. bands, stretch, jobs: as in
+    `scan`.
+    Raises InputError for what does not fit; for a scene ReadError and OutputError, too.
+    """
+    params = DehazeParams(airlight=airlight, omega=omega)
+    if isinstance(what, np.ndarray):
+        if out is not None:
+            raise InputError("an array is not written to a file but given back; leave `out` away")
+        return _dehazed(what, valid, params)
+    if out is None:
+        raise InputError("a whole scene is written to a file; pass out='dehazed.tif'")
+    scene = what if isinstance(what, Scene) else Scene.open(what, bands=bands)
+    track = partial(tqdm, unit="block", disable=not progress)
+    return dehaze_scene(scene, resolve(stretch, scene), params, out, jobs=jobs, track=track)
+
+
+def _dehazed(pixels: Pixels, valid: Mask | None, params: DehazeParams) -> Pixels:
+    whole = pixels.dtype == np.uint8
+    if pixels.ndim != 3 or len(pixels) != 3 or not (whole or pixels.dtype.kind == "f"):
+        raise InputError(
+            f"pixels of shape {pixels.shape} and type {pixels.dtype} do not fit; give (3, rows, cols), uint8 or floats"
+        )
+    seen: Mask = np.asarray(np.isfinite(pixels).all(axis=0))
+    if valid is not None:
+        if valid.shape != seen.shape:
+            raise InputError(f"a mask of shape {valid.shape} does not fit pixels of shape {pixels.shape}")
+        seen = seen & valid
+    hazy = pixels.astype(np.float32) / np.float32(255 if whole else 1)
+    if seen.any() and not 0 <= hazy[:, seen].min() <= hazy[:, seen].max() <= 1:
+        raise InputError(f"floats up to {hazy[:, seen].max():g} do not fit; bring them to 0..1, or give uint8")
+    light = dehazing.scene_airlight(hazy, seen, params) if params.airlight == "scene" else None
+    clear = dehazing.dehaze(hazy, seen, params, light)
+    return np.where(seen, to_visual(clear) if whole else clear.astype(pixels.dtype), pixels)
+
+
+class Model:
+    """A model that scores chips; see `load_model`."""
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+
+    def __repr__(self) -> str:
+        card = self.card
+        return (
+            f"<geoscan model {card.name}: {card.spec.chip} px chips at {card.preprocess.gsd:g} m, "
+            f"{len(card.labels)} labels, digest {card.digest[:12]}>"
+        )
+
+    @property
+    def card(self) -> Card:
+        """All that is known of the model: `labels`, `preprocess.chip` (pixels), `preprocess.gsd` (metres), figures."""
+        return self._package.card
+
+    def predict(self, chips: Sequence[Visual] | NDArray[np.uint8]) -> pd.DataFrame:
+        """Score chips as a scan does: prepared, and averaged over symmetries, as the model's card says.
+
+        chips: (n, 3, chip, chip) uint8, or a sequence of (3, chip, chip): red, green, blue, 0..255, of the model's size
+        and resolution.
+        Returns a row a chip, a column a label in the order of the card: float32 scores, 0..1.
+        Raises InputError for a chip of another shape or type.
+        """
+        import pandas as pd
+
+        for i, chip in enumerate(chips):
+            self._check(i, np.asarray(chip))
+        make = detector_of(self._package, self.card.tta, BATCH)
+        parts = [np.empty((0, len(self.card.labels)), np.float32)]
+        for start in range(0, len(chips), BATCH):
+            prepared = [self.card.preprocess(np.asarray(chip)) for chip in chips[start : start + BATCH]]
+            parts.append(score(make, np.stack(prepared)))
+        return pd.DataFrame(np.concatenate(parts), columns=list(self.card.labels))
+
+    def _check(self, i: int, chip: NDArray[np.generic]) -> None:
+        wanted = (3, self.card.spec.chip, self.card.spec.chip)
+        if chip.shape != wanted or chip.dtype != np.uint8:
+            raise InputError(
+                f"chip {i} has shape {chip.shape} and type {chip.dtype}; {self.card.name} takes {wanted}, uint8, "
+                f"at {self.card.preprocess.gsd:g} m per pixel"
+            )
+
+
+def load_model(name: PathLike) -> Model:
+    """Open a shipped model by its name (`geoscan models` lists them), or a package by its directory.
+
+    Raises PackageError when there is none, or it is damaged.
+    """
+    return Model(find(os.fspath(name)))

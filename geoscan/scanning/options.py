@@ -1,0 +1,68 @@
+"""What a scan can be asked for, in one value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from geoscan.errors import InputError
+from geoscan.machine import BATCH
+from geoscan.polygons import Hysteresis
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """What a scan is asked for; most of what is None is taken from the model's card.
+
+    Raises InputError for a prior or a batch out of range; what depends on the scene or the model is checked in a plan.
+    """
+
+    model: str | os.PathLike[str] = "auto"
+    """A shipped model, or the directory of a package; `auto` is the shipped one that fits a scene's resolution best."""
+
+    bands: tuple[int, int, int] | None = None
+    """Numbers of the red, green and blue bands, from 1; the file tells if None."""
+
+    stride: int | None = None
+    """Pixels from chip to chip; a whole chip if None, less lets them overlap."""
+
+    stretch: str = "auto"
+    """How values become the look that the model knows, see `radiometry.resolve`; `auto` also heeds the model."""
+
+    tta: bool | None = None
+    """Test-time augmentation: average the scores of the 8 rotations and mirror images of a chip."""
+
+    high: float | None = None
+    """See `Hysteresis`, and likewise `low` and `isolated`; 0..1."""
+
+    low: float | None = None
+    isolated: float | None = None
+
+    prior: float | None = None
+    """Fraction of the scene's chips that show a mine, for probabilities; 0..1, ends excluded."""
+
+    batch: int = BATCH
+    """Chips that are scored at once; changes no result."""
+
+    def __post_init__(self) -> None:
+        if self.prior is not None and not 0 < self.prior < 1:
+            raise InputError(f"prior {self.prior} does not fit; give a fraction above 0 and below 1, such as 0.001")
+        if self.batch < 1:
+            raise InputError(f"batch {self.batch} does not fit; give 1 chip or more")
+
+    def thresholds(self, own: Hysteresis) -> Hysteresis:
+        """Take a model's `own` thresholds where none are asked for; one that is asked for moves those it contradicts.
+
+        Raises InputError when those asked for contradict each other.
+        """
+        high = own.high if self.high is None else self.high
+        return Hysteresis(
+            high=high,
+            low=min(own.low, high) if self.low is None else self.low,
+            isolated=max(own.isolated, high) if self.isolated is None else self.isolated,
+        )
+
+
+DEFAULT: Final = ScanOptions()
+"""All as the scene and the model have it."""

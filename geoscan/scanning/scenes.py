@@ -1,0 +1,100 @@
+"""Scan any number of scenes: plan them all before the work begins, then take one after the other."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
+from geoscan.gdal import short_names
+from geoscan.model.package import choose, find, shipped
+from geoscan.progress import Advance
+from geoscan.scanning.options import DEFAULT, ScanOptions
+from geoscan.scanning.plan import Plan
+from geoscan.scanning.result import SceneResult, detect
+from geoscan.scanning.run import scan
+from geoscan.scanning.workers import HERE, Workers
+from geoscan.scene import Scene, find_scenes
+
+log = logging.getLogger(__name__)
+
+SceneLike: TypeAlias = str | os.PathLike[str] | Scene
+"""An address, a directory of rasters, or a scene that is open already."""
+
+
+def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> tuple[list[Plan], int]:
+    """Open scenes and plan their scans; return the plans, and how many rasters were left out.
+
+    What a directory happens to hold is left out, with a warning, when it cannot be scanned; scenes get names by which
+    those of several folders can be told apart. A scene that is open keeps its bands.
+    Raises InputError for the first scene named outright that cannot be scanned, when none is left, for a model that
+    cannot be used, and for options that do not fit; ReadError when a scene named outright cannot be read.
+    """
+    packages = shipped() if options.model == "auto" else [find(os.fspath(options.model))]
+    given = list(scenes)
+    opened = {scene.path: scene for scene in given if isinstance(scene, Scene)}
+    named = [scene.path if isinstance(scene, Scene) else os.fspath(scene) for scene in given]
+    addresses = find_scenes(named)
+    plans, left_out = [], 0
+    for address, name in zip(addresses, short_names(addresses), strict=True):
+        try:
+            scene = opened.get(address) or Scene.open(address, bands=options.bands)
+            with _naming_shipped_models():
+                plans.append(Plan.of(scene, choose(packages, scene.gsd), options, name))
+        except (SceneError, RadiometryError, ReadError) as err:
+            if address in named:
+                raise
+            left_out += 1
+            log.warning("left out: %s", err)
+    if not plans:
+        raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
+    _warn_of_tta(plans)
+    return plans, left_out
+
+
+def scan_scenes(
+    plans: Iterable[Plan],
+    workers: Workers = HERE,
+    *,
+    begin: Callable[[str], None] = lambda _: None,
+    advance: Advance = lambda _: None,
+) -> Iterator[SceneResult]:
+    """Scan one scene after the other, and yield what was found in each as soon as it is done.
+
+    workers: from `workers.workers`; without them this thread works alone, with the same result.
+    begin: called with the name of each scene before it is scanned. advance: called with the number of tiles done.
+    """
+    for plan in plans:
+        begin(plan.name)
+        yield detect(scan(plan, workers, advance=advance))
+
+
+@contextmanager
+def _naming_shipped_models() -> Iterator[None]:
+    """Where the resolution does not fit, name the models that are shipped: another of them may."""
+    try:
+        yield
+    except ResolutionError as err:
+        todo = "give a scene of their resolution, or another model with --model"
+        raise ResolutionError(f"{err}; shipped models: {_shipped_models()}; {todo}") from err
+
+
+def _shipped_models() -> str:
+    try:
+        packages = shipped()
+    except PackageError:
+        packages = []  # a damaged one is no obstacle to using another
+    return ", ".join(f"{one.card.name} {one.card.preprocess.gsd:g} m" for one in packages) or "none"
+
+
+def _warn_of_tta(plans: Iterable[Plan]) -> None:
+    """Say once a model that its thresholds are for other scores, where its card and what was asked for differ."""
+    cards = {plan.package.card.digest: plan.package.card for plan in plans if plan.tta != plan.package.card.tta}
+    for card in cards.values():
+        tuned, other = ("averaged", "--no-tta") if card.tta else ("single", "--tta")
+        log.warning(
+            "thresholds and probabilities of %s are for %s scores: with %s they fit less well", card.name, tuned, other
+        )

@@ -1,0 +1,48 @@
+"""The scores of a scene, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.arrays import Scores
+from geoscan.scanning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class SceneScores:
+    """What a scan saw of a scene, before anything is made of it."""
+
+    plan: Plan
+    scores: Scores
+    """(len(grid), labels); NaN where a tile was not scored."""
+
+    observed: NDArray[np.int64]
+    """(len(grid),): pixels of each core that are not nodata."""
+
+    failed: Mapping[int, str]
+    """Tiles that could not be read, in order, and why."""
+
+    seconds: float
+    """From the first tile to the last score, loading the model included."""
+
+    stage_seconds: Mapping[str, float]
+    """Of reading, dehazing and inference, summed over threads."""
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """(len(grid),): True where a tile was scored."""
+        return ~np.isnan(self.scores[:, 0])
+
+    @property
+    def observed_fraction(self) -> float:
+        """Share of the scene that was seen, 0..1: neither nodata, nor failed, nor under cloud as the model tells."""
+        card, seen = self.plan.package.card, self.scored
+        for head in card.spec.heads:
+            if head.activation == "softmax" and "cloudy" in head.labels:
+                weather = self.scores[:, [card.labels.index(label) for label in head.labels]]
+                seen &= weather.argmax(axis=1) != head.labels.index("cloudy")
+        return float(self.observed[seen].sum() / (self.plan.grid.rows * self.plan.grid.cols))

@@ -1,0 +1,187 @@
+"""Many scenes: which are scanned, with which model, under which names, and their figures together."""
+
+import json
+import shutil
+from dataclasses import fields, replace
+
+import fakes
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scans import CHIP, blocks
+
+from geoscan.cli import main
+from geoscan.errors import InputError, PackageError, ResolutionError, SceneError
+from geoscan.model.package import Package
+from geoscan.polygons import Hysteresis
+from geoscan.scanning.options import ScanOptions
+from geoscan.scanning.result import total
+from geoscan.scanning.scenes import plan_scenes, scan_scenes
+from geoscan.scanning.summary import Summary
+from geoscan.scene import Scene
+
+
+@pytest.fixture
+def package(make_package, monkeypatch) -> Package:
+    """A model of 32 px chips that finds what is bright."""
+    monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
+    return make_package(chip=CHIP)
+
+
+@pytest.fixture
+def options(package) -> ScanOptions:
+    return ScanOptions(model=package.path)
+
+
+def test_what_a_directory_happens_to_hold_is_left_out(make_scene, tmp_path, options, caplog):
+    (tmp_path / "folder").mkdir()
+    make_scene(pixels=blocks(), name="folder/good.tif")
+    bad = make_scene(pixels=blocks(), name="folder/nowhere.tif", crs=None)
+    plans, left_out = plan_scenes([tmp_path / "folder"], options)
+    assert ([plan.name for plan in plans], left_out) == (["good.tif"], 1)
+    assert "left out: nowhere.tif has no CRS" in caplog.text
+    with pytest.raises(SceneError, match="has no CRS"):
+        plan_scenes([tmp_path / "folder", bad], options)
+    (tmp_path / "folder/good.tif").unlink()
+    with pytest.raises(InputError, match="none of the 1 rasters"):
+        plan_scenes([tmp_path / "folder"], options)
+
+
+def test_scenes_are_named_so_that_folders_tell_them_apart(make_scene, tmp_path, options):
+    for folder in ("may", "june"):
+        (tmp_path / folder).mkdir()
+    first = make_scene(pixels=blocks(), name="may/visual.tif")
+    second = Scene.open(shutil.copy(first, tmp_path / "june"))
+    plans, _ = plan_scenes([first, second], options)
+    assert [plan.name for plan in plans] == ["may/visual.tif", "june/visual.tif"]
+    (alone,), _ = plan_scenes([second], options)
+    assert alone.name == "visual.tif"
+
+
+def test_a_scene_that_is_open_keeps_its_bands(make_scene, options):
+    path = make_scene(pixels=blocks())
+    (plan,), _ = plan_scenes([Scene.open(path, bands=(3, 2, 1))], options)
+    assert plan.scene.bands == (3, 2, 1)
+    (plan,), _ = plan_scenes([path], replace(options, bands=(2, 3, 1)))
+    assert plan.scene.bands == (2, 3, 1)
+
+
+def test_each_scene_gets_the_shipped_model_nearest_its_resolution(make_scene, make_package, monkeypatch):
+    ours = [make_package("planet", gsd=3.4, chip=32), make_package("sentinel", gsd=10, chip=32)]
+    monkeypatch.setattr("geoscan.scanning.scenes.shipped", lambda: ours)
+    paths = [make_scene(gsd=gsd, name=f"{gsd}.tif") for gsd in (3, 5, 8, 12)]
+    plans, _ = plan_scenes(paths)
+    assert [plan.package.card.name for plan in plans] == ["planet", "planet", "sentinel", "sentinel"]
+    with pytest.raises(ResolutionError, match=r"shipped models: planet 3.4 m, sentinel 10 m; give a scene of their"):
+        plan_scenes([make_scene(gsd=300)])
+
+
+def test_a_damaged_shipped_model_is_no_obstacle_to_another(make_scene, options, monkeypatch):
+    def shipped():
+        raise PackageError("models/planet: card and weights do not fit together")
+
+    monkeypatch.setattr("geoscan.scanning.scenes.shipped", shipped)
+    with pytest.raises(PackageError, match="do not fit together"):
+        plan_scenes([make_scene()])
+    plans, _ = plan_scenes([make_scene()], options)
+    assert len(plans) == 1
+    with pytest.raises(ResolutionError, match="shipped models: none; give"):
+        plan_scenes([make_scene(gsd=300)], options)
+
+
+OWN = Hysteresis(high=0.5, low=0.4, isolated=0.6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, OWN),
+        ({"high": 0.2}, Hysteresis(0.2, 0.2, 0.6)),
+        ({"high": 0.8}, Hysteresis(0.8, 0.4, 0.8)),
+        ({"low": 0.1, "isolated": 0.5}, Hysteresis(0.5, 0.1, 0.5)),
+        ({"high": 0.7, "low": 0.3, "isolated": 0.95}, Hysteresis(0.7, 0.3, 0.95)),
+    ],
+)
+def test_a_threshold_that_is_asked_for_moves_those_it_contradicts(asked, wanted):
+    assert ScanOptions(**asked).thresholds(OWN) == wanted
+
+
+def test_options_that_fit_no_scene_are_refused():
+    for wrong in ({"prior": 0}, {"prior": 1}, {"batch": 0}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} . does not fit"):
+            ScanOptions(**wrong)
+    with pytest.raises(InputError, match=r"--low 0\.9 is above --high 0\.5"):
+        ScanOptions(low=0.9).thresholds(OWN)
+
+
+@pytest.mark.parametrize(("asked", "said"), [(None, 0), (False, 0), (True, 1)])
+def test_scores_that_thresholds_do_not_fit_are_told_once_a_model(make_scene, options, caplog, asked, said):
+    plans, _ = plan_scenes([make_scene(), make_scene(name="other.tif")], replace(options, tta=asked))
+    assert [plan.tta for plan in plans] == [bool(asked)] * 2
+    assert caplog.text.count("are for single scores: with --tta they fit less well") == said
+
+
+def test_results_come_scene_by_scene(make_scene, options):
+    plans, _ = plan_scenes([make_scene(pixels=blocks(seed=i), name=f"{i}.tif") for i in range(3)], options)
+    told = []
+    results = scan_scenes(plans, begin=told.append, advance=told.append)
+    for i in range(3):
+        assert next(results).plan is plans[i]
+        assert told[-1] == 42 % 16
+        assert [one for one in told if isinstance(one, str)] == ["0.tif", "1.tif", "2.tif"][: i + 1]
+    assert sum(one for one in told if isinstance(one, int)) == 3 * 42
+
+
+def test_figures_of_several_scenes_are_sums_and_means_over_the_ground(make_scene, options):
+    pixels = np.zeros((3, 40, 40))
+    paths = [make_scene(pixels=blocks()), make_scene(pixels=pixels, nodata=0, name="other.tif", gsd=7.4)]
+    plans, _ = plan_scenes(paths, options)
+    results = list(scan_scenes(plans))
+    assert total(results[:1]) is results[0].summary
+    figures = total(results)
+    assert list(figures.to_dict()) == [field.name for field in fields(Summary)]
+    assert "scenes" not in results[0].summary.to_dict()
+    assert (figures.scene, figures.model, figures.tta) == (["scene.tif", "other.tif"], "fake", False)
+    assert (figures.chips, figures.skipped) == (
+        42 + 9,
+        9,
+    )  # the second is refined to 81 x 81 px, for metres of UTM are longer here
+    grounds = [6 * 7 * CHIP**2 * 3.7**2, 81 * 81 * 3.7**2]
+    assert [plan.ground_m2 for plan in plans] == pytest.approx(grounds, rel=0.01)
+    assert figures.observed_fraction == pytest.approx(grounds[0] / sum(grounds), rel=0.01)
+    assert figures.area_ha == results[0].summary.area_ha > 0
+    assert json.loads(json.dumps(figures.to_dict()))["scenes"][1]["skipped"] == 9
+
+
+def test_what_differs_among_scenes_is_listed(make_scene, options, make_package):
+    results = []
+    for name in ("one", "two"):
+        plans, _ = plan_scenes([make_scene()], replace(options, model=make_package(name, chip=CHIP).path))
+        results += scan_scenes(plans)
+    figures = total(results)
+    assert figures.model == ["one", "two"]
+    assert figures.digest == [result.plan.package.card.digest for result in results]
+
+
+def test_several_scenes_and_a_directory_make_one_layer(make_scene, package, tmp_path):
+    (tmp_path / "more").mkdir()
+    make_scene(pixels=blocks(seed=1), name="more/b.tif")
+    make_scene(pixels=blocks(seed=2), name="more/a.tif")
+    make_scene(pixels=blocks(), name="more/far.tif", gsd=100)  # no scene for this model
+    make_scene(shape=(1, 64, 64), name="more/grey.tif")
+    named = make_scene(pixels=blocks(seed=4))
+    out = tmp_path / "mines.geojson"
+    words = [str(named), str(tmp_path / "more"), "--out", str(out), "--model", str(package.path), "--json"]
+    result = CliRunner().invoke(main, [*words, "--jobs", "1"])
+    assert result.exit_code == 1, result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("warning: left out: far.tif has 100 m")]
+    assert [line for line in result.stderr.splitlines() if line.startswith("warning: left out: grey.tif ")]
+    figures = json.loads(result.stdout)
+    assert figures["scene"] == ["scene.tif", "a.tif", "b.tif"]
+    assert figures["chips"] == 3 * 42
+    layer = json.loads(out.read_text())
+    assert [one["scene"] for one in layer["geoscan"]["scenes"]] == figures["scene"]
+    assert {one["properties"]["scene"] for one in layer["features"]} == set(figures["scene"])
+    (tmp_path / "more/far.tif").unlink()
+    (tmp_path / "more/grey.tif").unlink()
+    assert CliRunner().invoke(main, [*words, "--jobs", "0"]).exit_code == 0

@@ -1,0 +1,241 @@
+"""The Python API: lazy, and with the same results as the command line and the scan."""
+
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+
+import fakes
+import geopandas
+import geopandas.testing
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from scans import CHIP, blocks, break_block
+
+import geoscan
+from geoscan import layers
+from geoscan.cli import main
+from geoscan.cli.scan import scan as scan_command
+from geoscan.errors import InputError, PackageError, SceneError
+from geoscan.labels import LABELS, MINE
+from geoscan.model import package as packages
+from geoscan.scanning.options import ScanOptions
+from geoscan.scanning.plan import Plan
+from geoscan.scanning.run import scan
+from geoscan.scene import Scene
+
+MEASURED = {"seconds", "chips_per_second", "stage_seconds", "peak_rss_mb"}
+
+
+@pytest.fixture
+def package(make_package, monkeypatch):
+    """A model of 32 px chips at 3.7 m that finds what is bright."""
+    monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
+    return make_package(chip=CHIP)
+
+
+def elsewhere(code):
+    """What code prints in another process."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_it_imports_nothing_heavy():
+    heavy = ("tensorflow", "keras", "rasterio", "dask", "distributed", "cv2", "numpy", "pandas", "shapely", "tqdm")
+    printed = elsewhere(f"import sys, geoscan; print(geoscan.__version__, sorted(set(sys.modules) & set({heavy!r})))")
+    assert printed == f"{geoscan.__version__} []\n"
+    printed = elsewhere("import sys, geoscan; geoscan.open_scene, geoscan.scan; print('tensorflow' in sys.modules)")
+    assert printed == "False\n"
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in set(geoscan.__all__) - {"__version__"}:
+        assert getattr(geoscan, name).__doc__
+    assert set(geoscan.__all__) <= set(dir(geoscan))
+    with pytest.raises(AttributeError, match="module 'geoscan' has no attribute 'scann'"):
+        geoscan.scann  # noqa: B018  what is tested is the access
+
+
+def test_scan_has_the_options_of_the_command():
+    asked = {field.name for field in fields(ScanOptions)}
+    assert set(inspect.signature(geoscan.scan).parameters) == asked | {"scenes", "jobs", "scheduler", "progress"}
+    command = {parameter.name for parameter in scan_command.params}
+    assert command == asked | {"scenes", "jobs", "scheduler", "out", "as_json", "quiet", "verbose"}
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_scan_finds_what_the_command_finds(make_scene, package, tmp_path, jobs):
+    paths = [make_scene(pixels=blocks()), make_scene(pixels=blocks(seed=1), name="other.tif")]
+    out = tmp_path / "mines.parquet"
+    words = [*map(str, paths), "--out", str(out), "--model", str(package.path), "--json", "--high", "0.7", "-q"]
+    printed = json.loads(CliRunner().invoke(main, words).stdout)
+    found = geoscan.scan(paths, model=package.path, high=0.7, jobs=jobs, progress=False)
+    layer = geopandas.read_parquet(out)
+    assert len(found) > 1
+    geopandas.testing.assert_geodataframe_equal(found, layer)
+    figures = json.loads(json.dumps(found.attrs["geoscan"]))
+    assert list(figures) == list(printed)
+    assert [figures[key] for key in figures if key not in {*MEASURED, "scenes"}] == [
+        printed[key] for key in printed if key not in {*MEASURED, "scenes"}
+    ]
+    assert figures["model"] == "fake"
+
+
+def test_scan_takes_a_path_an_open_scene_or_a_directory(make_scene, package):
+    path = make_scene(pixels=blocks())
+    search = partial(geoscan.scan, model=str(package.path), jobs=0, progress=False)
+    found = search(str(path))
+    assert list(found.columns) == [*layers.ATTRIBUTES, "geometry"]
+    assert found.crs.to_epsg() == 4326
+    assert found.attrs["geoscan"]["scene"] == "scene.tif"
+    for other in (path, geoscan.open_scene(path), [path], path.parent):
+        geopandas.testing.assert_geodataframe_equal(search(other), found)
+
+
+def test_a_scene_without_mines_is_a_table_without_rows(make_scene, package):
+    found = geoscan.scan(make_scene(pixels=np.full((3, 64, 64), 20)), model=package.path, jobs=0, progress=False)
+    assert len(found) == 0
+    assert list(found.columns) == [*layers.ATTRIBUTES, "geometry"]
+    assert found.attrs["geoscan"]["chips"] == 4
+
+
+def test_chips_that_cannot_be_read_are_warned_of(make_scene, package):
+    storage = {"tiled": True, "blockxsize": CHIP, "blockysize": CHIP, "compress": "deflate"}
+    broken = break_block(make_scene(pixels=blocks(), **storage), 1, 1)
+    with pytest.warns(
+        UserWarning, match="1 of 42 chips could not be read, such as: scene.tif cannot be read at row 32"
+    ):
+        found = geoscan.scan(broken, model=package.path, jobs=0, progress=False)
+    assert found.attrs["geoscan"]["failed"] == 1
+    assert len(found)
+
+
+@pytest.mark.parametrize(("progress", "shown"), [(True, "scene.tif: 100%"), (False, "")])
+def test_progress_is_shown_unless_it_is_unwanted(make_scene, package, capsys, progress, shown):
+    geoscan.scan(make_scene(pixels=blocks()), model=package.path, jobs=0, progress=progress)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert shown in told.err
+    assert bool(told.err) is progress
+
+
+def test_what_cannot_be_scanned_is_refused(make_scene, package):
+    search = partial(geoscan.scan, model=package.path, jobs=0, progress=False)
+    with pytest.raises(SceneError, match="does not exist"):
+        search("missing.tif")
+    with pytest.raises(InputError, match=r"--low 0\.9 is above --high 0\.5"):
+        search(make_scene(), low=0.9)
+    with pytest.raises(InputError, match="prior 0 does not fit"):
+        search(make_scene(), prior=0)
+    with pytest.raises(PackageError, match="no model is called 'plant'"):
+        geoscan.scan(make_scene(), model="plant")
+
+
+@pytest.fixture
+def hazy(make_scene):
+    """A scene with haze that grows to the right, and a corner of nodata."""
+    pixels = np.random.default_rng(0).integers(5, 120, (3, 200, 300)) * np.linspace(1, 0.4, 300)
+    pixels += np.linspace(0, 130, 300)
+    pixels[:, :40, :60] = 0
+    return make_scene(pixels=pixels, nodata=0)
+
+
+@pytest.mark.parametrize("airlight", ["scene", "fixed"])
+def test_an_array_is_dehazed_as_the_scene_that_holds_it(hazy, tmp_path, airlight):
+    out = tmp_path / "clear.tif"
+    written = geoscan.dehaze(hazy, out, airlight=airlight, jobs=0, progress=False)
+    assert (written.path, written.rows, written.cols) == (out, 200, 300)
+    scene = geoscan.open_scene(hazy)
+    pixels, valid = scene.overview()
+    clear = geoscan.dehaze(pixels, valid=valid, airlight=airlight)
+    with rasterio.open(out) as dataset:
+        np.testing.assert_array_equal(np.where(valid, clear, 0), dataset.read())
+    assert clear.dtype == np.uint8
+    assert clear[:, :, 250:].mean() < 0.9 * pixels[:, :, 250:].mean()
+    geoscan.dehaze(scene, tmp_path / "again.tif", airlight=airlight, jobs=2, progress=False)
+    assert (tmp_path / "again.tif").read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_come_back_as_floats_and_what_is_not_finite_as_it_was(dtype):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 50), np.uint8)
+    floats = pixels.astype(dtype) / np.array(255, dtype)
+    clear = geoscan.dehaze(floats)
+    assert clear.dtype == dtype
+    np.testing.assert_allclose(clear * 255, geoscan.dehaze(pixels), atol=0.51)
+    floats[1, 3, 4] = np.nan
+    clear = geoscan.dehaze(floats, omega=0.5)
+    np.testing.assert_array_equal(clear[:, 3, 4], floats[:, 3, 4])
+    assert np.isfinite(clear).sum() == floats.size - 1
+
+
+@pytest.mark.parametrize(
+    ("what", "how", "message"),
+    [
+        (np.zeros((40, 50, 3), np.uint8), {}, r"shape \(40, 50, 3\) and type uint8 do not fit; give \(3, rows, cols\)"),
+        (np.zeros((3, 4, 5), np.uint16), {}, "type uint16 do not fit"),
+        (np.full((3, 4, 5), 2.5), {}, r"floats up to 2\.5 do not fit; bring them to 0\.\.1"),
+        (np.zeros((3, 4, 5), np.uint8), {"valid": np.ones((5, 4), bool)}, r"a mask of shape \(5, 4\) does not fit"),
+        (np.zeros((3, 4, 5), np.uint8), {"out": "clear.tif"}, "leave `out` away"),
+        ("scene.tif", {}, r"pass out='dehazed\.tif'"),
+        (np.zeros((3, 4, 5), np.uint8), {"omega": 2}, "omega 2 does not fit"),
+    ],
+)
+def test_what_cannot_be_dehazed_is_refused(what, how, message):
+    with pytest.raises(InputError, match=message):
+        geoscan.dehaze(what, **how)
+
+
+def chips_of(path, package):
+    """The chips of a scene as `predict` takes them, and what a scan scores them."""
+    plan = Plan.of(Scene.open(path), package)
+    return np.stack([plan.scene.read(tile.read)[0] for tile in plan.grid]), scan(plan).scores
+
+
+def test_predict_gives_what_a_scan_gives(make_scene, tiny_package):
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 3 * 256, 6 * 256)).astype(np.uint8)
+    chips, scores = chips_of(make_scene(pixels=pixels), tiny_package)
+    assert len(chips) == 18
+    model = geoscan.load_model(tiny_package.path)
+    table = model.predict(chips)
+    assert list(table.columns) == list(model.card.labels) == list(LABELS)
+    assert (table.dtypes == "float32").all()
+    np.testing.assert_allclose(table, scores, atol=1e-5)
+    np.testing.assert_allclose(model.predict(list(chips[:2])), table[:2], atol=1e-5)
+    assert model.predict([]).shape == (0, len(LABELS))
+
+
+def test_predict_averages_when_the_card_says_so(make_scene, package, monkeypatch):
+    monkeypatch.setattr("geoscan.scanning.run.detector", partial(fakes.made, fakes.CornerIsPositive))
+    reseal(package.path, tta=True)
+    chips, scores = chips_of(make_scene((3, 64, 96)), packages.load(package.path))
+    averaged = geoscan.load_model(str(package.path)).predict(chips)[MINE]
+    np.testing.assert_array_equal(averaged, scores[:, LABELS.index(MINE)])
+    assert (np.abs(averaged - chips[:, :, 0, 0].mean(axis=1) / 255) > 0.01).any()
+
+
+def reseal(path: Path, **change) -> None:
+    """Change the card of a package, and seal it anew."""
+    card = replace(packages.load(path).card, **change)
+    card = replace(card, digest=packages._digest(path / packages.WEIGHTS, card))
+    (path / packages.CARD).write_text(card.to_json())
+
+
+@pytest.mark.parametrize(
+    "chips",
+    [np.zeros((2, 32, 32, 3), np.uint8), np.zeros((3, 32, 32), np.uint8), np.zeros((1, 3, 31, 32), np.uint8),
+     [np.zeros((3, 32, 32), np.uint16)]],
+)  # fmt: skip
+def test_chips_of_another_size_or_type_are_refused(package, chips):
+    with pytest.raises(InputError, match=r"chip 0 has shape .* and type .*; fake takes \(3, 32, 32\), uint8, at 3.7 m"):
+        geoscan.load_model(package.path).predict(chips)
+
+
+def test_a_model_tells_what_it_is(package):
+    assert repr(geoscan.load_model(package.path)).startswith("<geoscan model fake: 32 px chips at 3.7 m, 17 labels, ")
+    with pytest.raises(PackageError, match="no model is called 'plant'; shipped: "):
+        geoscan.load_model("plant")
