@@ -28,7 +28,7 @@ from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import Window
-from geoscan.products import Product
+from geoscan.products import Product, Scaling
 from geoscan.resolution import is_native, is_usable, usable_range
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
@@ -318,6 +318,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     try:
         table = band_choice.table_of(source)
         bands = band_choice.choose(table, name, product.bands if asked is None else asked)
+        product = replace(product, scaling=product.scaling or _stated(source, bands))
         transform, rows, cols, resampling = source.transform, source.height, source.width, ""
         if not placed:
             resampling = Resampling.bilinear.name
@@ -350,6 +351,14 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         digest,
         resampling,
     )
+
+
+def _stated(source: Any, bands: Bands) -> Scaling | None:
+    """Scale and offset that the file itself states, as GDAL keeps them; None where it states none."""
+    scale, offset = ([float(of[n - 1]) for n in bands] for of in (source.scales, source.offsets))
+    if scale == [1.0] * 3 and offset == [0.0] * 3:
+        return None
+    return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), "metadata")
 
 
 def _straighten(source: Any, resampling: Resampling, **how: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -167,8 +168,22 @@ def _three(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return red, green, blue
 
 
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
+    """Take one number, or one each for red, green and blue, as in 0.0001 or 0.02,0.02,0.03."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"{value!r} is not one number, or three for red, green and blue", ctx, param)
+    red, green, blue = numbers if len(numbers) == 3 else numbers * 3
+    return red, green, blue
+
+
 def pixels(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --bands and --stretch: which bands are read, and how their values become the visual look."""
+    """Add --bands, --scale, --offset and --stretch: which bands are read, and how their values become the look."""
     bands = click.option(
         "--bands", metavar="R,G,B", callback=_three, help="Numbers of the red, green and blue bands, from 1."
     )
@@ -176,9 +191,16 @@ def pixels(command: Callable[..., None]) -> Callable[..., None]:
         "--stretch",
         default="auto",
         show_default=True,
-        help="auto, visual, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
+        help="auto, visual, reflectance, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
     )
-    return bands(stretch(command))
+    scale = click.option(
+        "--scale",
+        metavar="S[,S,S]",
+        callback=_levels,
+        help="Reflectance is value x scale + offset, such as 0.0001.  [default: what metadata or the pixels say]",
+    )
+    offset = click.option("--offset", metavar="O[,O,O]", callback=_levels, help="See --scale; such as -0.1.")
+    return bands(scale(offset(stretch(command))))
 
 
 def tta(command: Callable[..., None]) -> Callable[..., None]:
