@@ -197,6 +197,6 @@ def test_planet_analytic_is_what_the_pairs_give(shared_data):
     ],
 )
 def test_a_models_look_comes_from_the_product_that_the_scene_is(make_scene, wanted, dtype, found):
-    scene = Scene.open(make_scene(pixels=np.ones((3, 8, 8)), dtype=dtype))
+    scene = Scene.open(make_scene(pixels=np.full((3, 8, 8), 200 if dtype == "uint8" else 900), dtype=dtype))
     assert suited(wanted, scene, scaling_of(scene)) == found
     resolve(found, scene, scaling_of(scene))

@@ -78,7 +78,6 @@ class Plan:
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             batch=options.batch,
         )
-        log.info("%s", plan.told)
         return plan
 
     @property
