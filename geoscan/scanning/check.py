@@ -102,7 +102,7 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
         gsd=(round(scene.gsd[0], 4), round(scene.gsd[1], 4)),
         dtype=scene.dtype,
         layout=_layout(scene),
-        nodata=scene.nodata,
+        nodata=scene.masking.nodata,
         models=tuple(_fit(one, scene) for one in packages),
         model=plan.package.card.name,
         reading=plan.reading,
@@ -148,8 +148,8 @@ def _doubts(plan: Plan, chips: Sequence[Visual]) -> list[str]:
         doubts.append(
             "the values are stretched by percentiles, which the model was not trained on: try --scale, --offset"
         )
-    if not plan.scene.product.kind and plan.scene.count != 3:
-        doubts.append(f"of {plan.scene.count} bands {plan.reading['bands']} are taken: --bands R,G,B overrides")
+    if not plan.scene.product.kind and max(plan.scene.bands) > 3:
+        doubts.append(f"of several bands {plan.reading['bands']} are taken: --bands R,G,B overrides")
     if not chips:
         doubts.append("no chip that was looked at has data")
     elif np.mean([chip.mean() for chip in chips]) < 10:

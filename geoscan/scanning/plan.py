@@ -66,7 +66,7 @@ class Plan:
         grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride)
         scaling = scaling_of(scene, options.scale, options.offset)
         stretch = suited(preprocess.radiometry, scene, scaling) if options.stretch == "auto" else options.stretch
-        plan = cls(
+        return cls(
             name=name or scene.name,
             scene=scene,
             package=package,
@@ -78,7 +78,6 @@ class Plan:
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             batch=options.batch,
         )
-        return plan
 
     @property
     def ground_m2(self) -> float:
@@ -95,7 +94,7 @@ class Plan:
             "bands": ",".join(map(str, self.scene.bands)),
             "values": described(self.scaling),
             "stretch": self.radiometry.name,
-            "mask": product.mask or ("alpha" if self.scene.alpha else "none but nodata"),
+            "mask": product.mask or self.scene.masking.in_words(),
             "date": product.date or "unknown",
         }
 

@@ -22,6 +22,10 @@ class SceneResult:
     failed: Mapping[int, str]
     """Tiles that could not be read, and why."""
 
+    changed: str
+    """Path of a file of the scene that was written during the scan, so that old and new pixels may be mixed; empty for
+    none."""
+
     summary: Summary
 
 
@@ -45,7 +49,7 @@ def detect(scores: SceneScores) -> SceneResult:
         probabilities=None if plan.prior is None else card.mine_probability(scores.scores, plan.prior),
         label_thresholds=card.thresholds,
     )
-    return SceneResult(plan, provenance, found, scores.failed, summary(scores, found))
+    return SceneResult(plan, provenance, found, scores.failed, scores.changed, summary(scores, found))
 
 
 def found_in(results: Sequence[SceneResult]) -> list[Detection]:

@@ -22,7 +22,8 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
 
     workers: from `workers.workers`; without them this thread works alone, with the same result.
     advance: called with the number of tiles done.
-    A tile that cannot be read is tried once more, then noted in `failed`; anything unexpected is raised.
+    A tile that the file says is empty is not read at all. One that cannot be read is tried once more, then noted in
+    `failed`; anything unexpected is raised.
     """
     started = time.perf_counter()
     tiles = len(plan.grid)
@@ -30,7 +31,10 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     observed = np.zeros(tiles, np.int64)
     failed: dict[int, str] = {}
     stages = dict.fromkeys(STAGES, 0.0)
-    batches = [list(range(start, min(start + plan.batch, tiles))) for start in range(0, tiles, plan.batch)]
+    blank = plan.scene.blank(plan.grid)
+    advance(int(blank.sum()))
+    stored = np.flatnonzero(~blank).tolist()
+    batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch)
     for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
         scores[scored.tiles] = scored.scores
@@ -39,7 +43,8 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
         for stage, seconds in scored.seconds.items():
             stages[stage] += seconds
         advance(len(scored.observed) + len(scored.failed))
-    return SceneScores(plan, scores, observed, dict(sorted(failed.items())), time.perf_counter() - started, stages)
+    seconds = time.perf_counter() - started
+    return SceneScores(plan, scores, observed, dict(sorted(failed.items())), plan.scene.changed(), seconds, stages)
 
 
 def detector_of(package: Package, tta: bool, batch: int) -> Callable[[], Detector]:
