@@ -79,7 +79,7 @@ def _text(found: Check) -> str:
         "place": f"{found.crs}, {found.rows} x {found.cols} px of {size}",
         "pixels": f"{found.dtype}, {found.layout}, nodata {nodata}",
         "models": f"{fits}; a scan takes {found.model}",
-        "work": f"{found.chips:,} chips; to read and prepare them takes {found.preparing_seconds:.1f} s, the network more",
+        "work": f"{found.chips:,} chips; to read and prepare them: {found.preparing_seconds:.1f} s, the network more",
         "data": f"{found.observed_share:.0%} of the chips that were looked at",
     }
     lines = [f"{name + ':':<10}{text}" for name, text in rows.items()]
