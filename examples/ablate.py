@@ -4,18 +4,16 @@
     python examples/ablate.py dehaze --chips chips.zip --index index.csv --out ablation.json
     python examples/ablate.py pretrain --kaggle-dir planet --pretrain eurosat-rgb.zip --out ablation.json
     python examples/ablate.py resolution --kaggle-dir planet --out ablation.json
-    python examples/ablate.py loss --kaggle-dir planet --out ablation.json
 
 Each variant is trained once a seed. A seed decides the split, the order of the chips and the weights that are drawn,
 and is the same for all variants: differences are taken seed by seed, and their interval is Student's over the seeds.
-Chips of Sentinel-2 are also judged as if they were surface reflectance (L2A): each validation chip without its
-atmosphere, by the model of `geoscan.train.augment`. The report says which figures those are.
+Chips of Sentinel-2 are also measured as if they were surface reflectance (L2A): each validation chip without its
+atmosphere, by the model of `geoscan.train.augment`. The report says which figures these are.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,35 +21,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from scipy.stats import t as student
 
 from geoscan.data.cache import default_directory
 from geoscan.data.kaggle import GSD
-from geoscan.data.mine_chips import PartialSet, read_partial
+from geoscan.data.labelled import read_chips
+from geoscan.data.mine_chips import MineChips
+from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import PackageError
 from geoscan.evaluate.metrics import auc, average_precision
 from geoscan.files import replacing
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import MINE_COLUMN, readable
+from geoscan.model.figures import AblatedFigure, Variant
+from geoscan.model.figures_markdown import ablation_table
 from geoscan.model.package import load, save
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 from geoscan.train.augment import Augmentation
+from geoscan.train.job import Job
 from geoscan.train.loop import Schedule
-from geoscan.train.losses import Focus
-from geoscan.train.recipe import Data, Recipe
-from geoscan.train.run import material_of, run, score
+from geoscan.train.recipe import Recipe
+from geoscan.train.run import material_of, run
+from geoscan.train.scoring import score
 
-FIXED, CHIP = DehazeParams(), DehazeParams(airlight="chip")
-_MINE = LABELS.index(MINE)
-
-Figures = dict[str, float]
+Run = dict[str, float | None]
+"""What one training came to: figures by name, as people read it."""
+_REPORT = TypeAdapter(dict[str, Variant])
 
 
 def main() -> None:
     """Read the command line, train all variants, write and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution", "loss"))
+    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution"))
     parser.add_argument("--kaggle-dir", type=Path)
     parser.add_argument("--chips", type=Path)
     parser.add_argument("--index", type=Path)
@@ -78,40 +82,37 @@ def main() -> None:
         parser.error(f"{options.out} lies in no folder")
     if not options.kaggle_dir and not (options.chips and options.index):
         parser.error("pass --kaggle-dir, or --chips and --index")
-    small = (options.chips, options.index) if options.chips else None
-    data = Data(options.kaggle_dir, None if options.kaggle_dir else small, options.pretrain)
+    source = KaggleSource(options.kaggle_dir) if options.kaggle_dir else ChipsSource(options.chips, options.index)
+    data = TrainingData(source, classes=options.pretrain)
     base = recipe(data, options.epochs, options.side)
     asked = variants(options.question, base, data)
     if unknown := set(options.only or ()) - asked.keys():
         parser.error(f"no variant is called {', '.join(unknown)}; there are {', '.join(asked)}")
-    found: dict[str, list[Figures]] = {}
+    found: dict[str, list[Run]] = {}
     for seed in range(options.seeds):
         for name in options.only or asked:
-            figures = judged(replace(asked[name], split=replace(base.split, seed=seed)), data)
+            figures = measured(replace(asked[name], split=replace(base.split, seed=seed)), data)
             found.setdefault(name, []).append(figures)
-            print(
-                f"seed {seed}, {name}: "
-                + ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if "/" not in key)
-            )
+            print(f"seed {seed}, {name}: {figures}")
             report = {name: summary(runs, found[next(iter(found))]) for name, runs in found.items()}
             with replacing(options.out) as part:
-                part.write_text(json.dumps(report, indent=2) + "\n")
-    for name, figures in report.items():
-        print(f"{name}: {json.dumps(figures)}")
+                part.write_bytes(_REPORT.dump_json(report, indent=2) + b"\n")
+    print(ablation_table(report))
     if options.card:
         into_card(options.card, options.question, report)
 
 
-def into_card(path: Path, question: str, report: Mapping[str, Any]) -> None:
+def into_card(path: Path, question: str, report: Mapping[str, Variant]) -> None:
     """Put a report into the card of a model package."""
     package = load(path)
-    told = {**package.card.metrics.get("ablation", {}), question: report}
-    save(path, package.network(), replace(package.card, metrics={**package.card.metrics, "ablation": told}))
+    figures = package.card.figures
+    figures = replace(figures, ablations={**figures.ablations, question: report})
+    save(path, package.network(), replace(package.card, figures=figures))
 
 
-def recipe(data: Data, epochs: int | None, side: int | None) -> Recipe:
+def recipe(data: TrainingData, epochs: int | None, side: int | None) -> Recipe:
     """Return what all variants share: a small network that begins with ImageNet's weights."""
-    kaggle = data.kaggle is not None
+    kaggle = not data.chips_alone
     spec = EfficientNetSpec(side=side or (96 if kaggle else 64))
     if not kaggle:
         spec = replace(spec, chip=48, heads=MINE_HEADS)
@@ -125,27 +126,20 @@ def recipe(data: Data, epochs: int | None, side: int | None) -> Recipe:
     )
 
 
-def variants(question: str, base: Recipe, data: Data) -> Mapping[str, Recipe]:
+def variants(question: str, base: Recipe, data: TrainingData) -> Mapping[str, Recipe]:
     """Return the recipes to compare; differences are to the first."""
     if question == "dehaze":
         dehazed = {
             name: replace(base, preprocess=replace(base.preprocess, dehaze=params))
-            for name, params in (("none", None), ("fixed", FIXED), ("chip", CHIP))
+            for name, params in (("none", None), ("fixed", DehazeParams()))
         }
-        if data.kaggle is None:
+        if data.chips_alone:
             dehazed["none, clear jitter"] = replace(base, augmentation=Augmentation(clear=0.5))
         return dehazed
     if question == "resolution":
         assert isinstance(base.spec, EfficientNetSpec)
         side = base.spec.side
         return {f"{s} px": replace(base, spec=replace(base.spec, side=s)) for s in (side, side * 3 // 2, side * 2)}
-    if question == "loss":
-        return {
-            "cross-entropy": base,
-            "focal": replace(base, focus=Focus(2.0, 2.0)),
-            "asymmetric": replace(base, focus=Focus(0.0, 4.0, 0.05)),
-            "mixup": replace(base, mixup=0.5),
-        }
     return {
         "imagenet": base,
         "classes after imagenet": replace(base, pretrain_epochs=1),
@@ -153,32 +147,35 @@ def variants(question: str, base: Recipe, data: Data) -> Mapping[str, Recipe]:
     }
 
 
-def judged(variant: Recipe, data: Data) -> Figures:
+def measured(variant: Recipe, data: TrainingData) -> Run:
     """Train one variant and return its figures on the chips that were held out."""
     with tempfile.TemporaryDirectory() as out:
-        package, _ = run(variant, data, Path(out) / "model", cache=default_directory())
-        metrics = package.card.metrics
-        if "mine" not in metrics:
-            labels = {f"f2/{label}": one["f2"] for label, one in metrics["labels"].items()}
-            return {key: metrics["not_only_cloudy"][key] for key in ("f2_samples", "f2_at_0.2")} | labels
+        package, _ = run(variant, data, Job(Path(out) / "model", default_directory()))
+        figures = package.card.figures
+        if figures.f2 is not None:
+            labels = {f"F2 of {readable(label)}": one.f2 for label, one in figures.labels.items()}
+            return {"F2, tuned": figures.f2.tuned, "F2 at 0.2": figures.f2.fixed, **labels}
+        assert figures.mine is not None
+        chips = read_chips(data.labelled)
+        assert isinstance(chips, MineChips)
         material = material_of(variant, data, default_directory())
-        assert data.small is not None
         _, rows = material.sides()
-        chips, cleared = read_partial(*data.small), Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=1)
+        cleared = Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=1)
         rng = np.random.default_rng(0)
         pixels = [surface(chips, material.names[i], cleared, variant.preprocess, rng) for i in rows]
-        said = score(package.network(), np.stack(pixels), variant.spec)[:, _MINE]
-        known = material.targets[rows, _MINE]
+        detect = NetworkDetector(package.network(), variant.spec)
+        scores = score(detect, variant.spec.labels, np.stack(pixels))[:, MINE_COLUMN]
+        known = material.targets[rows, MINE_COLUMN]
         return {
-            "ap": metrics["mine"]["ap"],
-            "auc": metrics["mine"]["auc"],
-            "ap_l2a_like": average_precision(known, said),
-            "auc_l2a_like": auc(known, said),
+            "AP": figures.mine.ap,
+            "AUC": figures.mine.auc,
+            "AP, no atmosphere": average_precision(known, scores),
+            "AUC, no atmosphere": auc(known, scores),
         }
 
 
 def surface(
-    chips: PartialSet, name: str, cleared: Augmentation, preprocess: Preprocess, rng: np.random.Generator
+    chips: MineChips, name: str, cleared: Augmentation, preprocess: Preprocess, rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return a chip as it might look without atmosphere, prepared as the model wants it."""
     pixels = chips.read(chips.names.index(name))
@@ -187,18 +184,19 @@ def surface(
     )
 
 
-def summary(runs: Sequence[Figures], base: Sequence[Figures]) -> dict[str, Any]:
+def summary(runs: Sequence[Run], base: Sequence[Run]) -> Variant:
     """Mean of each figure, and of its difference to the first variant with a 95 % interval over the seeds."""
-    told: dict[str, Any] = {"seeds": len(runs)}
+    told = {}
     for key in runs[0]:
-        values = np.array([figures[key] for figures in runs])
-        change = values - np.array([figures[key] for figures in base[: len(runs)]])
-        told[key] = round(float(np.nanmean(values)), 4) if np.isfinite(values).any() else None
+        values = np.array([figures[key] for figures in runs], float)
+        change = values - np.array([figures[key] for figures in base[: len(runs)]], float)
+        mean = round(float(np.nanmean(values)), 4) if np.isfinite(values).any() else None
+        told[key] = AblatedFigure(mean)
         if len(runs) > 1 and np.isfinite(change).all() and runs is not base:
             half = float(student.ppf(0.975, len(runs) - 1) * change.std(ddof=1) / len(runs) ** 0.5)
-            mean = float(change.mean())
-            told[f"{key} difference"] = [round(mean, 4), round(mean - half, 4), round(mean + half, 4)]
-    return told
+            low, middle, high = (round(float(change.mean()) + move, 4) for move in (-half, 0, half))
+            told[key] = AblatedFigure(mean, middle, (low, high))
+    return Variant(len(runs), told)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from geoscan import __version__, files, machine
 from geoscan.ahead import made_ahead
 from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
 from geoscan.dehazing import DehazeParams, dehaze, scene_airlight
-from geoscan.errors import InputError
 from geoscan.grid import TileGrid, Window
 from geoscan.progress import Track
 
@@ -77,10 +76,9 @@ def dehaze_scene(
     QGIS shows the mask as transparency; unlike an alpha band or a nodata value, it keeps black pixels black and nodata
     out of the overviews. `out` appears when it is complete, and not at all when something fails.
 
-    params: mode "fixed" or "scene"; "chip" would show seams.
     jobs: threads that read and dehaze, each on a block of `BLOCK` px; all cores if None, 0 for none but this one.
     track: wraps the numbers of the blocks.
-    Raises InputError for mode "chip", or as `check_target` does; ReadError; OutputError.
+    Raises InputError as `check_target` does; ReadError; OutputError.
     """
     start = perf_counter()
     target = Path(out)
@@ -113,8 +111,6 @@ def dehaze_scene(
 
 def _airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -> NDArray[np.float32]:
     """Colour of the haze for all blocks, (3,), 0..1."""
-    if params.airlight == "chip":
-        raise InputError("airlight chip would show seams in a whole scene; choose scene or fixed")
     if params.airlight == "fixed":
         return np.array(params.fixed_airlight, np.float32)
     native, valid = scene.overview()

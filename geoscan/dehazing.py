@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from geoscan.arrays import Mask, Reflectance
 from geoscan.errors import InputError
 
-AirlightMode: TypeAlias = Literal["fixed", "chip", "scene"]
-"""Where the colour of the haze comes from: a constant, each chip itself, or one estimate for a whole scene, which is
-for pictures alone: no model may ask for it."""
+AirlightMode: TypeAlias = Literal["fixed", "scene"]
+"""Where the colour of the haze comes from: a constant, or one estimate for a whole scene. The latter is for pictures
+alone: no model may ask for it."""
 
 _Plane: TypeAlias = NDArray[np.float32]
 _Airlight: TypeAlias = NDArray[np.float32]
@@ -61,7 +61,7 @@ class DehazeParams:
 
     def __post_init__(self) -> None:
         if self.airlight not in get_args(AirlightMode):
-            raise InputError(f"airlight {self.airlight!r} is not known; choose fixed, chip or scene")
+            raise InputError(f"airlight {self.airlight!r} is not known; choose fixed or scene")
         if len(self.fixed_airlight) != 3 or not all(0.01 <= a <= 1 for a in self.fixed_airlight):
             raise InputError(f"fixed_airlight {self.fixed_airlight} does not fit; give three numbers in 0.01..1")
         if not 0 <= self.omega <= 1:
@@ -139,7 +139,7 @@ def dehaze(
     valid = _valid_or_none(valid)
     if pixels[0].size == 0 or (valid is not None and not valid.any()):
         return pixels.copy()
-    light = np.maximum(_choose_airlight(pixels, valid, params, airlight), _DARKEST_AIRLIGHT)
+    light = np.maximum(_choose_airlight(len(pixels), params, airlight), _DARKEST_AIRLIGHT)
     given = hazy = _contiguous(pixels)
     if valid is not None:
         hazy = np.stack([_filled(plane, valid, 0) for plane in hazy])
@@ -180,18 +180,12 @@ def _filled(plane: _Plane, valid: Mask, value: float) -> _Plane:
     return filled
 
 
-def _choose_airlight(
-    pixels: Reflectance, valid: Mask | None, params: DehazeParams, given: _Airlight | None
-) -> _Airlight:
+def _choose_airlight(bands: int, params: DehazeParams, given: _Airlight | None) -> _Airlight:
     if given is None and params.airlight == "scene":
-        raise InputError(
-            "airlight mode scene needs an airlight; pass airlight=estimate_airlight(overview, valid, params)"
-        )
-    if given is None and params.airlight == "chip":
-        return estimate_airlight(pixels, valid, params)
+        raise InputError("airlight mode scene needs an airlight; pass airlight=scene_airlight(overview, valid, params)")
     light = np.asarray(params.fixed_airlight if given is None else given, np.float32)
-    if light.shape != (len(pixels),):
-        raise InputError(f"an airlight of shape {light.shape} does not fit {len(pixels)} bands; give one number a band")
+    if light.shape != (bands,):
+        raise InputError(f"an airlight of shape {light.shape} does not fit {bands} bands; give one number a band")
     return light
 
 

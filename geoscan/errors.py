@@ -18,6 +18,11 @@ Every message is one line: what came, what fits, what to do. The command line ca
 from typing import ClassVar
 
 
+def one_line(error: object) -> str:
+    """Return what an error says, or any text, on one line; the error's type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class GeoscanError(Exception):
     """Root of everything that geoscan raises on purpose."""
 

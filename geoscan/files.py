@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from rasterio.errors import RasterioError
 
 from geoscan import gdal
-from geoscan.errors import GeoscanError, InputError, OutputError
+from geoscan.errors import GeoscanError, InputError, OutputError, one_line
 
 _ABOUT: Final = (".aux.xml", ".ovr", ".msk", "-wal", "-shm", "-journal")
 """Endings of what GDAL (statistics, pyramids, mask) and SQLite (changes yet to be merged) keep beside a file: they
@@ -56,14 +57,15 @@ def check_place(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
-    """A hidden path beside `path` with its suffix: what is written there takes its place when the block ends well.
+def replacing(path: Path | str, advice: str = "make room or write elsewhere") -> Iterator[Path]:
+    """Give a hidden path beside `path`, with its suffix: what is written there replaces it when the block ends well.
 
-    What GDAL and SQLite had kept beside the old file goes with it.
+    What GDAL and SQLite had kept beside the old file goes with it. Several threads may replace one file at a time.
+    advice: what to do when that fails.
     Raises OutputError in place of an OSError or an error of rasterio's; after any error `path` is as it was.
     """
     target = _real(Path(path))
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    part = target.with_name(f".{target.stem}.{os.getpid()}-{threading.get_ident()}.part{target.suffix}")
     try:
         yield part
         with part.open("rb+") as file:
@@ -75,7 +77,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     except GeoscanError:
         raise  # a ReadError is an OSError too
     except gdal.FAILURES as error:
-        raise OutputError(f"{path} could not be written: {_reason(error)}; make room or write elsewhere") from error
+        raise OutputError(f"{path} could not be written: {_reason(error)}; {advice}") from error
     finally:
         with contextlib.suppress(OSError):  # gone when all went well
             part.unlink()
@@ -88,5 +90,5 @@ def _real(path: Path) -> Path:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, RasterioError):
-        return error.strerror or " ".join(str(error).split()) or type(error).__name__
+        return error.strerror or one_line(error)
     return gdal.cause(error) or type(error).__name__

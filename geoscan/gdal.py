@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
+from rasterio._path import _parse_path, _vsi_path
 from rasterio.env import set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -33,8 +38,14 @@ _REMOTE: Final = (
 )
 
 
-_VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>", re.DOTALL)
-"""An address that stands for itself (see `products.vrt`), which no message is to quote."""
+_VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>|<VRTDataset.*", re.DOTALL)
+"""An address that stands for itself (see `products.vrt`), which no message is to quote; GDAL may cut it off."""
+
+_SECRET: Final = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
+"""What follows a "?" in a URL: a signature."""
+
+_WITH_SIDECARS: Final = (".tif", ".tiff", ".gtiff", ".jp2")
+"""Remote files beside which a mask may lie: of rasters made of others, such as VRTs, nobody knows the names."""
 
 _CACHE_BYTES: Final = 256 * 2**20
 """Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""
@@ -47,23 +58,77 @@ def _limit_cache() -> None:
         set_gdal_config("GDAL_CACHEMAX", _CACHE_BYTES)
 
 
-def settings(address: str) -> rasterio.Env:
-    """Hold GDAL's settings for reading `address`, in this one place."""
+class _Ear(threading.local):
+    """Where a thread that listens keeps what GDAL says in it."""
+
+    said: list[str] | None = None
+
+
+_EAR: Final = _Ear()
+
+
+def _hear(record: logging.LogRecord) -> bool:
+    """Keep a record of rasterio's for the thread that listens; leave it to the log where none does."""
+    if _EAR.said is None:
+        # Errors that rasterio raises, too, it logs as information: wanted only while somebody listens.
+        return record.levelno >= logging.WARNING or logging.getLogger("rasterio").isEnabledFor(record.levelno)
+    if isinstance(record.args, tuple) and record.args:
+        _EAR.said.append(_presentable(str(record.args[-1])))
+    return False
+
+
+for _name in ("rasterio._env", "rasterio._err"):
+    logging.getLogger(_name).addFilter(_hear)
+    logging.getLogger(_name).setLevel(logging.INFO)
+
+
+@contextmanager
+def settings(address: str) -> Iterator[list[str]]:
+    """Hold GDAL's settings for reading `address`, in this one place; give what GDAL says meanwhile in this thread.
+
+    Its warnings and errors come to that list in place of rasterio's log. That is how GDAL tells of damage that it can
+    read over: the read goes well, and gives grey pixels.
+    """
     _limit_cache()
-    if not is_remote(address):
-        return rasterio.Env()
-    return rasterio.Env(
-        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",  # listing a bucket or a web folder can take minutes
-        GDAL_INGESTED_BYTES_AT_OPEN=32768,  # the header of most GeoTIFFs in one request
-        GDAL_HTTP_MERGE_CONSECUTIVE_RANGES="YES",
-        GDAL_HTTP_MULTIPLEX="YES",
-        GDAL_HTTP_CONNECTTIMEOUT=10,
-        GDAL_HTTP_LOW_SPEED_TIME=30,  # a server that falls silent is an error, not a wait without end
-        GDAL_HTTP_LOW_SPEED_LIMIT=1,
-        GDAL_HTTP_MAX_RETRY=3,
-        GDAL_HTTP_RETRY_DELAY=1,
-        VSI_CACHE="TRUE",
-    )
+    # More threads than this one would print what GDAL has to say, and nobody could hear it.
+    how: dict[str, Any] = {"GDAL_NUM_THREADS": "1", **(_for_network(address) if is_remote(address) else {})}
+    before, _EAR.said = _EAR.said, []
+    try:
+        with rasterio.Env(**how):
+            yield _EAR.said
+    finally:
+        _EAR.said = before
+
+
+def harmless(said: str) -> bool:
+    """Tell whether what GDAL says does not touch pixels: a server that was busy is asked again."""
+    return "Retrying again in" in said
+
+
+def _for_network(address: str) -> dict[str, Any]:
+    return {
+        **_looking_beside(address),
+        "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most GeoTIFFs in one request
+        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+        "GDAL_HTTP_MULTIPLEX": "YES",
+        "GDAL_HTTP_CONNECTTIMEOUT": 10,
+        "GDAL_HTTP_LOW_SPEED_TIME": 30,  # a server that falls silent is an error, not a wait without end
+        "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+        "GDAL_HTTP_MAX_RETRY": 3,
+        "GDAL_HTTP_RETRY_DELAY": 1,
+        "VSI_CACHE": "TRUE",
+    }
+
+
+def _looking_beside(address: str) -> dict[str, str]:
+    """Let GDAL ask for mask, pyramids and statistics by the names they would have beside a remote file, and list no
+    folder: that can take minutes for a bucket. Unbridled, it would ask for forty more names.
+    """
+    suffix = PurePosixPath(address).suffix
+    if suffix.lower() not in _WITH_SIDECARS or "?" in address or address.startswith("<"):
+        return {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    allowed = (suffix, *(suffix + ending for ending in (".msk", ".ovr", ".aux.xml")))
+    return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(allowed)}
 
 
 def is_remote(address: str) -> bool:
@@ -126,30 +191,27 @@ def _parts(address: str) -> list[str]:
 
 
 def cause(error: BaseException) -> str:
-    """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception.
-
-    A VRT's text, as which GDAL may name a product, is left out.
-    """
+    """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(_VRT_TEXT.sub("VRT", str(getattr(error, "errmsg", "") or error)).split())
+    return _presentable(str(getattr(error, "errmsg", "") or error))
+
+
+def _presentable(text: str) -> str:
+    """Bring words of GDAL's to one line, without a VRT's text, as which it may name a product, and without secrets."""
+    return " ".join(_SECRET.sub(r"\1", _VRT_TEXT.sub("VRT", text)).split())
 
 
 def vsi_name(address: str) -> str:
-    """Name `address` as GDAL does; rasterio knows URLs that GDAL's own vrt:// does not."""
-    for scheme, prefix in (("s3", "/vsis3/"), ("gs", "/vsigs/"), ("az", "/vsiaz/"), ("oss", "/vsioss/")):
-        if address.startswith(f"{scheme}://"):
-            return prefix + address[len(scheme) + 3 :]
-    if address.startswith(("http://", "https://", "ftp://")):
-        return f"/vsicurl/{address}"
+    """Name `address` as GDAL does, as the text of a VRT must; rasterio knows URLs that GDAL does not."""
     if address.startswith("zip://"):
         return "/vsizip/" + address[len("zip://") :].replace("!", "/", 1)
-    return address.removeprefix("file://")
+    return str(_vsi_path(_parse_path(address)))
 
 
-def selects(address: str) -> bool:
-    """Tell whether vrt:// can pick bands of `address`: no text of a VRT, and no "?" (signed URLs have it) to end it."""
-    return "?" not in address and not address.startswith("<")
+def by_points(source: Any) -> bool:
+    """Tell whether ground control points alone place an open dataset on Earth."""
+    return bool(source.gcps[0]) and (source.crs is None or source.transform == Affine.identity())
 
 
 def samples(source: Any, bands: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -28,8 +28,12 @@ MINE = "artisinal_mine"
 """Kaggle's spelling; on disk and in code it stays so, people read `readable(MINE)`."""
 
 
+MINE_COLUMN = LABELS.index(MINE)
+"""Column of mines in targets and scores of all 17 labels."""
+
+
 def columns(labels: Iterable[str]) -> list[int]:
-    """Where labels stand among `LABELS`: their columns in targets and scores of all 17."""
+    """Columns of some labels in targets and scores of all 17."""
     return [LABELS.index(label) for label in labels]
 
 

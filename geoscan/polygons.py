@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,8 @@ import shapely
 import shapely.affinity
 from affine import Affine
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
@@ -37,6 +39,9 @@ _DECIMALS = 9
 _METRES_PER_DEGREE = 111_320.0
 _GEOD = pyproj.Geod(ellps="WGS84")
 _NEIGHBOURS = np.ones((3, 3), int)
+
+_MEETING = 2e-5
+"""Degrees, 2 m: scenes that adjoin may leave a gap of less between them, as where one UTM zone meets the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,9 @@ class Provenance:
 
     prior: float | None = None
     """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""
+
+    reading: Mapping[str, str] = field(default_factory=dict)
+    """What was taken for granted about the scene: product, bands, values, mask, date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +219,60 @@ def outline(cores: Sequence[Window], transform: Affine, crs: Any) -> Outline:
     for part in _polygons(union):
         rings = [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)]
         polygons += _on_globe([_place(_turns(ring), transform, to_lonlat) for ring in rings])
-    rounded = shapely.transform(MultiPolygon(polygons), _round)
+    return _finished(MultiPolygon(polygons))
+
+
+def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
+    """Join detections of different scenes that meet or overlap: they are of one mine.
+
+    scenes: detections of each scene, in the order in which the scenes were given.
+    Returns them scene by scene. A joined one stands where its first part stood and has the union of the outlines, the
+    sum of the chips, and the names of its scenes separated by commas; scores are the highest or the mean, weighted by
+    area, as in a single one. What made it (model, thresholds) is that of the part with the highest score.
+    """
+    every = [one for found in scenes for one in found]
+    of_scene = np.repeat(np.arange(len(scenes)), [len(found) for found in scenes])
+    if not every:
+        return []
+    shapes = np.array([one.geometry for one in every], object)
+    one, other = shapely.STRtree(shapes).query(shapes, "dwithin", _MEETING)
+    apart = of_scene[one] != of_scene[other]
+    graph = coo_array((np.ones(apart.sum(), np.int8), (one[apart], other[apart])), shape=(len(every),) * 2)
+    _, label = connected_components(graph, directed=False)
+    groups: dict[int, list[Detection]] = {}
+    for detection, number in zip(every, label.tolist(), strict=True):
+        groups.setdefault(number, []).append(detection)
+    return [_union(group) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def _union(parts: Sequence[Detection]) -> Detection:
+    """One detection of several."""
+    geometry = _finished(shapely.union_all([one.geometry for one in parts]))
+    weights = np.array([one.area_ha for one in parts])
+    best = max(parts, key=lambda one: one.score_max)
+    largest = max(parts, key=lambda one: one.area_ha)
+    chances = [one.probability for one in parts if one.probability is not None]
+    labels: dict[str, float] = {}
+    for one in parts:
+        labels |= {label: max(score, labels.get(label, 0.0)) for label, score in one.other_labels.items()}
+    scenes = dict.fromkeys(one.provenance.scene for one in parts)
+    return Detection(
+        geometry=geometry,
+        score_max=best.score_max,
+        score_mean=float(weights @ [one.score_mean for one in parts] / weights.sum()),
+        probability=max(chances, default=None),
+        n_chips=sum(one.n_chips for one in parts),
+        area_ha=area_ha(geometry),
+        other_labels=labels,
+        weather=largest.weather,
+        haze=float(weights @ [one.haze for one in parts] / weights.sum()),
+        provenance=replace(best.provenance, scene=", ".join(scenes)),
+    )
+
+
+def _finished(geometry: BaseGeometry) -> Outline:
+    """Round, mend, sort and wind: the same ground, the same bytes."""
+    rounded = shapely.transform(geometry, _round)
     valid = rounded if rounded.is_valid else shapely.make_valid(rounded)
     wound = [orient(polygon) for polygon in _polygons(shapely.normalize(valid))]
     return wound[0] if len(wound) == 1 else MultiPolygon(wound)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,27 +19,26 @@ import numpy as np
 import rasterio
 import rasterio.windows
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 
 from geoscan import bands as band_choice
-from geoscan import gdal, ground, products
+from geoscan import blank, fill, gdal, ground, inputs, products
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
-from geoscan.grid import Window
-from geoscan.products import Product
+from geoscan.grid import TileGrid, Window
+from geoscan.masks import Masking, masked, masking
+from geoscan.products import Product, Scaling
+from geoscan.resolution import is_native, is_usable, usable_range
+
+log = logging.getLogger(__name__)
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
-
-NATIVE: Final = 0.25
-"""Pixels that are this near, as a share, to the size that a model wants are not resampled."""
-
-MAX_RESAMPLING: Final = 4.0
-"""A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
 _WIDEST: Final = 20.0
 """Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
@@ -46,6 +47,9 @@ _WANTED: Final = "give a GeoTIFF or another raster that GDAL reads"
 
 _OPEN_AT_ONCE: Final = 4
 """Datasets that one thread keeps open; a scan reads one scene at a time, a directory a few."""
+
+_PARTS: Final = 16
+"""From side to side of a scene of which a part cannot be read."""
 
 _TOLERANCE_PX: Final = 0.001
 """Of warping. At GDAL's own 0.125 a pixel depends on the block it is computed in; 0 is refused."""
@@ -78,23 +82,20 @@ class Scene:
 
     bands: Bands
     dtype: str
-    count: int
-    """Bands in the file."""
+    masking: Masking
+    """What hides pixels."""
 
-    alpha: int
-    """Number of the band that masks the scene, 0 when none does."""
-
-    false_alpha: bool
-    """A band is tagged alpha though it is none."""
-
-    nodata: tuple[float | None, float | None, float | None]
-    """The value that means nodata, of each of `bands`; NaN means it in any scene."""
+    vrt: str
+    """What is read: the text of a VRT of the three bands, and their mask where something hides pixels."""
 
     planet: bool
     """The bands are those of a Planet analytic product: 16-bit blue, green, red, near infrared."""
 
     digest: str
     """See `fingerprint`; of the source alone."""
+
+    stamps: tuple[inputs.Stamp, ...]
+    """Of the local files that are read, when the scene was opened."""
 
     resampling: str = ""
     """How the pixels get from the file's own grid to this one; empty where this is the file's own."""
@@ -107,11 +108,13 @@ class Scene:
         A scene placed by ground control points alone is put on a north-up grid (UTM where their CRS is geographic).
         Raises SceneError for what cannot be scanned: missing or no raster, a damaged product, no CRS, no transform,
         another planet, complex values, fewer than three colour bands, or bands whose order is not known.
+        Warns of fill that the file does not declare, see `fill`, and of what GDAL warns of.
         """
         if isinstance(path, Product):
             product, path = path, path.address
         else:
             path = gdal.absolute(os.fspath(path))
+            inputs.check(path)
             product = products.recognise(path) or Product(path, gdal.short_name(path))
         with gdal.settings(product.address), _for_opening(path, product) as source:
             return _describe(source, path, product, bands)
@@ -129,20 +132,17 @@ class Scene:
     def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
-        The scene itself when both sides of its pixels are within a quarter of `gsd_m`; otherwise the same pixels
-        resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
-        Raises ResolutionError when it is more than a factor of 4 off, SceneError when it is too wide to be resampled.
+        The scene itself when both sides of its pixels are native to the model (see `geoscan.resolution`); otherwise the
+        same pixels resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
+        Raises ResolutionError when they are not usable, SceneError when the scene is too wide to be resampled.
         """
-        if all(abs(side / gsd_m - 1) <= NATIVE for side in self.gsd):
+        if all(is_native(side, gsd_m) for side in self.gsd):
             return self
-        if any(not 1 / MAX_RESAMPLING <= side / gsd_m <= MAX_RESAMPLING for side in self.gsd):
-            fits = f"{gsd_m / MAX_RESAMPLING:.3g} to {gsd_m * MAX_RESAMPLING:.3g} m"
+        if not all(is_usable(side, gsd_m) for side in self.gsd):
+            low, high = usable_range(gsd_m)
             raise ResolutionError(
-                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits})"
-            )
-        if self.false_alpha and not gdal.selects(self.address):
-            raise SceneError(
-                f"{self.name} must be resampled, which its alpha band, not a mask, forbids; copy it here first"
+                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m "
+                f"({low:.3g} to {high:.3g} m)"
             )
         width = abs(self.transform.a * self.cols) + abs(self.transform.b * self.rows)
         if self.crs.is_geographic and width > _WIDEST:
@@ -170,33 +170,82 @@ class Scene:
         if window.row + window.rows > self.rows or window.col + window.cols > self.cols:
             raise ReadError(f"{self.name} has {self.rows} x {self.cols} px and none at {place}")
         part = rasterio.windows.Window(window.col, window.row, window.cols, window.rows)
-        try:
-            with gdal.settings(self.address):
-                return _pixels(_HANDLES.of(self), self, window=part)
-        except gdal.FAILURES as error:
-            _HANDLES.drop(self)
-            raise ReadError(f"{self.name} cannot be read at {place}: {gdal.cause(error)}") from error
+        return self._read(f"at {place}", window=part)
 
     def overview(self, max_side: int = 1024) -> tuple[Native, Mask]:
         """Read the whole scene, decimated so that neither side is longer than `max_side`; as `read` gives it.
 
-        Taken from stored overviews where there are some.
-        Raises ReadError when the file does not give them.
+        Taken from stored overviews where there are some. A part of a local file that cannot be read counts as nodata.
+        Raises ReadError when a server does not give it.
         """
         factor = max(1.0, max(self.rows, self.cols) / max_side)
         rows, cols = max(1, round(self.rows / factor)), max(1, round(self.cols / factor))
-        small = self.transform @ Affine.scale(self.cols / cols, self.rows / rows)
+        coarse = self
+        if self.resampling:
+            # Decimating a warped dataset would warp all of it first; a coarse grid is as good and cheap.
+            small = self.transform @ Affine.scale(self.cols / cols, self.rows / rows)
+            coarse = replace(self, transform=small, rows=rows, cols=cols, resampling=Resampling.nearest.name)
         try:
-            with gdal.settings(self.address):
-                if not self.resampling:
-                    return _pixels(_HANDLES.of(self), self, out_shape=(rows, cols))
-                # Decimating a warped dataset would warp all of it first; a coarse grid is as good and cheap.
-                coarse = replace(self, transform=small, rows=rows, cols=cols, resampling=Resampling.nearest.name)
-                with ExitStack() as stack:
-                    return _pixels(_open(coarse, stack), coarse)
+            return coarse._decimated(Window(0, 0, rows, cols), rows, cols)
+        except ReadError:
+            if gdal.is_remote(self.address):
+                raise
+        native, valid = np.zeros((3, rows, cols), self.dtype), np.zeros((rows, cols), bool)
+        side = -(-max(rows, cols) // _PARTS)
+        for tile in TileGrid(rows, cols, side, side):
+            with suppress(ReadError):
+                native[:, *tile.core.slices], valid[tile.core.slices] = coarse._decimated(tile.core, rows, cols)
+        return native, valid
+
+    def _decimated(self, part: Window, rows: int, cols: int) -> tuple[Native, Mask]:
+        """Read a part of the scene as it is when all of it is decimated to `rows` x `cols`."""
+        down, across = self.rows / rows, self.cols / cols
+        window = rasterio.windows.Window(part.col * across, part.row * down, part.cols * across, part.rows * down)
+        return self._read("as a whole", window=window, out_shape=(part.rows, part.cols))
+
+    def _read(self, what: str, **how: Any) -> tuple[Native, Mask]:
+        """Read pixels and mask; `how` is rasterio's. Raises ReadError for what GDAL does not give, or gives damaged."""
+        try:
+            with gdal.settings(self.address) as said:
+                dataset = _HANDLES.of(self)
+                said.clear()  # what GDAL says of a file that it opens is no damage
+                found = _pixels(dataset, self, **how)
+        except ReadError:
+            raise
         except gdal.FAILURES as error:
             _HANDLES.drop(self)
-            raise ReadError(f"{self.name} cannot be read as a whole: {gdal.cause(error)}") from error
+            raise ReadError(f"{self.name} cannot be read {what}: {gdal.cause(error)}") from error
+        if damage := _damage(self, said):
+            _HANDLES.drop(self)  # and with it what GDAL keeps of the damaged blocks, of which it would say nothing more
+            raise ReadError(f"{self.name} is damaged {what}: {damage}")
+        return found
+
+    def blank(self, grid: TileGrid) -> NDArray[np.bool_]:
+        """Tell which tiles hold no data, as far as the file tells without being read, (len(grid),).
+
+        grid: of this scene.
+        """
+        none = np.zeros(len(grid), bool)
+        if gdal.is_remote(self.address) or not self.masking:
+            return none
+        bands = (*self.bands, self.masking.alpha) if self.masking.alpha else self.bands
+        try:
+            with gdal.settings(self.address), rasterio.open(self.address) as source, rasterio.open(self.vrt) as seen:
+                windows = blank.stored(source, bands, bool(self.masking.masks))
+                gap = None if windows is None else blank.outside(windows, source.height, source.width)
+                if windows is None or gap is None or gdal.by_points(source):
+                    return none
+                # What is not stored reads alike wherever it is: one pixel tells whether it is hidden.
+                if seen.read_masks(1, window=rasterio.windows.Window(gap[1], gap[0], 1, 1)).any():
+                    return none
+                at = blank.Place(source.crs, source.transform)
+        except gdal.FAILURES:
+            return none  # reading will tell
+        return blank.blank_tiles(windows, at, grid, blank.Place(self.crs, self.transform))
+
+    def changed(self) -> str:
+        """Path of the first local file that was written since the scene was opened; empty for none."""
+        return inputs.changed(self.stamps)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when the pixels that `read` gives may have changed.
@@ -205,7 +254,7 @@ class Scene:
         times of change; of remote ones, nine small samples. The path is no part of it, so a moved scene stays the same
         scene.
         """
-        own = (self.crs.to_wkt(), *self.transform, self.rows, self.cols, self.bands, self.alpha, self.resampling)
+        own = (self.crs.to_wkt(), *self.transform, self.rows, self.cols, self.bands, self.masking, self.resampling)
         return hashlib.sha256(repr((own, self.digest)).encode()).hexdigest()[:16]
 
 
@@ -261,6 +310,8 @@ class _Handles(threading.local):
     def of(self, scene: Scene) -> Any:
         key = self._key(scene)
         if key not in self._open:
+            if path := scene.changed():
+                raise ReadError(f"{scene.name} has changed since it was opened: {path} was written")
             while len(self._open) >= _OPEN_AT_ONCE:
                 self._open.popitem(last=False)[1][0].close()
             with ExitStack() as stack:
@@ -295,11 +346,14 @@ def _for_opening(path: str, product: Product) -> Iterator[Any]:
         with warnings.catch_warnings():
             # A scene without georeference is refused below in our own words.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            source = rasterio.open(product.address)
+            with gdal.settings(product.address) as said:
+                source = rasterio.open(product.address)
     except gdal.FAILURES as error:
         why = gdal.cause(error).removeprefix(f"{path}: ")
         shown = path.split("?", 1)[0]  # the rest of a signed URL is secret
         raise SceneError(f"{shown} cannot be opened: {why}; {_WANTED}") from error
+    for text in dict.fromkeys(said):
+        log.warning("%s: GDAL says: %s", product.name, text)
     with source:
         yield source
 
@@ -312,7 +366,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     if any("complex" in dtype for dtype in source.dtypes):
         raise SceneError(f"{name} has complex values ({source.dtypes[0]}), as radar has; give an optical scene")
     points_crs = source.gcps[1]
-    placed = not _by_points(source)
+    placed = not gdal.by_points(source)
     crs = source.crs if placed else points_crs
     if crs is None or not crs.to_wkt():
         raise SceneError(f"{name} has no CRS; assign the right one, for example: gdal_edit.py -a_srs EPSG:32721 {name}")
@@ -322,6 +376,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     try:
         table = band_choice.table_of(source)
         bands = band_choice.choose(table, name, product.bands if asked is None else asked)
+        product = replace(product, scaling=product.scaling or _stated(source, bands))
         transform, rows, cols, resampling = source.transform, source.height, source.width, ""
         if not placed:
             resampling = Resampling.bilinear.name
@@ -330,11 +385,13 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         if transform.is_degenerate:
             raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
         gsd = ground.gsd(crs, transform, rows, cols)
-        product = replace(product, files=product.files or tuple(source.files))
+        product = replace(product, files=inputs.behind((path, *product.files, *source.files), name))
         digest = _digest(source, product, bands)
+        dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
+        how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
+        vrt = masked(source, product.address, bands, dtype, how)
     except gdal.FAILURES as error:
         raise SceneError(f"{name} cannot be read: {gdal.cause(error)}; fetch or make it again") from error
-    dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
     planet = table.planet_like and bands == band_choice.PLANET and max(gsd) < _PLANET_GSD_M
     return Scene(
         path,
@@ -346,51 +403,83 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         gsd,
         bands,
         dtype,
-        source.count,
-        table.masking_alpha,
-        table.false_alpha,
-        (source.nodatavals[bands[0] - 1], source.nodatavals[bands[1] - 1], source.nodatavals[bands[2] - 1]),
+        how,
+        vrt,
         planet,
         digest,
+        inputs.stamps(product.files),
         resampling,
     )
 
 
-def _straighten(source: Any, resampling: Resampling, **how: Any) -> Any:
-    """Put what ground control points place on a north-up grid of about its own resolution, that GDAL chooses."""
-    points, crs = source.gcps
-    first = Affine.translation(points[0].x, points[0].y)
-    to = ground.utm_at(crs, first, 0, 0) if crs.is_geographic else crs
-    return WarpedVRT(source, src_crs=crs, crs=to, resampling=resampling, tolerance=_TOLERANCE_PX, **how)
+def _stated(source: Any, bands: Bands) -> Scaling | None:
+    """Scale and offset that the file itself states, as GDAL keeps them; None where it states none."""
+    scale, offset = ([float(of[n - 1]) for n in bands] for of in (source.scales, source.offsets))
+    if scale == [1.0] * 3 and offset == [0.0] * 3:
+        return None
+    return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), "metadata")
+
+
+def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
+    """Add fill that the file does not declare; one that has a mask has said all."""
+    if how.alpha or how.masks:
+        return how
+
+    def look(row: int, col: int, side: int) -> fill.Pixels | None:
+        try:
+            return np.asarray(source.read(bands, window=rasterio.windows.Window(col, row, side, side)))
+        except gdal.FAILURES:
+            return None
+
+    declared = [value for value in how.nodata if value is not None]
+    value = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], declared)
+    if value is not None:
+        log.warning(
+            "%s: its border of %g in all bands is taken for nodata, which the file does not declare; if that is right, "
+            "say so in the file: gdal_edit.py -a_nodata %g",
+            name,
+            value,
+            value,
+        )
+    return replace(how, fill=value)
 
 
 def _digest(source: Any, product: Product, bands: Bands) -> str:
-    # Statistics (.aux.xml) and pyramids (.ovr) that a GIS leaves beside the file do not change its pixels.
-    files = [Path(file) for file in product.files if not file.endswith((".aux.xml", ".ovr"))]
-    if not gdal.is_remote(product.address) and files and all(file.is_file() for file in files):
-        return repr([(file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)])
+    if product.files and not gdal.is_remote(product.address):
+        return repr(sorted((stamp.size, stamp.time_ns) for stamp in inputs.stamps(product.files)))
     samples = hashlib.sha256()
     for part in gdal.samples(source, bands):
         samples.update(part.tobytes())
     return samples.hexdigest()
 
 
+def _damage(scene: Scene, said: Sequence[str]) -> str:
+    """Give the first that GDAL said of pixels while it read some; empty for nothing.
+
+    What it says of a file's head does not count: files that a VRT is made of are opened when they are first read.
+    """
+    texts = [text for text in said if not gdal.harmless(text)]
+    return next((text for text in texts if text not in _of_heads((scene.address, *scene.product.files))), "")
+
+
+@lru_cache(maxsize=4)
+def _of_heads(names: tuple[str, ...]) -> frozenset[str]:
+    """What GDAL says when it opens these files, and looks for masks and overviews."""
+    heard: list[str] = []
+    for name in names:
+        with gdal.settings(name) as said, suppress(*gdal.FAILURES), rasterio.open(name) as source:
+            _ = source.mask_flag_enums, [source.overviews(band) for band in source.indexes]
+        heard += said
+    return frozenset(heard)
+
+
 def _open(scene: Scene, stack: ExitStack) -> Any:
     """Open a dataset of `scene` on its grid, closed with `stack`."""
+    source = stack.enter_context(rasterio.open(scene.vrt))
     if not scene.resampling:
-        return stack.enter_context(rasterio.open(scene.address))
-    # Only the bands in use are warped. Above all an "alpha" that is near infrared must not reach the warper, which
-    # takes every band tagged so for a mask.
-    order = (*scene.bands, scene.alpha) if scene.alpha else scene.bands
-    selected = f"vrt://{gdal.vsi_name(scene.address)}?bands={','.join(map(str, order))}"
-    source = stack.enter_context(rasterio.open(selected if gdal.selects(scene.address) else scene.address))
-    how: dict[str, Any] = {"add_alpha": True}
-    if scene.alpha:
-        how = {"src_nodata": None, "nodata": None}  # GDAL would rather heed these than the alpha
-    elif source.nodata is None and np.issubdtype(np.dtype(scene.dtype), np.floating):
-        how["src_nodata"] = np.nan
-    resampling = Resampling[scene.resampling]
-    if _by_points(source):
+        return source
+    resampling, how = Resampling[scene.resampling], {"add_alpha": True}
+    if gdal.by_points(source):
         source = stack.enter_context(_straighten(source, resampling, **how))
         if (source.transform, source.height, source.width) == (scene.transform, scene.rows, scene.cols):
             return source
@@ -401,33 +490,20 @@ def _open(scene: Scene, stack: ExitStack) -> Any:
     )
 
 
-def _by_points(source: Any) -> bool:
-    return bool(source.gcps[0]) and (source.crs is None or source.transform == Affine.identity())
-
-
 def _pixels(dataset: Any, scene: Scene, **how: Any) -> tuple[Native, Mask]:
     """Bands and mask of `scene` from its `dataset`; `how` says what part, as rasterio's `read` takes it."""
-    bands, alpha = list(scene.bands), scene.alpha
-    if scene.resampling:
-        bands, alpha = ([1, 2, 3], 4) if gdal.selects(scene.address) else (bands, alpha or scene.count + 1)
     shape = {key: (3, *value) for key, value in how.items() if key == "out_shape"}
-    native = dataset.read(bands, out_dtype=scene.dtype, **{**how, **shape})
-    valid = np.ones(native.shape[1:], bool)
-    if not scene.resampling or scene.alpha:
-        # As in GDAL's dataset mask, nodata holds where every band has it: black roofs are 0 in one band or two.
-        valid = ~np.logical_and.reduce([_is_nodata(*pair) for pair in zip(native, scene.nodata, strict=True)])
-    flags = dataset.mask_flag_enums[bands[0] - 1]
-    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid &= dataset.read_masks(bands[0], **how) > 0
-    if alpha:
-        valid &= dataset.read(alpha, **how) > 0
-    if np.issubdtype(native.dtype, np.floating):
-        valid &= np.isfinite(native).all(axis=0)
-    return native, valid
+    native = dataset.read([1, 2, 3], out_dtype=scene.dtype, **{**how, **shape})
+    if scene.resampling:
+        return native, dataset.read(4, **how) > 0
+    if scene.masking:
+        return native, dataset.read_masks(1, **how) > 0
+    return native, np.ones(native.shape[1:], bool)
 
 
-def _is_nodata(band: Native, nodata: float | None) -> Mask:
-    if nodata is None:
-        return np.zeros(band.shape, bool)
-    with np.errstate(over="ignore"):  # a nodata value too large for float32 is infinite there, as it is in the file
-        return np.asarray(band == nodata)
+def _straighten(source: Any, resampling: Resampling, **how: Any) -> Any:
+    """Put what ground control points place on a north-up grid of about its own resolution, that GDAL chooses."""
+    points, crs = source.gcps
+    first = Affine.translation(points[0].x, points[0].y)
+    to = ground.utm_at(crs, first, 0, 0) if crs.is_geographic else crs
+    return WarpedVRT(source, src_crs=crs, crs=to, resampling=resampling, tolerance=_TOLERANCE_PX, **how)

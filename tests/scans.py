@@ -1,6 +1,7 @@
 """Scans for tests: scenes of grey blocks, fake detectors, and what comes of them in the scene's own CRS."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
 from geoscan.scanning.run import scan
 from geoscan.scanning.scores import SceneScores
+from geoscan.scanning.workers import HERE, Workers
 from geoscan.scene import Scene
 
 CHIP = 32
@@ -40,7 +42,7 @@ def blocks(down: int = 6, across: int = 7, seed: int = 3) -> np.ndarray:
 def run(
     path: Path | Product,
     package: Package,
-    client: Any = None,
+    pool: Workers = HERE,
     *,
     detector: Callable[[], Any] = fakes.BrightIsPositive,
     advance: Callable[[int], None] = lambda _: None,
@@ -50,7 +52,7 @@ def run(
     plan = Plan.of(Scene.open(path), package, ScanOptions(**{"batch": 4, **asked}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geoscan.scanning.run.detector", partial(fakes.made, detector))
-        return scan(plan, client, advance=advance)
+        return scan(plan, pool, advance=advance)
 
 
 def mine_scores(scores: SceneScores) -> np.ndarray:
@@ -67,7 +69,7 @@ def layer_bytes(scores: SceneScores, folder: Path) -> bytes:
     """The layer of a scan, without the name of the file that was scanned."""
     out = folder / "mines.geojson"
     result = detect(scores)
-    layers.write(out, result.detections, [result.provenance])
+    layers.write(out, result.detections, [replace(result.provenance, reading={})])  # it tells how a file is made
     content = out.read_bytes()
     assert b'"Feature"' in content
     return content.replace(scores.plan.name.encode(), b"scene")

@@ -1,9 +1,10 @@
 """The Python API: lazy, and with the same results as the command line and the scan."""
 
+import inspect
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from scans import CHIP, blocks, break_block
 import geoscan
 from geoscan import layers
 from geoscan.cli import main
+from geoscan.cli.scan import scan as scan_command
 from geoscan.errors import InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model import package as packages
+from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.run import scan
 from geoscan.scene import Scene
@@ -55,6 +58,13 @@ def test_every_public_name_is_there_and_documented():
     assert set(geoscan.__all__) <= set(dir(geoscan))
     with pytest.raises(AttributeError, match="module 'geoscan' has no attribute 'scann'"):
         geoscan.scann  # noqa: B018  what is tested is the access
+
+
+def test_scan_has_the_options_of_the_command():
+    asked = {field.name for field in fields(ScanOptions)}
+    assert set(inspect.signature(geoscan.scan).parameters) == asked | {"scenes", "jobs", "scheduler", "progress"}
+    command = {parameter.name for parameter in scan_command.params}
+    assert command == asked | {"scenes", "jobs", "scheduler", "out", "as_json", "quiet", "verbose"}
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
@@ -211,7 +221,7 @@ def test_predict_averages_when_the_card_says_so(make_scene, package, monkeypatch
 def reseal(path: Path, **change) -> None:
     """Change the card of a package, and seal it anew."""
     card = replace(packages.load(path).card, **change)
-    card = replace(card, digest=packages._digest(path / packages.WEIGHTS, card))
+    card = replace(card, digest=packages._digest(path / packages.WEIGHTS, card.to_json()))
     (path / packages.CARD).write_text(card.to_json())
 
 

@@ -145,12 +145,6 @@ def test_blocks_are_tracked(hazy, tmp_path, monkeypatch):
     assert seen == [0, 1, 2, 3]
 
 
-def test_chip_airlight_is_refused(hazy, tmp_path):
-    with pytest.raises(InputError, match="seams"):
-        dehaze_scene(hazy(), VISUAL, DehazeParams(airlight="chip"), tmp_path / "out.tif")
-    assert not (tmp_path / "out.tif").exists()
-
-
 def test_scene_is_never_overwritten(hazy, tmp_path):
     scene = hazy()
     before = (tmp_path / "scene.tif").read_bytes()

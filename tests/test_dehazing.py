@@ -13,7 +13,13 @@ from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight, scene_airl
 from geoscan.errors import InputError
 
 SMALL = DehazeParams(patch=3, radius=4)
-MODES = st.sampled_from(["fixed", "chip"])
+
+
+def cleared(pixels, valid, params, estimated):
+    """Dehaze with an airlight that is estimated, or with the fixed one."""
+    return dehaze(pixels, valid, params, estimate_airlight(pixels, valid, params) if estimated else None)
+
+
 sides = st.integers(1, 40)
 
 
@@ -37,20 +43,20 @@ def holes(rows, cols, seed):
     return valid
 
 
-@given(sides, sides, st.floats(0, 1, width=32), MODES, st.integers(0, 2**32))
-def test_constant_image_stays_constant(rows, cols, value, mode, seed):
+@given(sides, sides, st.floats(0, 1, width=32), st.booleans(), st.integers(0, 2**32))
+def test_constant_image_stays_constant(rows, cols, value, estimated, seed):
     pixels = np.full((3, rows, cols), value, np.float32)
     for valid in (None, holes(rows, cols, seed)):
-        clear = dehaze(pixels, valid, DehazeParams(airlight=mode, patch=3, radius=4))
+        clear = cleared(pixels, valid, DehazeParams(patch=3, radius=4), estimated)
         for plane in clear if valid is None else clear[:, valid]:
             assert np.ptp(plane) < 1e-5 if plane.size else True
 
 
-@given(sides, sides, MODES, st.integers(0, 2**32))
-def test_range_shape_type_and_input_are_kept(rows, cols, mode, seed):
+@given(sides, sides, st.booleans(), st.integers(0, 2**32))
+def test_range_shape_type_and_input_are_kept(rows, cols, estimated, seed):
     pixels = np.random.default_rng(seed).random((3, rows, cols), dtype=np.float32)
     before = pixels.copy()
-    clear = dehaze(pixels, None, DehazeParams(airlight=mode, patch=5, radius=3, t0=0.05, omega=1))
+    clear = cleared(pixels, None, DehazeParams(patch=5, radius=3, t0=0.05, omega=1), estimated)
     assert clear.shape == pixels.shape
     assert clear.dtype == np.float32
     assert clear.min() >= 0
@@ -58,14 +64,14 @@ def test_range_shape_type_and_input_are_kept(rows, cols, mode, seed):
     assert np.array_equal(pixels, before)
 
 
-@given(sides, sides, MODES, st.integers(0, 2**32), st.sampled_from([0.0, 1.0, -9999.0, np.nan, np.inf]))
-def test_nodata_comes_back_unchanged_and_changes_nothing(rows, cols, mode, seed, nodata):
-    params = DehazeParams(airlight=mode, patch=5, radius=3)
+@given(sides, sides, st.booleans(), st.integers(0, 2**32), st.sampled_from([0.0, 1.0, -9999.0, np.nan, np.inf]))
+def test_nodata_comes_back_unchanged_and_changes_nothing(rows, cols, estimated, seed, nodata):
+    params = DehazeParams(patch=5, radius=3)
     pixels, valid = landscape(rows, cols, seed), holes(rows, cols, seed)
     pixels[:, ~valid] = 0.5
-    expected = dehaze(pixels, valid, params)
+    expected = cleared(pixels, valid, params, estimated)
     pixels[:, ~valid] = nodata
-    clear = dehaze(pixels, valid, params)
+    clear = cleared(pixels, valid, params, estimated)
     assert np.array_equal(clear[:, valid], expected[:, valid])
     assert np.array_equal(clear[:, ~valid], pixels[:, ~valid], equal_nan=True)
 
@@ -163,14 +169,13 @@ def test_airlight_lies_within_the_valid_pixels(rows, cols, seed):
 def test_only_nodata_is_returned_as_it_came():
     pixels = np.full((3, 4, 5), np.nan, np.float32)
     nothing = np.zeros((4, 5), bool)
-    for mode in ("fixed", "chip"):
-        assert np.isnan(dehaze(pixels, nothing, DehazeParams(airlight=mode))).all()
+    assert np.isnan(dehaze(pixels, nothing, SMALL)).all()
     np.testing.assert_allclose(estimate_airlight(pixels, nothing, SMALL), SMALL.fixed_airlight)
 
 
 def test_black_chip_stays_black():
     black = np.zeros((3, 32, 32), np.float32)
-    assert not dehaze(black, None, DehazeParams(airlight="chip")).any()
+    assert not dehaze(black, None, DehazeParams(), np.zeros(3, np.float32)).any()
 
 
 def test_scene_airlight_must_be_given():
@@ -182,7 +187,7 @@ def test_scene_airlight_must_be_given():
 
 
 def test_params_round_trip_through_json():
-    params = DehazeParams(airlight="chip", fixed_airlight=(0.5, 0.6, 0.7), omega=0.7, patch=9, radius=12)
+    params = DehazeParams(airlight="scene", fixed_airlight=(0.5, 0.6, 0.7), omega=0.7, patch=9, radius=12)
     assert TypeAdapter(DehazeParams).validate_json(json.dumps(params.to_dict())) == params, "as the card is read"
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from geoscan.errors import DatasetError
 from geoscan.model.backend import keras, tf
 from geoscan.model.network import build
+from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import DenseNetSpec, Head
-from geoscan.train.loop import Outcome, Schedule, fit
+from geoscan.train.checkpoint import Checkpoint
+from geoscan.train.loop import Outcome, Schedule, Task, fit
 from geoscan.train.losses import loss_of
 from geoscan.train.step import Step
 
@@ -54,12 +56,13 @@ def network(strategy: tf.distribute.Strategy, *, frozen: bool = True, dtype: str
 
 
 def train(built: keras.Model, checkpoint: Path, *, stop: int = 99, resume: bool = False) -> Outcome:
-    def judge(judged: keras.Model) -> dict[str, float]:
-        return {"ap": float(np.asarray(judged.predict_on_batch(CHIPS)["land"])[: len(CHIPS)].mean())}
+    detect = NetworkDetector(built, SPEC)
 
-    return fit(
-        built, LOSSES, Halves(stop), judge, Schedule(3, rate=0.01, warmup=1, average=0.8), checkpoint, resume=resume
-    )
+    def validate() -> dict[str, float]:
+        return {"ap": float(detect(CHIPS).mean())}
+
+    schedule = Schedule(3, rate=0.01, warmup=1, average=0.8)
+    return fit(built, Task(LOSSES, Halves(stop), validate), schedule, Checkpoint(checkpoint, resume=resume))
 
 
 def overflow(strategy: tf.distribute.Strategy) -> dict[str, bool]:

@@ -15,6 +15,7 @@ from geoscan.errors import GeoscanError
 
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
+    "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
     "train": "Train a model on Kaggle's Planet set.",

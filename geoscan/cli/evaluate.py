@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from geoscan.cli import options
-from geoscan.errors import DatasetError
 from geoscan.machine import BATCH
 
 log = logging.getLogger(__name__)
 
 
-@click.command(epilog="Example:  geoscan evaluate --kaggle-dir unseen/ --model models/mine --json figures.json")
-@click.option(
-    "--kaggle-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory of labelled chips as Kaggle lays it out.",
-)
-@click.option("--chips", type=click.Path(exists=True, path_type=Path), help="Archive or directory of mine/other chips.")
-@click.option("--index", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Their table; see train.")
-@click.option(
-    "--gsd",
-    type=click.FloatRange(0, min_open=True),
-    help="Metres per pixel of the chips; else 3.4 for Kaggle's, the model's for --chips.",
-)
+@click.command(epilog="Example:  geoscan evaluate --kaggle-dir unseen/ --model models/mine --plots pictures/")
+@options.data_source(together=False)
 @click.option("--model", required=True, help="Shipped model, or directory of a package.")
-@click.option(
-    "--against", metavar="MODEL", help="A second model, such as one trained without dehazing, to compare with."
-)
+@click.option("--against", metavar="MODEL", help="A second model to compare with.")
 @options.tta
 @click.option(
     "--unseen",
     is_flag=True,
-    help="Only the chips that were kept out of the model's training, by the split in its card; for the same data set.",
+    help="Measure only on chips that were kept out of the model's training, by the split in its card. Give the data "
+    "set that it was trained on.",
 )
-@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Where --unseen keeps prepared chips.")
-@click.option(
-    "--json",
-    "out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the figures; else they are printed.",
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, in the layout of a card.")
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
@@ -54,69 +32,40 @@ log = logging.getLogger(__name__)
 )
 @options.verbosity
 def evaluate(
-    kaggle_dir: Path | None,
-    chips: Path | None,
-    index: Path | None,
-    gsd: float | None,
+    data: options.Data,
     model: str,
     against: str | None,
     tta: bool | None,
     unseen: bool,
-    cache: Path | None,
-    out: Path | None,
+    as_json: bool,
     plots: Path | None,
 ) -> None:
     """Measure a model with the thresholds of its card: F2 as Kaggle defines it, each label, mines against the rest.
 
-    Give either --kaggle-dir, or --chips and --index. Chips that the model was trained on tell nothing; --unseen leaves
-    them out.
+    The figures are printed as Markdown, as in a card. Give either --kaggle-dir, or --chips and --index. Figures on
+    chips that the model was trained on tell nothing; --unseen leaves them out.
     """
-    if (chips is None) != (index is None) or (kaggle_dir is None) == (chips is None):
-        raise click.UsageError("pass either --kaggle-dir, or --chips and --index")
-    from geoscan.files import check_place, replacing
-
-    if out is not None:
-        check_place(out)
     if plots is not None:
         from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
 
         check_folder(plots)
-    from geoscan.evaluate.figures import difference, figures
-    from geoscan.evaluate.sample import judge, kaggle_sample, partial_sample
+    from geoscan.data.labelled import read_chips
+    from geoscan.evaluate.report import evaluation
+    from geoscan.evaluate.sample import sample_of, score
+    from geoscan.evaluate.unseen import unseen_by_all
     from geoscan.model.package import find
     from geoscan.model.runtime import detector
 
-    def ticker(items: Iterable[int]) -> Iterable[int]:
-        return tqdm(items, unit="chip", disable=options.silent(), leave=False)
-
     packages = [find(name) for name in (model, against) if name is not None]
-    if kaggle_dir is not None:
-        sample = kaggle_sample(kaggle_dir, gsd)
-        source: Path | tuple[Path, Path] = kaggle_dir
-    else:
-        assert chips is not None
-        assert index is not None
-        sample = partial_sample(chips, index, gsd)
-        source = (chips, index)
+    chips = read_chips(data.source)
     if unseen:
-        from geoscan.data.cache import default_directory
-        from geoscan.evaluate.unseen import unseen as kept_out
-
-        for package in packages:
-            sample = kept_out(package, sample, source, cache or default_directory(), ticker)
-        if not len(sample):
-            raise DatasetError("no chip was kept out of the training of both models; leave --against out")
+        chips = unseen_by_all(packages, chips, data.cache_directory, options.track(" chips compared"))
     models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
 
-    judged = judge(models, sample, tta=tta, ticker=ticker)
-    found = [figures(one) for one in judged]
-    facts = found[0] if against is None else {**found[0], "against": {**found[1], "difference": difference(*judged)}}
-    text = json.dumps(facts, indent=2) + "\n"
-    if out is None:
-        click.echo(text, nl=False)
-    else:
-        with replacing(out) as part:
-            part.write_text(text, encoding="utf-8")
+    judged = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
+    found = evaluation(*judged)
+    click.echo(found.to_json() if as_json else found.to_markdown(), nl=False)
     if plots is not None:
-        for path in draw(plots, judged, found):
+        figures = [one.figures for one in (found, found.against) if one is not None]
+        for path in draw(plots, judged, figures):
             log.info("wrote %s", path)

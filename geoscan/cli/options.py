@@ -1,38 +1,33 @@
-"""What several commands share: options for pixels, jobs and how much is said, and whether progress is shown."""
+"""What several commands share: options for chips, pixels and jobs, how much is said, and whether progress is shown."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
+from geoscan.data.sources import ChipsSource, KaggleSource, Source
+from geoscan.model.origin import NOT_STATED
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
 
 
 class _Handler(logging.Handler):
-    """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front, once.
-
-    Where a set of chips is listed twice, nobody wants to hear twice what is wrong with it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: set[str] = set()
+    """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().replace("\n", " ")  # a file's name may hold one
         if record.levelno > logging.INFO:
             text = f"{record.levelname.lower()}: {text}"
-            if text in self._said:
-                return
-            self._said.add(text)
         tqdm.write(text, file=sys.stderr)
 
 
@@ -53,6 +48,95 @@ def advance(bar: tqdm[Any]) -> Advance:
 def track(unit: str) -> Track:
     """Return what wraps an iterable to show a progress bar that counts in `unit`."""
     return lambda items: tqdm(items, unit=unit, disable=silent(), leave=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Labelled chips as the command line names them."""
+
+    kaggle: KaggleSource | None
+    chips: ChipsSource | None
+    gsd: float | None
+    """Metres per pixel; None leaves it to what the chips are."""
+
+    cache: Path | None
+
+    @property
+    def source(self) -> Source:
+        """Kaggle's chips if they are given, the others otherwise."""
+        source = self.kaggle or self.chips
+        assert source is not None  # `data_source` lets nothing else through
+        return source
+
+    @property
+    def cache_directory(self) -> Path:
+        """Where prepared chips are kept. Raises OutputError for a user without a home."""
+        from geoscan.data.cache import default_directory
+
+        return self.cache or default_directory()
+
+
+def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add --kaggle-dir, --chips, --index, --gsd and --cache, which become one argument `data`.
+
+    together: whether both kinds of chips may be given, and not one of them alone; --licence is then added too.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--kaggle-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Directory of Kaggle's Planet set: train_v2.csv and train-jpg/ or train-tif-v2/.",
+        )
+        @click.option(
+            "--chips",
+            type=click.Path(exists=True, path_type=Path),
+            help="Zip archive or directory of chips that show a mine or not; needs --index."
+            + (" Beside --kaggle-dir they are joined into mosaics." if together else ""),
+        )
+        @click.option(
+            "--index",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.",
+        )
+        @click.option(
+            "--gsd",
+            type=click.FloatRange(0, min_open=True),
+            help="Metres per pixel of the chips.  [default: 3.4 for Kaggle's, "
+            + ("10 for --chips alone]" if together else "the model's for --chips]"),
+        )
+        @click.option(
+            "--cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            help=("Where prepared chips are kept." if together else "Where train keeps prepared chips, for --unseen.")
+            + "  [default: ~/.cache/geoscan]",
+        )
+        @functools.wraps(command)
+        def wrapped(
+            *args: Any,
+            kaggle_dir: Path | None,
+            chips: Path | None,
+            index: Path | None,
+            gsd: float | None,
+            cache: Path | None,
+            licence: str | None = None,
+            **kwargs: Any,
+        ) -> None:
+            known = ChipsSource(chips, index, licence or NOT_STATED) if chips and index else None
+            kaggle = KaggleSource(kaggle_dir) if kaggle_dir else None
+            if (chips is None) != (index is None) or not (kaggle or known) or (kaggle and known and not together):
+                either, all_three = ("", ", or all three") if together else ("either ", "")
+                raise click.UsageError(f"pass {either}--kaggle-dir, or --chips and --index{all_three}")
+            if licence and not known:
+                raise click.UsageError("--licence is that of --chips; pass those too")
+            command(*args, data=Data(kaggle, known, gsd, cache), **kwargs)
+
+        with_licence = click.option(
+            "--licence", help="Whose --chips are, and under what licence, for the card.  [default: not stated]"
+        )
+        return with_licence(wrapped) if together else wrapped
+
+    return add
 
 
 def verbosity(command: Callable[..., None]) -> Callable[..., None]:
@@ -84,8 +168,22 @@ def _three(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return red, green, blue
 
 
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
+    """Take one number, or one each for red, green and blue, as in 0.0001 or 0.02,0.02,0.03."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"{value!r} is not one number, or three for red, green and blue", ctx, param)
+    red, green, blue = numbers if len(numbers) == 3 else numbers * 3
+    return red, green, blue
+
+
 def pixels(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --bands and --stretch: which bands are read, and how their values become the visual look."""
+    """Add --bands, --scale, --offset and --stretch: which bands are read, and how their values become the look."""
     bands = click.option(
         "--bands", metavar="R,G,B", callback=_three, help="Numbers of the red, green and blue bands, from 1."
     )
@@ -93,9 +191,16 @@ def pixels(command: Callable[..., None]) -> Callable[..., None]:
         "--stretch",
         default="auto",
         show_default=True,
-        help="auto, visual, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
+        help="auto, visual, reflectance, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
     )
-    return bands(stretch(command))
+    scale = click.option(
+        "--scale",
+        metavar="S[,S,S]",
+        callback=_levels,
+        help="Reflectance is value x scale + offset, such as 0.0001.  [default: what metadata or the pixels say]",
+    )
+    offset = click.option("--offset", metavar="O[,O,O]", callback=_levels, help="See --scale; such as -0.1.")
+    return bands(scale(offset(stretch(command))))
 
 
 def tta(command: Callable[..., None]) -> Callable[..., None]:

@@ -64,7 +64,7 @@ def scan(
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
     from geoscan import layers
     from geoscan.scanning.options import ScanOptions
-    from geoscan.scanning.result import total
+    from geoscan.scanning.result import found_in, total
     from geoscan.scanning.scenes import plan_scenes, scan_scenes
     from geoscan.scanning.workers import workers
 
@@ -74,17 +74,17 @@ def scan(
     chips = sum(len(plan.grid) for plan in plans)
     results = []
     with (
-        workers(jobs, scheduler) as client,
+        workers(jobs, scheduler) as pool,
         tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
     ):
-        for result in scan_scenes(plans, client, begin=bar.set_description, advance=options.advance(bar)):
+        for result in scan_scenes(plans, pool, begin=bar.set_description, advance=options.advance(bar)):
             _tell(result)
             results.append(result)
+    found = found_in(results)
     if out is not None:
-        found = [one for result in results for one in result.detections]
         layers.write(out, found, [result.provenance for result in results])
     if as_json:
-        click.echo(json.dumps(total(results).to_dict()))
+        click.echo(json.dumps(total(results, found).to_dict()))
     if left_out or any(result.failed for result in results):
         click.get_current_context().exit(1)
 

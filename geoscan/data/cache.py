@@ -6,13 +6,11 @@ import hashlib
 import json
 import math
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +18,12 @@ from numpy.typing import NDArray
 from geoscan.arrays import Chips
 from geoscan.data.chips import ChipSet
 from geoscan.errors import OutputError, ReadError
+from geoscan.files import replacing
 from geoscan.model.preprocess import Preprocess
+from geoscan.progress import Track
 
 _DAY = 24 * 3600
+_ADVICE = "pass another --cache"
 
 
 def default_directory() -> Path:
@@ -36,74 +37,83 @@ def default_directory() -> Path:
         raise OutputError("there is no home directory for the cache; pass --cache") from err
 
 
-def prepared(
-    chips: ChipSet,
-    preprocess: Preprocess,
-    directory: Path,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> tuple[StoredChips, NDArray[np.bool_], list[str]]:
+class Cached(NamedTuple):
+    """A set of chips as the model takes them."""
+
+    pixels: StoredChips
+    """(n, chip, chip, 3)"""
+
+    readable: NDArray[np.bool_]
+    """(n,), True where the chip could be read; the others are black."""
+
+    problems: list[str]
+    """A line for each chip that could not be read."""
+
+
+def prepared(chips: ChipSet, preprocess: Preprocess, directory: Path, track: Track = iter) -> Cached:
     """Return all chips as the model takes them, from a file in `directory` that is made if it is not there.
 
-    Returns (n, chip, chip, 3); (n,) True where the chip could be read; a line for each that could not. The file is
-    named after what made it: the preprocessing, and place, size and time of what the chips are read from.
+    The file's name tells what made it: the preprocessing, and place, size and time of what the chips are read from.
     Raises OutputError when the cache cannot be written, DatasetError when a chip is no longer there.
     """
-    stem = directory / _key(chips, preprocess)
-    pixels, notes = stem.with_suffix(".npy"), stem.with_suffix(".json")
+    files = _files(chips, preprocess, directory)
+    if (found := _load(chips, *files)) is not None:
+        return found
     try:
-        bad, stored = _kept(notes, pixels)
-    except (OSError, EOFError, ValueError):  # not made yet, or damaged
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            _sweep(directory)
-            _fill(chips, preprocess, pixels, notes, progress)
-            bad, stored = _kept(notes, pixels)
-        except OSError as err:
-            cause = err.strerror or err
-            raise OutputError(f"the cache {pixels} cannot be written: {cause}; pass another --cache") from err
-    readable = np.array([name not in bad for name in chips.names], bool)
-    return stored, readable, list(bad.values())
+        directory.mkdir(parents=True, exist_ok=True)
+        _sweep(directory)
+        _fill(chips, preprocess, *files, track)
+    except OutputError:
+        raise
+    except OSError as err:
+        raise OutputError(f"the cache {files[0]} cannot be written: {err.strerror or err}; {_ADVICE}") from err
+    if (found := _load(chips, *files)) is None:
+        raise OutputError(f"the cache {files[0]} cannot be read back; {_ADVICE}")
+    return found
 
 
-def _kept(notes: Path, pixels: Path) -> tuple[dict[str, str], StoredChips]:
-    """Bad chips by name, and all chips. Raises OSError, EOFError or ValueError where either is missing or damaged."""
-    bad: dict[str, str] = json.loads(notes.read_text())
-    return bad, StoredChips(pixels)
+def find_prepared(chips: ChipSet, preprocess: Preprocess, directory: Path) -> Cached | None:
+    """Return what `prepared` left in `directory`, or None. Raises DatasetError when a chip is no longer there."""
+    return _load(chips, *_files(chips, preprocess, directory))
 
 
-def _fill(
-    chips: ChipSet,
-    preprocess: Preprocess,
-    pixels: Path,
-    notes: Path,
-    progress: Callable[[Iterable[int]], Iterable[int]],
-) -> None:
-    part = pixels.with_suffix(f".part{os.getpid()}-{threading.get_ident()}")
+def _files(chips: ChipSet, preprocess: Preprocess, directory: Path) -> tuple[Path, Path]:
+    """Where the pixels are, and where the notes on chips that cannot be read."""
+    stem = directory / _key(chips, preprocess)
+    return stem.with_suffix(".npy"), stem.with_suffix(".json")
+
+
+def _load(chips: ChipSet, pixels: Path, notes: Path) -> Cached | None:
+    """Open the two files; None where they are missing or damaged."""
+    try:
+        bad: dict[str, str] = json.loads(notes.read_text())
+        stored = StoredChips(pixels)
+    except (OSError, EOFError, ValueError):
+        return None
+    return Cached(stored, np.array([name not in bad for name in chips.names], bool), list(bad.values()))
+
+
+def _fill(chips: ChipSet, preprocess: Preprocess, pixels: Path, notes: Path, track: Track) -> None:
     shape = (len(chips.names), preprocess.chip, preprocess.chip, 3)
     bad: dict[str, str] = {}
-    try:
-        with part.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            if hasattr(os, "posix_fallocate"):  # a disk that is too small shows at once, not after the work
-                os.posix_fallocate(file.fileno(), file.tell(), math.prod(shape))
-            for i in progress(range(len(chips.names))):
-                try:
-                    chip = preprocess(chips.read(i))
-                except ReadError as err:
-                    bad[chips.names[i]] = str(err)
-                    chip = np.zeros(shape[1:], np.uint8)
-                file.write(chip.data)
-        part.replace(pixels)
-        # Written last: the notes say that the pixels beside them are whole.
+    with replacing(pixels, _ADVICE) as part, part.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        if hasattr(os, "posix_fallocate"):  # a disk that is too small shows at once, not after the work
+            os.posix_fallocate(file.fileno(), file.tell(), math.prod(shape))
+        for i in track(range(len(chips.names))):
+            try:
+                chip = preprocess(chips.read(i))
+            except ReadError as err:
+                bad[chips.names[i]] = str(err)
+                chip = np.zeros(shape[1:], np.uint8)
+            file.write(chip.data)
+    with replacing(notes, _ADVICE) as part:  # written last: the notes say that the pixels beside them are whole
         part.write_text(json.dumps(bad))
-        part.replace(notes)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _sweep(directory: Path) -> None:
-    """Delete what killed runs left half made; what is younger than a day may still be in the making."""
+    """Delete the unfinished files of killed runs; one younger than a day may still be being written."""
     for part in directory.glob("*.part*"):
         with suppress(FileNotFoundError):  # another run sweeps too
             if part.stat().st_mtime < time.time() - _DAY:
@@ -112,7 +122,7 @@ def _sweep(directory: Path) -> None:
 
 def _key(chips: ChipSet, preprocess: Preprocess) -> str:
     digest = hashlib.sha256(json.dumps(asdict(preprocess), sort_keys=True).encode())
-    # What it does, not only what it is told: code that changes makes other pixels of the same options.
+    # What preprocessing does, not only its options: code that changes makes other pixels of the same options.
     sample = np.random.default_rng(0).integers(0, 256, (3, preprocess.chip, preprocess.chip), np.uint8)
     digest.update(preprocess(sample).tobytes())
     for stamp in chips.stamps():

@@ -1,9 +1,12 @@
-"""What every set of labelled chips has: how an image is decoded, where it lies, and what may be wrong with it."""
+"""What all sets of chips share: how an image is decoded, how a table is read, and what may be wrong with either."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +18,22 @@ from PIL import Image, UnidentifiedImageError
 from geoscan.arrays import Targets, Visual
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS
+
+log = logging.getLogger(__name__)
+
+
+class ChipSet(Protocol):
+    """Chips on disk that are read one at a time."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the chips, all different."""
+
+    def read(self, index: int) -> Visual:
+        """One chip, (3, rows, cols), red, green, blue. Raises ReadError, naming the file."""
+
+    def stamps(self) -> Iterator[str]:
+        """What changes when a chip changes: places, sizes, times. Raises DatasetError when one has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +51,50 @@ class Problems:
 
     def lines(self) -> list[str]:
         """One line for each kind of problem that occurs: its count and its first three names."""
-        kinds = (
+        return problem_lines(
             ("labels without a chip", self.labels_without_chips, "left out"),
             ("chips without labels", self.chips_without_labels, "left out"),
             ("duplicate rows", self.duplicate_rows, "the first of each is used"),
             ("chips with no or several weather labels", self.contradictory_weather, "their weather is not used"),
             ("unknown tags", self.unknown_tags, "left out"),
         )
-        return [f"{len(names):,} {what} ({some(names)}): {fate}" for what, names, fate in kinds if names]
 
 
-def only_cloudy(targets: Targets) -> NDArray[np.bool_]:
-    """(n,), True for chips tagged `cloudy` and nothing else."""
-    tagged = targets == 1
-    alone: NDArray[np.bool_] = tagged[:, LABELS.index("cloudy")] & (tagged.sum(1) == 1)
-    return alone
+def problem_lines(*kinds: tuple[str, Sequence[str], str]) -> list[str]:
+    """One line for each kind of problem that occurs.
+
+    kinds: what is wrong, the names of those it is wrong with, and what follows for them.
+    """
+    return [f"{len(names):,} {what} ({some(names)}): {consequence}" for what, names, consequence in kinds if names]
+
+
+def warn(source: Path, lines: Iterable[str]) -> None:
+    """Log a warning about a source for each line."""
+    for line in lines:
+        log.warning("%s: %s", source, line)
+
+
+def some(names: Sequence[str]) -> str:
+    """Name the first three, for a message."""
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header, by column; a value that is missing is empty.
+
+    columns: those that must be there; others may be. Raises DatasetError when the file cannot be read or lacks one.
+    """
+    wanted = ",".join(columns)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            found = reader.fieldnames or []
+            rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DatasetError(f"{path} is not a readable table ({error}); it needs {wanted}") from error
+    if not set(columns) <= set(found):
+        raise DatasetError(f"{path} has the columns {some(found) or 'of no table'}; it needs {wanted}")
+    return rows
 
 
 def decode(read: Callable[[], bytes], name: object) -> Visual:
@@ -64,23 +112,18 @@ def decode(read: Callable[[], bytes], name: object) -> Visual:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def some(names: Sequence[str]) -> str:
-    """Name the first three, for a message."""
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+def only_cloudy(targets: Targets) -> NDArray[np.bool_]:
+    """(n,), True for chips tagged `cloudy` and nothing else."""
+    tagged = targets == 1
+    alone: NDArray[np.bool_] = tagged[:, LABELS.index("cloudy")] & (tagged.sum(1) == 1)
+    return alone
 
 
-class ChipSet(Protocol):
-    """Chips on disk that are read one at a time."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One a chip, each once."""
-
-    def read(self, index: int) -> Visual:
-        """One chip, (3, rows, cols), red, green, blue. Raises ReadError, naming the file."""
-
-    def stamps(self) -> Iterator[str]:
-        """What changes when a chip changes: places, sizes, times. Raises DatasetError when one has gone."""
+def fingerprint_of(names: Sequence[str], targets: Targets) -> str:
+    """SHA-256 of the names and labels of chips. targets: (n, 17)."""
+    digest = hashlib.sha256("\n".join(names).encode())
+    digest.update(np.nan_to_num(targets, nan=-1).astype(np.int8).tobytes())
+    return digest.hexdigest()
 
 
 def stamp(path: Path) -> str:

@@ -1,16 +1,18 @@
 """Chips in folders, one folder a class, as most sets for scene classification come: EuroSAT, UC Merced, AID."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.data import images
-from geoscan.data.material import Ticker
+from geoscan.data.chips import problem_lines
 from geoscan.errors import DatasetError
+from geoscan.progress import Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,11 @@ class FolderProblems:
 
     def lines(self) -> list[str]:
         """One line for each kind of problem that occurs: its count and its first three names."""
-        kinds = (
+        return problem_lines(
             ("unreadable images", self.unreadable, "left out"),
             ("images outside a class folder", self.outside, "left out"),
-            ("classes with one chip", self.single, "learned but not judged"),
+            ("classes with one chip", self.single, "trained on but not validated"),
         )
-        return [
-            f"{len(names):,} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}): {fate}"
-            for what, names, fate in kinds
-            if names
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +44,19 @@ class ClassFolders(images.Images):
     """Names of the folders, sorted, each once."""
     problems: FolderProblems = FolderProblems()
 
-    def take(self, indexes: Iterable[int]) -> "ClassFolders":
-        """Keep the chips at these positions, in this order, and all classes."""
-        chosen = [int(i) for i in indexes]
-        return replace(self, names=tuple(self.names[i] for i in chosen), classes=self.classes[chosen])
 
-
-def read_folders(source: Path, ticker: Ticker = iter) -> ClassFolders:
+def read_class_folders(source: Path, track: Track = iter) -> ClassFolders:
     """List the PNG and JPEG chips of an archive or a directory whose images lie in one folder a class.
 
-    A class is called after the folder that its images lie in, however deep: train/river and test/river are one class.
-    Every image is decoded once, so that none fails on the way; those that cannot be read are left out.
+    A class has the name of the folder that its images lie in, however deep: train/river and test/river are one class.
+    Every image is decoded once, so that none fails during training; those that cannot be read are left out.
     Raises DatasetError when the source cannot be used, or has fewer than two classes.
     """
     found = images.listed(source)
     if not found:
         raise DatasetError(f"{source} holds no PNG or JPEG images; pass one with a folder of images for each class")
     inside = _in_class_folders(found)
-    readable = images.readable(source, inside, ticker)
+    readable = images.readable(source, inside, track)
     folders = [PurePosixPath(name).parent.name for name in readable]
     counts = Counter(folders)
     if len(counts) < 2:

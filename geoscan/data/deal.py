@@ -1,9 +1,10 @@
-"""Deal chips to folds without leaks: chips of one place stay together, and every fold gets its share of every label."""
+"""Assign chips to folds: chips of one place stay together, and every fold gets its share of every label."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from geoscan.errors import DatasetError
@@ -14,16 +15,14 @@ Groups: TypeAlias = NDArray[np.int64]
 
 def renumber(labels: Sequence[object] | NDArray[np.generic]) -> Groups:
     """Turn any names of groups into ids from 0, in the order of first appearance."""
-    _, first, group = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[group.reshape(-1)]
+    groups: Groups = pd.factorize(np.asarray(labels))[0].astype(np.int64)
+    return groups
 
 
 def stratified_group_split(
     targets: NDArray[np.floating], groups: NDArray[np.integer], folds: int | Sequence[float], seed: int
 ) -> NDArray[np.int64]:
-    """Deal whole groups to folds so that each fold gets its share of each label.
+    """Assign whole groups to folds so that each fold gets its share of each label.
 
     targets: (n, labels), 1 = holds, 0 = does not, NaN = unknown and counted nowhere.
     groups: (n,) ids; no group is ever cut. folds: a number of equal folds, or the share of each, such as (0.8, 0.2).
@@ -31,8 +30,8 @@ def stratified_group_split(
     folds is brought into every fold, unless that would take another such label out of one.
 
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011, algorithm 1), with groups in place of examples:
-    the rarest label first, its largest group first, to the fold that still wants most of it.
-    Raises DatasetError when there are fewer groups than folds.
+    the rarest label first, its largest group first, to the fold that still needs most of it.
+    Raises DatasetError when there are fewer groups than folds, ValueError for shares that are not above 0.
     """
     shares = np.full(folds, 1 / folds) if isinstance(folds, int) else np.asarray(folds, float) / np.sum(folds)
     names, group = np.unique(groups, return_inverse=True)
@@ -44,13 +43,13 @@ def stratified_group_split(
         )
     counts = np.zeros((len(names), targets.shape[1] + 1))
     np.add.at(counts, group, np.column_stack([np.nan_to_num(targets), np.ones(len(group))]))
-    fold = _deal(counts, shares, np.random.default_rng(seed))
+    fold = _assign(counts, shares, np.random.default_rng(seed))
     _repair(counts > 0, fold, len(shares))
-    dealt: NDArray[np.int64] = fold[group]
-    return dealt
+    folds_of_chips: NDArray[np.int64] = fold[group]
+    return folds_of_chips
 
 
-def _deal(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Fold of each group; counts is (groups, labels + 1), the last column holds the number of chips."""
     fold = np.full(len(counts), -1)
     wanted = shares[:, None] * counts.sum(0)

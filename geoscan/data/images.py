@@ -5,7 +5,7 @@ import os
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -14,13 +14,14 @@ from pathlib import Path, PurePosixPath
 from geoscan.arrays import Visual
 from geoscan.data.chips import decode, stamp
 from geoscan.errors import DatasetError, ReadError
+from geoscan.progress import Track
 
 _open = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images of one source, read one at a time; pickles to its address and lists."""
+    """Images of one source, read one at a time; pickles to its path and its lists."""
 
     source: Path
     names: tuple[str, ...]
@@ -46,7 +47,7 @@ class Images:
 def listed(source: Path) -> list[str]:
     """PNG and JPEG images by name, sorted: members of the archive, or paths below the directory.
 
-    Files and folders whose name begins with a dot, and __MACOSX, are leavings of other programs and are ignored.
+    Files and folders whose name begins with a dot, and __MACOSX, are made by other programs and are ignored.
     Raises DatasetError when the source is neither a directory nor a readable zip archive.
     """
     if source.is_dir():
@@ -57,7 +58,7 @@ def listed(source: Path) -> list[str]:
                 names = archive.namelist()
         except (OSError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{source} is neither a directory nor a readable zip archive ({error})") from error
-    return sorted({name for name in names if name.lower().endswith((".png", ".jpg", ".jpeg")) and not _leaving(name)})
+    return sorted({name for name in names if name.lower().endswith((".png", ".jpg", ".jpeg")) and not _hidden(name)})
 
 
 def read(source: Path, name: str) -> Visual:
@@ -67,14 +68,12 @@ def read(source: Path, name: str) -> Visual:
     return decode(partial(_member, source, name), f"{source}/{name}")
 
 
-def readable(
-    source: Path, names: Sequence[str], ticker: Callable[[Iterable[int]], Iterable[int]] = iter
-) -> tuple[str, ...]:
-    """Decode each image once, so that none fails later on; return the names of those that can be read.
+def readable(source: Path, names: Sequence[str], track: Track = iter) -> tuple[str, ...]:
+    """Decode each image once, and return the names of those that can be read.
 
     Raises DatasetError when there are names, and none of them can be read.
     """
-    able = tuple(names[i] for i in ticker(range(len(names))) if _readable(source, names[i]))
+    able = tuple(names[i] for i in track(range(len(names))) if _readable(source, names[i]))
     if names and not able:
         raise DatasetError(f"none of the {len(names):,} images in {source} can be read; fetch it again")
     return able
@@ -95,7 +94,7 @@ def _readable(source: Path, name: str) -> bool:
     return True
 
 
-def _leaving(name: str) -> bool:
+def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 

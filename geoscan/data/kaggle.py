@@ -1,8 +1,8 @@
 """Kaggle's "Planet: Understanding the Amazon from Space" on disk: labels, chips, and what is wrong with them."""
 
-import csv
+from __future__ import annotations
+
 import hashlib
-import logging
 import os
 import re
 import warnings
@@ -10,35 +10,40 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan.arrays import Targets, Visual
-from geoscan.data.chips import Problems, decode, only_cloudy, some, stamp
+from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, read_table, stamp
 from geoscan.errors import DatasetError, ReadError
 from geoscan.gdal import FAILURES, cause
 from geoscan.labels import LABELS, WEATHER
+from geoscan.model.origin import TrainedOn
+from geoscan.model.split import DataKind
 from geoscan.radiometry import PLANET_ANALYTIC
 
-log = logging.getLogger(__name__)
 CHIP = 256
 """Side of a Kaggle chip in pixels."""
 GSD = 3.4
 """Metres per pixel of Kaggle's chips: resampled to 3 m from images of 3.7 m."""
-Kind: TypeAlias = Literal["jpg", "tif"]
 _TABLES = ("train_v2.csv", "train.csv", "train_classes.csv")
-_FOLDERS: dict[Kind, str] = {"jpg": "train-jpg", "tif": "train-tif-v2"}
+_FOLDERS = {"jpg": "train-jpg", "tif": "train-tif-v2"}
+"""Where chips may lie, by their suffix, in the order in which they are looked for."""
 _RED_GREEN_BLUE = (3, 2, 1)  # whatever the tags of the file say
 _COLUMN = {label: column for column, label in enumerate(LABELS)}
 
 
 @dataclass(frozen=True, slots=True)
-class KaggleSet:
-    """Labelled chips on disk; pixels are read one at a time with `read_chip`."""
+class KaggleChips:
+    """Kaggle's labelled chips on disk, read one at a time."""
 
+    kind: ClassVar[DataKind] = "kaggle"
+
+    source: Path
+    """The directory that was given."""
     names: tuple[str, ...]
     """Unique, in natural order: train_2 before train_10."""
     paths: tuple[Path, ...]
@@ -56,7 +61,21 @@ class KaggleSet:
         """What changes when a chip changes."""
         return map(stamp, self.paths)
 
-    def take(self, indexes: Iterable[int]) -> "KaggleSet":
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of names and labels."""
+        return fingerprint_of(self.names, self.targets)
+
+    @property
+    def facts(self) -> TrainedOn:
+        """What a card says of them."""
+        return TrainedOn(
+            source='Kaggle "Planet: Understanding the Amazon from Space"',
+            licence="Planet imagery under Kaggle's competition rules; not redistributed with the model",
+            fingerprint=self.fingerprint,
+        )
+
+    def take(self, indexes: Iterable[int]) -> KaggleChips:
         """Keep the chips at these positions, in this order."""
         chosen = [int(i) for i in indexes]
         return replace(
@@ -67,19 +86,18 @@ class KaggleSet:
         )
 
 
-def discover(directory: Path, prefer: Kind = "jpg") -> KaggleSet:
-    """Find labels and chips in a directory as Kaggle lays it out, or one level below it.
+def read_kaggle(directory: Path) -> KaggleChips:
+    """List labels and chips of a directory as Kaggle lays it out, or one level below it.
 
-    The table is train_v2.csv, else train.csv, else train_classes.csv; the chips are in train-jpg/ or train-tif-v2/,
-    `prefer` decides where both have some.
+    The table is train_v2.csv, else train.csv, else train_classes.csv; the chips are in train-jpg/, else train-tif-v2/.
     Raises DatasetError when there is no table, no chips, or not one chip that has labels.
     """
     rooms = _rooms(directory)
     table = _first(room / name for name in _TABLES for room in rooms if (room / name).is_file())
     if table is None:
         raise DatasetError(f"{directory} holds no {', '.join(_TABLES)}; pass the directory that Kaggle's files are in")
-    files = _chip_files(directory, rooms, prefer)
-    rows = _read_table(table)
+    files = _chip_files(directory, rooms)
+    rows = _read_tags(table)
     tags = dict(reversed(rows))  # reversed, so that the first row of a chip wins
     names = sorted(tags.keys() & files.keys(), key=_natural)
     if not names:
@@ -93,10 +111,10 @@ def discover(directory: Path, prefer: Kind = "jpg") -> KaggleSet:
         contradictory_weather=tuple(names[i] for i in contradictory),
         unknown_tags=unknown,
     )
-    return KaggleSet(tuple(names), tuple(files[name] for name in names), targets, problems)
+    return KaggleChips(directory, tuple(names), tuple(files[name] for name in names), targets, problems)
 
 
-def cap_cloudy(chips: KaggleSet, cap: int, seed: int) -> KaggleSet:
+def cap_cloudy(chips: KaggleChips, cap: int, seed: int) -> KaggleChips:
     """Keep at most `cap` of the chips tagged `cloudy` and nothing else; all others stay, the order too.
 
     Which ones stay depends on the seed and on their names alone, not on the order or on what else is in the set.
@@ -120,16 +138,6 @@ def read_chip(path: Path) -> Visual:
     return pixels
 
 
-def stream(paths: Iterable[Path]) -> Iterator[Visual | None]:
-    """Read chips one by one in the given order; None, and a warning in the log, for one that cannot be read."""
-    for path in paths:
-        try:
-            yield read_chip(path)
-        except ReadError as error:
-            log.warning("%s", error)
-            yield None
-
-
 def _rooms(directory: Path) -> list[Path]:
     """List the directory and its subdirectories, sorted."""
     if not directory.is_dir():
@@ -137,9 +145,9 @@ def _rooms(directory: Path) -> list[Path]:
     return [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
 
 
-def _chip_files(directory: Path, rooms: list[Path], prefer: Kind) -> dict[str, Path]:
-    """Chips by name, from the preferred kind of folder if it has any."""
-    for kind in sorted(_FOLDERS, key=lambda kind: kind != prefer):
+def _chip_files(directory: Path, rooms: list[Path]) -> dict[str, Path]:
+    """Chips by name, from the first kind of folder that has any."""
+    for kind in _FOLDERS:
         for room in rooms:
             folder = room if room.name == _FOLDERS[kind] else room / _FOLDERS[kind]
             if folder.is_dir():
@@ -151,20 +159,12 @@ def _chip_files(directory: Path, rooms: list[Path], prefer: Kind) -> dict[str, P
     raise DatasetError(f"{directory} holds neither {folders} with chips in it; unpack Kaggle's archive there")
 
 
-def _read_table(table: Path) -> list[tuple[str, str]]:
+def _read_tags(table: Path) -> list[tuple[str, str]]:
     """(name, tags) of every row, in the order of the file."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            found = reader.fieldnames or []
-            if not {"image_name", "tags"} <= set(found):
-                raise DatasetError(f"{table} has the columns {some(found) or 'of no table'}; it needs image_name,tags")
-            rows = [(_stem(row["image_name"] or ""), row["tags"] or "") for row in reader]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DatasetError(f"{table} is not a readable table ({error}); it needs image_name,tags") from error
+    rows = read_table(table, ("image_name", "tags"))
     if not rows:
         raise DatasetError(f"{table} has no rows; fetch it from Kaggle again")
-    return rows
+    return [(_stem(row["image_name"]), row["tags"]) for row in rows]
 
 
 def _targets(tags: list[str]) -> tuple[Targets, list[int], tuple[str, ...]]:

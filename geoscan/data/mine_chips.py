@@ -1,26 +1,32 @@
-"""Chips that say one thing only: mine, or not a mine. Every other label stays unknown."""
+"""Chips with one label that is known: mine, or not a mine."""
 
-import csv
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from geoscan.arrays import Targets
 from geoscan.data import images
-from geoscan.data.chips import Problems
+from geoscan.data.chips import Problems, fingerprint_of, read_table
 from geoscan.errors import DatasetError
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import LABELS, MINE_COLUMN
+from geoscan.model.origin import TrainedOn
+from geoscan.model.split import DataKind
 
 _TARGET = {"mine": 1.0, "other": 0.0}
 _COMPOSITE = re.compile(r"_S2L\d[AC]_clear[\d.]+.*$")
 
 
 @dataclass(frozen=True, slots=True)
-class PartialSet(images.Images):
+class MineChips(images.Images):
     """Chips in a zip archive or a directory, in the order of an index."""
+
+    kind: ClassVar[DataKind] = "chips"
 
     targets: Targets
     """(n, 17), known in the column of `artisinal_mine` alone."""
@@ -28,7 +34,17 @@ class PartialSet(images.Images):
     """Where each chip comes from; chips of one campaign show the same places and belong on one side of a split."""
     problems: Problems = field(default_factory=Problems)
 
-    def take(self, indexes: Iterable[int]) -> "PartialSet":
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of names and labels."""
+        return fingerprint_of(self.names, self.targets)
+
+    @property
+    def facts(self) -> TrainedOn:
+        """What a card says of them."""
+        return TrainedOn(self.source.name, fingerprint=self.fingerprint, campaigns=len(set(self.campaigns)))
+
+    def take(self, indexes: Iterable[int]) -> MineChips:
         """Keep the chips at these positions, in this order."""
         chosen = [int(i) for i in indexes]
         return replace(
@@ -39,16 +55,16 @@ class PartialSet(images.Images):
         )
 
 
-def read_partial(source: Path, index: Path) -> PartialSet:
-    """Chips of an archive or a directory with the labels of an index, a table with the columns file and label.
+def read_mine_chips(source: Path, index: Path) -> MineChips:
+    """List the chips of an archive or a directory with the labels of an index, a table with the columns file and label.
 
     label is `mine` (an artisanal one) or `other`. The column source_gallery, if there is one, names the sampling
-    campaign; without it every chip is its own. Rows without a chip, with another label, or repeated are left out and
-    counted.
+    campaign; without it every chip is a campaign of its own. Rows without a chip, with another label, or repeated are
+    left out and counted.
     Raises DatasetError when either cannot be used, or when no labelled chip is left.
     """
     held = set(images.listed(source))
-    rows = _read_index(index)
+    rows = read_table(index, ("file", "label"))
     chosen: dict[str, dict[str, str]] = {}
     missing, repeated, unknown = [], [], set()
     for row in rows:
@@ -64,8 +80,8 @@ def read_partial(source: Path, index: Path) -> PartialSet:
     if not chosen:
         raise DatasetError(f"none of the {len(rows):,} rows of {index} names a mine or other chip in {source}")
     targets = np.full((len(chosen), len(LABELS)), np.nan, np.float32)
-    targets[:, LABELS.index(MINE)] = [_TARGET[row["label"]] for row in chosen.values()]
-    return PartialSet(
+    targets[:, MINE_COLUMN] = [_TARGET[row["label"]] for row in chosen.values()]
+    return MineChips(
         source,
         tuple(chosen),
         targets,
@@ -82,16 +98,3 @@ def read_partial(source: Path, index: Path) -> PartialSet:
 def campaign(gallery: str) -> str:
     """Drop from a name what only says how its composite was made, as in _S2L1C_clear0.05_2024-01-01_2025-01-01."""
     return _COMPOSITE.sub("", gallery)
-
-
-def _read_index(index: Path) -> list[dict[str, str]]:
-    try:
-        with index.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            columns = reader.fieldnames or []
-            rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{index} is not a readable table ({error}); it needs the columns file,label") from error
-    if not {"file", "label"} <= set(columns):
-        raise DatasetError(f"{index} has the columns {', '.join(columns) or 'of no table'}; it needs file,label")
-    return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,8 @@ from scipy.optimize import minimize_scalar
 
 from geoscan.arrays import Scores, Targets
 from geoscan.labels import LABELS, MINE, columns
-from geoscan.model.calibration import GROUND_PRIOR, Calibration, scaled
+from geoscan.model.calibration import Calibration, scaled
+from geoscan.model.figures import CalibrationFigures, measured
 from geoscan.model.spec import Head, Spec
 
 COLDEST, HOTTEST = 0.1, 10.0
@@ -26,27 +26,26 @@ _SMALLEST = 1e-7  # about where a float32 below 1 ends; keeps the logarithms of 
 _Array = NDArray[np.float64]
 
 
-def fit_calibration(targets: Targets, scores: Scores, spec: Spec, ground_prior: float = GROUND_PRIOR) -> Calibration:
+def fit_calibration(targets: Targets, scores: Scores, spec: Spec) -> Calibration:
     """Fit one temperature a head by negative log likelihood: Guo, Pleiss, Sun, Weinberger 2017, section 4.2.
 
     targets, scores: (n, 17), columns as `LABELS`, of chips that training did not see; targets 1, 0 or NaN for unknown,
     scores 0..1 as the model gives them. Columns of labels that the spec lacks are not looked at.
-    ground_prior: share of mines to assume in a scene, 0..1. The share of mines among these chips is counted; it is None
-    where they are all mines, or none is.
+    The share of mines among these chips is counted; it is None where all of them are mines, or none is.
     A temperature stays 1 with fewer than 5 positives or negatives, or when nothing in 0.1..10 is more likely.
-    Raises PackageError for a share outside 0..1.
     """
     mines = targets[:, LABELS.index(MINE)]
     share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
     return Calibration(
         temperatures={head.name: _temperature(*_counted(targets, scores, head), head) for head in spec.heads},
         seen_prior=share if 0 < share < 1 else None,
-        ground_prior=ground_prior,
     )
 
 
-def calibration_figures(targets: Targets, scores: Scores, spec: Spec, calibration: Calibration) -> dict[str, Any]:
-    """Say for the card what calibration changes: of each head the known values, NLL and calibration error.
+def calibration_figures(
+    targets: Targets, scores: Scores, spec: Spec, calibration: Calibration
+) -> dict[str, CalibrationFigures]:
+    """Say what calibration changes for each head, by its name.
 
     targets, scores: (n, 17), as for `fit_calibration`; on the chips that fitted it the figures flatter a little.
     """
@@ -113,14 +112,14 @@ def _temperature(true: _Array, scores: _Array, head: Head) -> float:
     return temperature if nll(temperature) < nll(1.0) else 1.0
 
 
-def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> dict[str, float]:
+def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> CalibrationFigures:
     chosen = columns(head.labels)
     true, before = _counted(targets, scores, head)
     _, after = _counted(targets, calibrated, head)
-    return {
-        "n_known": len(true),
-        "nll_before": _nll(true, before),
-        "nll": _nll(true, after),
-        "ece_before": expected_calibration_error(targets[:, chosen], scores[:, chosen]),
-        "ece": expected_calibration_error(targets[:, chosen], calibrated[:, chosen]),
-    }
+    return CalibrationFigures(
+        n_known=len(true),
+        nll_before=measured(_nll(true, before)),
+        nll=measured(_nll(true, after)),
+        ece_before=measured(expected_calibration_error(targets[:, chosen], scores[:, chosen])),
+        ece=measured(expected_calibration_error(targets[:, chosen], calibrated[:, chosen])),
+    )

@@ -1,36 +1,36 @@
-"""Labelled chips to judge models on, and what models say of them."""
+"""Labelled chips to measure models on, and the scores that models give them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Scores, Targets, Visual
-from geoscan.data.chips import Problems
-from geoscan.data.kaggle import GSD, discover
-from geoscan.data.material import Ticker
-from geoscan.data.mine_chips import read_partial
+from geoscan.data.kaggle import GSD
+from geoscan.data.labelled import LabelledChips
+from geoscan.data.mine_chips import MineChips
 from geoscan.errors import DatasetError, PackageError, ReadError
+from geoscan.evaluate.figures import Answers
 from geoscan.grid import TileGrid
 from geoscan.labels import LABELS, columns
 from geoscan.machine import BATCH
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Averaged, Detector
-from geoscan.scene import MAX_RESAMPLING, NATIVE
+from geoscan.progress import Track
+from geoscan.resolution import MAX_RESAMPLING, is_native, is_usable
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Labelled chips to judge models on; pixels are read one chip at a time."""
+    """Labelled chips to measure models on; pixels are read one chip at a time."""
 
     names: tuple[str, ...]
     targets: Targets
@@ -72,6 +72,12 @@ class Scored:
         """Labels in the order of the columns."""
         return self.package.card.labels
 
+    def answers(self) -> Answers:
+        """Return what figures are made of."""
+        scores = np.zeros((len(self.scores), len(LABELS)), np.float32)
+        scores[:, columns(self.labels)] = self.scores
+        return Answers(self.sample.targets, scores, self.sample.campaigns)
+
     def column(self, label: str) -> tuple[NDArray[np.float32], Scores]:
         """Targets and scores of one label, each (n,)."""
         where = self.labels.index(label)
@@ -82,28 +88,24 @@ class Scored:
         return _at_gsd(self.sample.read(i), self.sample.gsd, self.package.card.preprocess)
 
 
-def kaggle_sample(directory: Path, gsd: float | None = None) -> Sample:
-    """All labelled chips of a Kaggle directory. gsd: metres per pixel, 3.4 if None. Raises DatasetError."""
-    found = discover(directory)
-    _warn(directory, found.problems)
-    return Sample(found.names, found.targets, found.read, gsd or GSD)
+def sample_of(chips: LabelledChips, gsd: float | None = None) -> Sample:
+    """Return a sample of all these chips.
+
+    gsd: metres per pixel; if None, 3.4 for Kaggle's chips and each model's own for others.
+    """
+    if isinstance(chips, MineChips):
+        return Sample(chips.names, chips.targets, chips.read, gsd, chips.campaigns)
+    return Sample(chips.names, chips.targets, chips.read, gsd or GSD)
 
 
-def partial_sample(archive: Path, index: Path, gsd: float | None = None) -> Sample:
-    """Chips known as mine or other (see `train.partial`). gsd: metres per pixel. Raises DatasetError."""
-    found = read_partial(archive, index)
-    _warn(archive, found.problems)
-    return Sample(found.names, found.targets, found.read, gsd, found.campaigns)
-
-
-def judge(
-    models: Sequence[tuple[Package, Detector]], sample: Sample, *, tta: bool | None = None, ticker: Ticker = iter
+def score(
+    models: Sequence[tuple[Package, Detector]], sample: Sample, *, tta: bool | None = None, track: Track = iter
 ) -> list[Scored]:
     """Score every chip with every model; chips that cannot be read are named in the log and left out.
 
-    Chips are brought to each model's resolution. One that is larger than the model's chip then is cut as a scan cuts a
-    scene, and has the highest score of its parts. tta: average the scores of each part over symmetries; as each
-    model's card has it if None.
+    Chips are resampled to each model's resolution. One that is then larger than the model's chip is cut into parts as
+    a scan cuts a scene, and gets the highest score of its parts.
+    tta: whether scores are averaged over symmetries (test-time augmentation); if None, as each model's card has it.
     Raises PackageError for a model with labels that Kaggle has not, or for another resolution; DatasetError when no
     chip can be read.
     """
@@ -119,7 +121,7 @@ def judge(
         for package, detect in models
     ]
     readable = []
-    for i in ticker(range(len(sample))):
+    for i in track(range(len(sample))):
         try:
             pixels = sample.read(i)
         except ReadError as err:
@@ -138,7 +140,7 @@ def judge(
 
 
 class _Scorer:
-    """Collects what a model is to see of chips, and asks it for a batch at a time."""
+    """Prepares chips for one model, and lets it score them a batch at a time."""
 
     def __init__(self, preprocess: Preprocess, detect: Detector, gsd: float | None) -> None:
         self._preprocess, self._detect, self._gsd = preprocess, detect, gsd
@@ -147,7 +149,7 @@ class _Scorer:
         self._parts: list[int] = []
 
     def add(self, pixels: Visual) -> None:
-        """Take one chip, (3, rows, cols)."""
+        """Add one chip, (3, rows, cols)."""
         pixels = _at_gsd(pixels, self._gsd, self._preprocess)
         side = self._preprocess.chip
         _, rows, cols = pixels.shape
@@ -159,7 +161,7 @@ class _Scorer:
             self._ask()
 
     def scores(self) -> Scores:
-        """(chips, labels) of all that was added."""
+        """(chips, labels), scores of all chips that were added."""
         if self._waiting:
             self._ask()
         answers = np.concatenate(self._answers)
@@ -174,9 +176,11 @@ class _Scorer:
 
 def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual:
     """Bring a chip to the model's ground resolution, unless it is near to it."""
-    factor = (gsd or preprocess.gsd) / preprocess.gsd
+    if gsd is None or is_native(gsd, preprocess.gsd):
+        return pixels
+    factor = gsd / preprocess.gsd
     rows, cols = (max(1, round(side * factor)) for side in pixels.shape[1:])
-    if abs(factor - 1) <= NATIVE or (rows, cols) == pixels.shape[1:]:
+    if (rows, cols) == pixels.shape[1:]:
         return pixels
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (cols, rows), interpolation=how)
@@ -185,7 +189,7 @@ def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual
 
 def _check_gsd(sample: Sample, package: Package) -> None:
     own = package.card.preprocess.gsd
-    if sample.gsd is not None and not own / MAX_RESAMPLING <= sample.gsd <= own * MAX_RESAMPLING:
+    if sample.gsd is not None and not is_usable(sample.gsd, own):
         raise PackageError(
             f"chips of {sample.gsd:g} m are too far from the {own:g} m of {package.card.name} (factor "
             f"{MAX_RESAMPLING:g} at most); take another model, or correct --gsd"
@@ -197,8 +201,3 @@ def _columns(package: Package) -> list[int]:
     if unknown := set(package.card.labels) - set(LABELS):
         raise PackageError(f"{package.path} knows {', '.join(sorted(unknown))}, not among Kaggle's 17; take another")
     return columns(package.card.labels)
-
-
-def _warn(source: Path, problems: Problems) -> None:
-    for line in problems.lines():
-        log.warning("%s: %s", source, line)

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
-from geoscan.evaluate.metrics import f2_samples
+from geoscan.evaluate.metrics import f2_interval, f2_samples
 from geoscan.labels import LABELS
+from geoscan.model.figures import Interval
 
 START = 0.2
-"""F2 pays four times for a miss: under its measure a calibrated score is worth predicting from about here."""
+"""Under F2 a miss costs four times as much as a false alarm: from about this score on, a label is best called."""
 FLOOR, CEILING = 0.02, 0.9
-"""No threshold leaves this range, whatever a few chips suggest."""
+"""Thresholds are kept in this range, whatever a few chips suggest."""
 SHRINKAGE = 20.0
 """Positives at which a label's own threshold and the common one weigh the same."""
 
@@ -25,15 +27,11 @@ class CrossTuned:
 
     f2: float
     """With a threshold for each label."""
+    f2_interval: Interval | None
     f2_common: float
     """With the best common threshold of the other chips."""
     f2_start: float
     """With 0.2 everywhere, which needs no tuning."""
-
-    @property
-    def gain(self) -> float:
-        """What tuning is worth against 0.2 everywhere."""
-        return self.f2 - self.f2_start
 
 
 def tune_f2(
@@ -46,8 +44,8 @@ def tune_f2(
 
     targets: (n, labels) 1, 0 or NaN for unknown; scores: (n, labels) 0..1.
     Coordinate ascent from 0.2, the label with most positives first: each step takes the best threshold of one label
-    given all others, halfway between two scores. Then each threshold is drawn towards the best common one, in log
-    odds, with the weight of `shrinkage` positives: a label without positives has the common threshold.
+    given all others, halfway between two scores. Then each threshold is shrunk towards the best common one, in log
+    odds, which weighs as much as `shrinkage` positives: a label without positives has the common threshold.
     Deterministic. Every threshold lies in 0.02..0.9.
     """
     true, known = targets == 1, ~np.isnan(targets)
@@ -55,8 +53,8 @@ def tune_f2(
     thresholds = _ascend(true, known, scores.astype(np.float64))
     positives = true.sum(0)
     own = positives / np.maximum(positives + shrinkage, 1e-9)
-    drawn = _expit(own * _logit(thresholds) + (1 - own) * _logit(np.full(len(positives), common)))
-    return {label: float(value) for label, value in zip(labels, drawn, strict=True)}
+    shrunk = expit(own * logit(thresholds) + (1 - own) * logit(common))
+    return {label: float(value) for label, value in zip(labels, shrunk, strict=True)}
 
 
 def tune_label(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
@@ -79,7 +77,10 @@ def tune_label(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> f
 
 
 def best_common(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
-    """Find the one threshold for all labels with the best F2, in steps of 0.01; the one nearest to 0.2 among equals."""
+    """Find the one threshold for all labels with the best F2, in steps of 0.01; the one nearest to 0.2 among equals.
+
+    targets, scores: (n, labels), as for `tune_f2`. 0.2 where no label of any chip is known.
+    """
     steps = np.round(np.arange(FLOOR, CEILING + 0.005, 0.01), 2)
     quality = [f2_samples(targets, scores >= step) for step in steps]
     if not np.isfinite(quality).any():
@@ -96,15 +97,12 @@ def predict(
 
 
 def cross_tuned_f2(
-    targets: NDArray[np.floating],
-    scores: NDArray[np.floating],
-    folds: NDArray[np.integer],
-    labels: Sequence[str] = LABELS,
-    shrinkage: float = SHRINKAGE,
+    targets: NDArray[np.floating], scores: NDArray[np.floating], folds: NDArray[np.integer]
 ) -> CrossTuned:
-    """Estimate F2 without tuning on what is judged: each fold gets thresholds from all other folds.
+    """Estimate F2 on chips that no threshold was tuned on: each fold gets thresholds from all other folds.
 
-    folds: (n,) ids, at least two different; use groups that do not leak.
+    targets, scores: (n, 17), columns as in `LABELS`. folds: (n,) ids; chips of one place must share one.
+    Raises ValueError when there are fewer than two folds.
     """
     if len(np.unique(folds)) < 2:
         raise ValueError("one fold leaves nothing to tune on; pass at least two")
@@ -112,9 +110,10 @@ def cross_tuned_f2(
     common = np.zeros(scores.shape, bool)
     for fold in np.unique(folds):
         here, rest = folds == fold, folds != fold
-        tuned[here] = predict(scores[here], tune_f2(targets[rest], scores[rest], labels, shrinkage), labels)
+        tuned[here] = predict(scores[here], tune_f2(targets[rest], scores[rest]))
         common[here] = scores[here] >= best_common(targets[rest], scores[rest])
-    return CrossTuned(*(f2_samples(targets, predicted) for predicted in (tuned, common, scores >= START)))
+    f2, f2_common, f2_start = (f2_samples(targets, predicted) for predicted in (tuned, common, scores >= START))
+    return CrossTuned(f2, f2_interval(targets, tuned), f2_common, f2_start)
 
 
 def _ascend(true: NDArray[np.bool_], known: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,11 +153,3 @@ def _best(scores: NDArray[np.float64], gain: NDArray[np.float64], current: float
         return current
     among = candidates[best]
     return float(among[np.argmin(np.abs(among - current))])
-
-
-def _logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(p / (1 - p))
-
-
-def _expit(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-x))

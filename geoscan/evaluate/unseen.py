@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from geoscan.data.material import Small, Split, Ticker, gather, gather_small, same_split
+from geoscan.data.cache import find_prepared
+from geoscan.data.labelled import LabelledChips, as_taken, divide, used
 from geoscan.errors import DatasetError, PackageError
-from geoscan.evaluate.sample import Sample
 from geoscan.model.package import Package
+from geoscan.model.split import Split
+from geoscan.progress import Track
+
+_WANTED = {"kaggle": "--kaggle-dir", "chips": "--chips and --index"}
 
 
-def unseen(package: Package, sample: Sample, source: Path | Small, cache: Path, ticker: Ticker = iter) -> Sample:
-    """Keep the chips that were kept out when a model was trained: the split that its card names is dealt again.
+def unseen_by_all(packages: Sequence[Package], chips: LabelledChips, cache: Path, track: Track = iter) -> LabelledChips:
+    """Keep the chips that none of the models has learned from, see `unseen`. Raises DatasetError when there is none."""
+    names = set.intersection(*(unseen(package, chips, cache, track) for package in packages))
+    if not names:
+        raise DatasetError("no chip was kept out of the training of both models; leave --against out")
+    return chips.take(i for i, name in enumerate(chips.names) if name in names)
 
-    source: what the sample is of, a Kaggle directory, or chips that are known as mine or other.
-    Of chips tagged only `cloudy` those are kept that the training's cap let pass, as for the figures of the card.
+
+def unseen(package: Package, chips: LabelledChips, cache: Path, track: Track = iter) -> set[str]:
+    """Names of the chips that a model has not learned from: the split in its card is made again.
+
+    chips: the data set that it was trained on, all of it. Of those tagged only `cloudy`, the names of those that the
+    training's cap let through. Chips are decoded only to find out which of Kaggle's adjoin, and not those that a
+    training has left in `cache` as they are.
     Raises PackageError for a model that learned from all chips, or from another kind of data; DatasetError for other
-    chips than those it was trained on.
+    chips than those that it was trained on.
     """
-    split = package.card.data.get("split")
-    if not split:
+    split = _split_of(package, chips)
+    chosen = used(chips, split)
+    preprocess = package.card.preprocess
+    _, part = divide(chosen, split, as_taken(chosen, preprocess, find_prepared(chosen, preprocess, cache), track))
+    return {name for name, one in zip(chosen.names, part, strict=True) if one == split.unseen_part}
+
+
+def _split_of(package: Package, chips: LabelledChips) -> Split:
+    """Return the split in a card, where it tells which of these chips the model has not seen."""
+    split = package.card.split
+    if split is None or split.kind is None:
         raise PackageError(f"{package.path} does not say which chips it has not seen; leave --unseen out")
-    kaggle = "cap" in split
-    if kaggle != isinstance(source, Path):
-        wanted = "--kaggle-dir" if kaggle else "--chips and --index"
+    if split.kind != chips.kind:
         raise PackageError(
-            f"the figures of {package.path} are of chips from {wanted}; pass that, or leave --unseen out"
+            f"the figures of {package.path} are of chips from {_WANTED[split.kind]}; pass that, or leave --unseen out"
         )
-    if "folds" in split and "without" not in split:
+    if split.unseen_part is None:
         raise PackageError(
             f"{package.path} has learned from all chips; take a network of one of its folds, which `geoscan train "
             "--keep-folds` keeps, or leave --unseen out"
         )
-    dealt = Split(**{key: split[key] for key in ("seed", "held_out", "folds") if key in split})
-    preprocess = package.card.preprocess
-    if isinstance(source, Path):
-        material = gather(source, preprocess, dealt, small=None, cap=split["cap"], cache=cache, ticker=ticker)
-    else:
-        material = gather_small(source, preprocess, dealt, cache=cache, ticker=ticker)
-    if not same_split({key: value for key, value in split.items() if key != "without"}, material.split):
+    if split.data != chips.fingerprint:
         raise DatasetError(
-            f"{package.path} was trained on other chips than these ({split}, now {dict(material.split)}), so nobody "
-            "can tell which it has seen; give the set it was trained on, or leave --unseen out"
+            f"{package.path} was trained on other chips than these (fingerprint {split.data[:12]}, now "
+            f"{chips.fingerprint[:12]}), so nobody can tell which it has seen; give the set it was trained on, or "
+            "leave --unseen out"
         )
-    _, rows = material.sides(split.get("without", 2) - 1)
-    kept = {material.names[i] for i in rows}
-    return sample.take([i for i, name in enumerate(sample.names) if name in kept])
+    return split

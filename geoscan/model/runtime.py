@@ -14,6 +14,7 @@ from geoscan.arrays import Chips, Features, Scores, filled
 from geoscan.errors import PackageError
 from geoscan.machine import BATCH
 from geoscan.model.package import Package, load
+from geoscan.model.spec import Spec
 from geoscan.symmetry import SYMMETRIES, symmetry
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 FAINT = 0.02
-"""A chip none of whose labels scores so much at first sight is not looked at again, see `Averaged`."""
+"""A chip on which no label scores so much is not scored again, see `Averaged`."""
 
 
 class Detector(Protocol):
@@ -33,17 +34,26 @@ class Detector(Protocol):
         """(n, chip, chip, 3) -> (n, labels) in 0..1. A chip's scores do not depend on the others in the call."""
 
 
-class TensorFlowDetector:
-    """Runs a package with TensorFlow for one fixed batch shape, compiled by XLA on a GPU.
+class NetworkDetector:
+    """Runs a network of TensorFlow for one fixed batch shape, compiled by XLA on a GPU.
 
-    One call at a time computes, in whatever thread: TensorFlow uses all cores, or the GPU, for it. On a GPU the
-    network computes in half precision, the heads in single.
+    One call at a time computes, in whatever thread: TensorFlow uses all cores, or the GPU, for it. Weights may change
+    between calls, as they do in training.
     """
 
     def __init__(
-        self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
+        self,
+        network: keras.Model,
+        spec: Spec,
+        batch: int = BATCH,
+        *,
+        compiled: bool | None = None,
+        features: bool = False,
     ) -> None:
-        """Load the network. compiled: by XLA or not, whatever computes. features: `describe` is wanted too."""
+        """Wrap a network that `spec` builds.
+
+        compiled: by XLA or not; if None, on a GPU only. features: whether `describe` will be called.
+        """
         from geoscan.model import backend  # starts TensorFlow, which takes seconds: only where a model runs
 
         gpus, tf = backend.gpus(), backend.tf
@@ -51,21 +61,19 @@ class TensorFlowDetector:
         # On a CPU, XLA takes seconds to compile a DenseNet that TensorFlow's own kernels run faster, and runs the
         # convolutions of single channels in an EfficientNet 12 times slower.
         compiled = bool(gpus) if compiled is None else compiled
-        self._batch = batch
-        self._chip = package.card.spec.chip
-        self._labels = len(package.card.labels)
-        self._heads = [head.name for head in package.card.spec.heads]
+        self._batch, self._labels = batch, len(spec.labels)
+        self._heads = [head.name for head in spec.heads]
         self._lock = threading.Lock()
-        self._network = _half_precision(package) if gpus else package.network()
         if features:
             from geoscan.model.network import POOL, with_output
 
-            self._network = with_output(self._network, POOL, POOL)
+            network = with_output(network, POOL, POOL)
+        self._network = network
         self._device = "/GPU:0" if gpus else "/CPU:0"
         with tf.device(self._device):
             self._run = tf.function(
                 lambda chips: self._network(chips, training=False),
-                input_signature=[tf.TensorSpec((batch, self._chip, self._chip, 3), tf.uint8)],
+                input_signature=[tf.TensorSpec((batch, spec.chip, spec.chip, 3), tf.uint8)],
                 jit_compile=compiled,
                 autograph=False,
             )
@@ -94,11 +102,24 @@ class TensorFlowDetector:
             yield {name: answer.numpy()[:count] for name, answer in answers.items()}
 
 
-class Averaged:
-    """Gives the mean of a detector's scores over the 8 symmetries of each chip that is worth more than one look.
+class TensorFlowDetector(NetworkDetector):
+    """Runs a package with TensorFlow. On a GPU the network computes in half precision, its heads in single."""
 
-    Where no label scores `FAINT` at first sight, that is the answer: most chips of a scene without mines cost a model
-    that knows nothing else one look, not eight.
+    def __init__(
+        self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
+    ) -> None:
+        """Load the network; see `NetworkDetector`. Raises PackageError when that cannot be done."""
+        from geoscan.model.backend import gpus
+
+        network = _half_precision(package) if gpus() else package.network()
+        super().__init__(network, package.card.spec, batch, compiled=compiled, features=features)
+
+
+class Averaged:
+    """Averages a detector's scores over the 8 symmetries of each chip: test-time augmentation.
+
+    A chip on which no label scores `FAINT` keeps its first scores. Most chips of a scene without mines are such, so
+    that a model which knows nothing else scores them once, not eight times.
     """
 
     def __init__(self, detect: Detector) -> None:
@@ -110,8 +131,8 @@ class Averaged:
         again = np.flatnonzero((scores >= FAINT).any(axis=1))
         if len(again):
             # One call for all, for a detector fills up its last batch.
-            looks = np.concatenate([symmetry(chips[again], which) for which in range(1, SYMMETRIES)])
-            others = self._detect(looks).reshape(SYMMETRIES - 1, len(again), -1)
+            views = np.concatenate([symmetry(chips[again], which) for which in range(1, SYMMETRIES)])
+            others = self._detect(views).reshape(SYMMETRIES - 1, len(again), -1)
             scores[again] = (scores[again] + others.sum(axis=0)) / SYMMETRIES
         return scores
 

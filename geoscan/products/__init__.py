@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from geoscan import gdal
 from geoscan.bands import Bands
 from geoscan.errors import SceneError
 
@@ -56,6 +57,8 @@ def recognise(path: str) -> Product | None:
 
     Raises SceneError for a product that is damaged, or of a kind that cannot be scanned.
     """
+    if not gdal.is_utf8(path):
+        return None  # GDAL can open none of its files
     from geoscan.products import earth_engine, planet, sentinel2, stac
 
     return next((found for room in (sentinel2, planet, stac, earth_engine) if (found := room.recognise(path))), None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from geoscan import __version__
-from geoscan.polygons import Detection, Provenance, detections
+from geoscan.polygons import Detection, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.summary import Summary, summary, together
@@ -22,6 +22,10 @@ class SceneResult:
     failed: Mapping[int, str]
     """Tiles that could not be read, and why."""
 
+    changed: str
+    """Path of a file of the scene that was written during the scan, so that old and new pixels may be mixed; empty for
+    none."""
+
     summary: Summary
 
 
@@ -32,7 +36,9 @@ def detect(scores: SceneScores) -> SceneResult:
     """
     plan = scores.plan
     scene, card = plan.scene, plan.package.card
-    provenance = Provenance(plan.name, card.name, card.digest, plan.thresholds, __version__, plan.tta, plan.prior)
+    provenance = Provenance(
+        plan.name, card.name, card.digest, plan.thresholds, __version__, plan.tta, plan.prior, plan.reading
+    )
     found = detections(
         plan.grid,
         scores.scores,
@@ -43,12 +49,17 @@ def detect(scores: SceneScores) -> SceneResult:
         probabilities=None if plan.prior is None else card.mine_probability(scores.scores, plan.prior),
         label_thresholds=card.thresholds,
     )
-    return SceneResult(plan, provenance, found, scores.failed, summary(scores, found))
+    return SceneResult(plan, provenance, found, scores.failed, scores.changed, summary(scores, found))
 
 
-def total(results: Sequence[SceneResult]) -> Summary:
-    """Give the figures of a scan of one or more scenes."""
+def found_in(results: Sequence[SceneResult]) -> list[Detection]:
+    """Give the detections of all scenes, each mine once: those of different scenes that meet are joined."""
+    return joined([result.detections for result in results])
+
+
+def total(results: Sequence[SceneResult], found: Sequence[Detection]) -> Summary:
+    """Give the figures of a scan of one or more scenes; found: what `found_in` gave."""
     summaries = [result.summary for result in results]
     if len(summaries) == 1:
         return summaries[0]
-    return together(summaries, [result.plan.ground_m2 for result in results])
+    return together(summaries, [result.plan.ground_m2 for result in results], found)

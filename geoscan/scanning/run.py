@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,18 +14,16 @@ from geoscan.progress import Advance
 from geoscan.scanning.batch import STAGES, averaged, infer, prepare
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
-from geoscan.scanning.workers import run
-
-if TYPE_CHECKING:
-    from distributed import Client
+from geoscan.scanning.workers import HERE, Workers
 
 
-def scan(plan: Plan, client: Client | None = None, *, advance: Advance = lambda _: None) -> SceneScores:
+def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: None) -> SceneScores:
     """Score every tile of a scene that is not all nodata.
 
-    client: dask's, from `workers`; None works in this thread alone, with the same result.
+    workers: from `workers.workers`; without them this thread works alone, with the same result.
     advance: called with the number of tiles done.
-    A tile that cannot be read is tried once more, then noted in `failed`; anything unexpected is raised.
+    A tile that the file says is empty is not read at all. One that cannot be read is tried once more, then noted in
+    `failed`; anything unexpected is raised.
     """
     started = time.perf_counter()
     tiles = len(plan.grid)
@@ -34,16 +31,21 @@ def scan(plan: Plan, client: Client | None = None, *, advance: Advance = lambda 
     observed = np.zeros(tiles, np.int64)
     failed: dict[int, str] = {}
     stages = dict.fromkeys(STAGES, 0.0)
-    batches = [list(range(start, min(start + plan.batch, tiles))) for start in range(0, tiles, plan.batch)]
+    blank = plan.scene.blank(plan.grid)
+    if blank.any():
+        advance(int(blank.sum()))
+    stored = np.flatnonzero(~blank).tolist()
+    batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch)
-    for scored in run(client, partial(prepare, plan), partial(infer, make), batches):
+    for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
         scores[scored.tiles] = scored.scores
         observed[list(scored.observed)] = list(scored.observed.values())
         failed |= scored.failed
         for stage, seconds in scored.seconds.items():
             stages[stage] += seconds
         advance(len(scored.observed) + len(scored.failed))
-    return SceneScores(plan, scores, observed, dict(sorted(failed.items())), time.perf_counter() - started, stages)
+    seconds = time.perf_counter() - started
+    return SceneScores(plan, scores, observed, dict(sorted(failed.items())), plan.scene.changed(), seconds, stages)
 
 
 def detector_of(package: Package, tta: bool, batch: int) -> Callable[[], Detector]:

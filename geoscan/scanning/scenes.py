@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
-from geoscan.gdal import short_names
-from geoscan.model.package import Package, choose, find, shipped
+from geoscan.gdal import short_name, short_names
+from geoscan.model.package import choose, find, shipped
+from geoscan.products.tiles import each_once, groups_of, mosaic_of
 from geoscan.progress import Advance
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult, detect
 from geoscan.scanning.run import scan
+from geoscan.scanning.workers import HERE, Workers
 from geoscan.scene import Scene, find_scenes
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ SceneLike: TypeAlias = str | os.PathLike[str] | Scene
 def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> tuple[list[Plan], int]:
     """Open scenes and plan their scans; return the plans, and how many rasters were left out.
 
+    Parts of one raster become one scene, and what another of them shows is scanned once: see `products.tiles`.
     What a directory happens to hold is left out, with a warning, when it cannot be scanned; scenes get names by which
     those of several folders can be told apart. A scene that is open keeps its bands.
     Raises InputError for the first scene named outright that cannot be scanned, when none is left, for a model that
@@ -38,16 +39,19 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
     given = list(scenes)
     opened = {scene.path: scene for scene in given if isinstance(scene, Scene)}
     named = [scene.path if isinstance(scene, Scene) else os.fspath(scene) for scene in given]
-    addresses = find_scenes(named)
+    groups = _grouped(find_scenes(named), opened)
     plans, left_out = [], 0
-    for address, name in zip(addresses, short_names(addresses), strict=True):
+    for group, name in zip(groups, short_names([group[0] for group in groups]), strict=True):
         try:
-            scene = opened.get(address) or Scene.open(address, bands=options.bands)
-            plans.append(_plan(scene, packages, options, scene.name if scene.product.kind else name))
+            scene = opened.get(group[0]) or _open(group, options.bands)
+            with _naming_shipped_models():
+                title = scene.name if scene.product.kind else name
+                plans.append(Plan.of(scene, choose(packages, scene.gsd), options, title))
+            log.info("%s", plans[-1].told)
         except (SceneError, RadiometryError, ReadError) as err:
-            if address in named:
+            if not set(named).isdisjoint(group):
                 raise
-            left_out += 1
+            left_out += len(group)
             log.warning("left out: %s", err)
     if not plans:
         raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
@@ -55,27 +59,49 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
     return plans, left_out
 
 
+def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:
+    """Sort addresses into scenes; one that is open already is a scene of its own."""
+    closed = [address for address in addresses if address not in opened]
+    once = each_once(closed) if len(closed) > 1 else closed
+    for address in closed:
+        if address not in once:
+            log.info("%s shows what another of the scenes shows: it is not scanned twice", short_name(address))
+    groups = groups_of(once) if len(once) > 1 else [[address] for address in once]
+    for group in groups:
+        if len(group) > 1:
+            log.info("%s and %d more are parts of one scene", short_name(group[0]), len(group) - 1)
+    alone = [[address] for address in addresses if address in opened]
+    return sorted([*alone, *groups], key=lambda group: addresses.index(group[0]))
+
+
+def _open(group: Sequence[str], bands: tuple[int, int, int] | None) -> Scene:
+    """Open one scene, which may have several parts."""
+    whole = mosaic_of(group) if len(group) > 1 else None
+    return Scene.open(whole or group[0], bands=bands)
+
+
 def scan_scenes(
     plans: Iterable[Plan],
-    client: Client | None = None,
+    workers: Workers = HERE,
     *,
     begin: Callable[[str], None] = lambda _: None,
     advance: Advance = lambda _: None,
 ) -> Iterator[SceneResult]:
     """Scan one scene after the other, and yield what was found in each as soon as it is done.
 
-    client: dask's, from `workers`; None works in this thread alone, with the same result.
+    workers: from `workers.workers`; without them this thread works alone, with the same result.
     begin: called with the name of each scene before it is scanned. advance: called with the number of tiles done.
     """
     for plan in plans:
         begin(plan.name)
-        yield detect(scan(plan, client, advance=advance))
+        yield detect(scan(plan, workers, advance=advance))
 
 
-def _plan(scene: Scene, packages: Sequence[Package], options: ScanOptions, name: str) -> Plan:
-    """Plan one scene with the model that fits its resolution best."""
+@contextmanager
+def _naming_shipped_models() -> Iterator[None]:
+    """Where the resolution does not fit, name the models that are shipped: another of them may."""
     try:
-        return Plan.of(scene, choose(packages, scene.gsd), options, name)
+        yield
     except ResolutionError as err:
         todo = "give a scene of their resolution, or another model with --model"
         raise ResolutionError(f"{err}; shipped models: {_shipped_models()}; {todo}") from err

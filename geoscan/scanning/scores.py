@@ -26,6 +26,9 @@ class SceneScores:
     failed: Mapping[int, str]
     """Tiles that could not be read, in order, and why."""
 
+    changed: str
+    """Path of a file of the scene that was written during the scan; empty for none."""
+
     seconds: float
     """From the first tile to the last score, loading the model included."""
 

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from geoscan.errors import ClusterError, InputError
 from geoscan.machine import cores
@@ -23,15 +24,41 @@ _GPU = "GPU"
 _INFER = "infer"
 
 
-@contextmanager
-def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[Client | None]:
-    """Give dask's client: in this process with `jobs` threads that prepare tiles, or of a cluster's scheduler.
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who works on batches: dask's workers, or without a client this thread alone, with the same result."""
 
-    jobs: all cores if None; 0 gives None: no dask at all.
+    client: Client | None = None
+
+    def run(
+        self,
+        prepare: Callable[[Sequence[int]], Prepared],
+        infer: Callable[[Prepared], Scored],
+        batches: list[list[int]],
+    ) -> Iterator[Scored]:
+        """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
+
+        Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
+        Raises ClusterError when workers die again and again, or the scheduler does.
+        """
+        if self.client is None:
+            return (infer(prepare(tiles)) for tiles in batches)
+        return _with_dask(self.client, prepare, infer, batches)
+
+
+HERE: Final = Workers()
+"""This thread alone."""
+
+
+@contextmanager
+def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
+    """Give workers: dask's in this process, with `jobs` threads that prepare tiles, or those of a cluster's scheduler.
+
+    jobs: all cores if None; 0 is this thread alone, without dask.
     Raises InputError when the scheduler does not answer, or has no workers.
     """
     if scheduler is None and jobs == 0:
-        yield None
+        yield HERE
         return
     import dask
     from distributed import Client
@@ -51,7 +78,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[C
         else:
             client = stack.enter_context(_own_client(cores() if jobs is None else jobs, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
-        yield client
+        yield Workers(client)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -90,21 +117,12 @@ def _own_client(jobs: int, stack: ExitStack) -> Client:
     return Client(stack.enter_context(cluster), set_as_default=False)
 
 
-def run(
-    client: Client | None,
+def _with_dask(
+    client: Client,
     prepare: Callable[[Sequence[int]], Prepared],
     infer: Callable[[Prepared], Scored],
     batches: list[list[int]],
 ) -> Iterator[Scored]:
-    """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
-
-    Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
-    Raises ClusterError when workers die again and again, or the scheduler does.
-    """
-    if client is None:
-        for tiles in batches:
-            yield infer(prepare(tiles))
-        return
     from distributed import KilledWorker, as_completed
 
     resources = _inference_resources(client)

@@ -1,4 +1,4 @@
-"""What a chip may look like and still be the same place; for training, never for validation."""
+"""Random changes of a chip that leave its labels right; for training, never for validation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan.errors import InputError
 from geoscan.symmetry import SYMMETRIES, symmetry
 
 _LEVELS = np.arange(256, dtype=np.float32)[:, None]
@@ -17,7 +18,7 @@ _PATH = np.array([22, 38, 62], np.float32)
 
 _TRANSMISSION = np.array([0.95, 0.92, 0.88], np.float32)
 _MOST_CLEARED = 1.1
-"""A surface reflectance product may take away more of the atmosphere than there was."""
+"""A surface reflectance product may remove more of the atmosphere than there was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,13 @@ class Augmentation:
     """How far augmentation goes; each amount is the largest that is drawn.
 
     symmetries: draw one of the 8 of the square.
-    zoom: resolution jitter, as a factor: 1.25 draws between 0.8 and 1.25.
-    gain: brightness jitter, as a factor for all bands together; a band alone gets a third of it.
+    zoom: resolution jitter, as a factor of 1 or more: 1.25 draws between 0.8 and 1.25.
+    gain: brightness jitter, as a factor of 1 or more for all bands together; a band alone gets a third of it.
     haze: share of light that synthetic haze takes, 0..1, by the scattering model I = J t + A (1 - t) that dehazing
         inverts (He, Sun, Tang 2009, eq. 1), with one transmission t for the chip.
     clear: probability, 0..1, that a chip loses a random share of a clear tropical atmosphere, by the same model solved
-        for J: top-of-atmosphere looks (Sentinel-2 L1C) become looks of surface reflectance (L2A).
+        for J: top-of-atmosphere chips (Sentinel-2 L1C) come to look like surface reflectance (L2A).
+    Raises InputError for values out of range.
     """
 
     symmetries: bool = True
@@ -38,6 +40,12 @@ class Augmentation:
     gain: float = 1.3
     haze: float = 0.35
     clear: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.zoom >= 1 and self.gain >= 1):
+            raise InputError(f"zoom {self.zoom} or gain {self.gain} does not fit; give factors of 1 or more")
+        if not (0 <= self.haze <= 1 and 0 <= self.clear <= 1):
+            raise InputError(f"haze {self.haze} or clear {self.clear} does not fit; give 0..1")
 
     def __call__(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """(rows, cols, 3) uint8 -> another chip of the same shape."""
@@ -48,8 +56,7 @@ class Augmentation:
         cleared = rng.uniform(0, _MOST_CLEARED) if rng.random() < self.clear else 0.0
         levels = (_LEVELS - cleared * _PATH) / (1 - (1 - _TRANSMISSION) * cleared)
         curve = np.clip(np.maximum(levels, 0) * gains * (1 - veil) + airlight * veil, 0, 255)
-        lit: NDArray[np.uint8] = cv2.LUT(chip, np.rint(curve).astype(np.uint8)[:, None, :])  # type: ignore[assignment]
-        return lit
+        return np.asarray(cv2.LUT(chip, np.rint(curve).astype(np.uint8)[:, None, :]), np.uint8)
 
     def _moved(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         if self.zoom > 1:
@@ -59,5 +66,6 @@ class Augmentation:
             shift = rng.uniform(-1, 1, 2) * np.abs(slack)  # a zoomed chip shows any part of what there is
             matrix = np.array([[scale, 0, 0], [0, scale, 0]], np.float64)
             matrix[:, 2] = np.array([cols, rows]) * (1 - scale) / 2 + shift * scale
-            chip = cv2.warpAffine(chip, matrix, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)  # type: ignore[assignment]
+            moved = cv2.warpAffine(chip, matrix, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            chip = np.asarray(moved, np.uint8)
         return symmetry(chip, int(rng.integers(SYMMETRIES))) if self.symmetries else chip

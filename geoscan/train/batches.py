@@ -3,71 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.ahead import made_ahead
-from geoscan.arrays import Chips, Targets
+from geoscan.arrays import Chips
 from geoscan.data.cache import AnyChips
 from geoscan.errors import DatasetError
-from geoscan.labels import columns
+from geoscan.labels import LABELS
 from geoscan.model.spec import Head
 from geoscan.train.augment import Augmentation
-from geoscan.train.mixup import mixed
-from geoscan.train.mosaics import Source
 
 Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
 """Chips, (n, chip, chip, 3), and their targets by head, (n, labels), NaN for unknown."""
 
+Example: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""A prepared chip, (chip, chip, 3), and its targets, (labels,), 0..1, NaN for unknown."""
+
+
+class Epochs(Protocol):
+    """What a network learns from, such as `Batches`."""
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, the same ones for the same number."""
+
+
+class Examples(Protocol):
+    """Labelled chips, each of which is shown once an epoch."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the targets, in their order."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def example(self, position: int, rng: np.random.Generator) -> Example:
+        """One of them. Raises ReadError when it can no longer be read."""
+
+
+class Synthetic(Protocol):
+    """Chips that are made of others at random, for `LABELS`."""
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Make a chip."""
+
+
+@dataclass(frozen=True)
+class StoredExamples:
+    """Examples among prepared chips.
+
+    chips: (n, chip, chip, 3), read where they are needed. targets: (n, labels), 0..1, NaN for unknown.
+    rows: (m,), indexes of the chips to show.
+    """
+
+    chips: AnyChips
+    targets: NDArray[np.float32]
+    rows: NDArray[np.integer]
+    labels: tuple[str, ...] = LABELS
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def example(self, position: int, rng: np.random.Generator) -> Example:
+        """Return a chip as it is."""
+        row = self.rows[position]
+        return np.asarray(self.chips[row]), self.targets[row]
+
 
 class Batches:
-    """(chips, targets by head) of one epoch after another.
+    """Batches of one epoch after another.
 
-    chips: (n, chip, chip, 3), read where they are needed. targets: (n, 17), 0..1, NaN for unknown.
-    drawn: sources, and how many chips of each batch come from them; the rest are `chips`, all of them once an epoch.
-    mixup: probability, 0..1, that a batch is blended with itself.
+    batch: chips in a batch. Some come from `synthetic`, as many of each as is said there; the others are `examples`,
+    and an epoch shows all of these once.
     """
 
     def __init__(
         self,
-        chips: AnyChips,
-        indexes: NDArray[np.integer],
-        targets: Targets,
+        examples: Examples,
         heads: tuple[Head, ...],
         *,
         batch: int,
         seed: int,
         augmentation: Augmentation,
-        drawn: Sequence[tuple[Source, int]] = (),
-        mixup: float = 0.0,
+        synthetic: Sequence[tuple[Synthetic, int]] = (),
     ) -> None:
-        self._own = min(batch - sum(count for _, count in drawn), len(indexes))
+        self._own = min(batch - sum(count for _, count in synthetic), len(examples))
         if self._own < 1:
             raise DatasetError(f"a batch of {batch} leaves no room for labelled chips; pass a larger --batch")
-        self._chips, self._indexes, self._targets, self._heads = chips, indexes, targets, heads
-        self._seed, self._augmentation, self._drawn, self._mixup = seed, augmentation, drawn, mixup
+        self._examples, self._synthetic = examples, synthetic
+        self._seed, self._augmentation = seed, augmentation
+        self._columns = {head.name: [examples.labels.index(label) for label in head.labels] for head in heads}
 
     def __len__(self) -> int:
         # The last few chips wait for another epoch's order, so that every batch has one shape and is compiled once.
-        return len(self._indexes) // self._own
+        return len(self._examples) // self._own
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, made ahead of time by a few threads."""
-        order = np.random.default_rng((self._seed, number)).permutation(self._indexes)
+        order = np.random.default_rng((self._seed, number)).permutation(len(self._examples))
         return made_ahead(lambda step: self._make(order, number, step), len(self))
 
     def _make(self, order: NDArray[np.integer], epoch: int, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, epoch, step))
-        own = order[step * self._own : (step + 1) * self._own]
-        pairs = [(np.asarray(self._chips[i]), self._targets[i]) for i in own]
-        pairs += [source.draw(rng) for source, count in self._drawn for _ in range(count)]
-        chips = np.stack([self._augmentation(chip, rng) for chip, _ in pairs])
-        batch = chips, by_head(np.stack([targets for _, targets in pairs]), self._heads)
-        return mixed(batch, rng, self._mixup)
-
-
-def by_head(targets: Targets, heads: tuple[Head, ...]) -> dict[str, NDArray[np.float32]]:
-    """Split (n, 17) targets into what each head answers."""
-    return {head.name: targets[:, columns(head.labels)].astype(np.float32) for head in heads}
+        made = [source.draw(rng) for source, count in self._synthetic for _ in range(count)]
+        own = (self._examples.example(int(i), rng) for i in order[step * self._own : (step + 1) * self._own])
+        pairs = [(self._augmentation(chip, rng), targets) for chip, targets in chain(own, made)]
+        targets = np.stack([targets for _, targets in pairs]).astype(np.float32)
+        return np.stack([chip for chip, _ in pairs]), {name: targets[:, c] for name, c in self._columns.items()}

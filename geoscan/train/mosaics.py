@@ -1,8 +1,6 @@
-"""Chips that are made of others: mosaics of a coarser sensor, and blends for teachers to judge."""
+"""Chips that are made of others: mosaics of a coarser sensor, and mixtures for teachers to label."""
 
 from __future__ import annotations
-
-from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -12,36 +10,25 @@ from geoscan.arrays import Visual
 from geoscan.data.cache import AnyChips
 from geoscan.data.chips import ChipSet
 from geoscan.errors import DatasetError
-from geoscan.labels import LABELS, MINE
+from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.preprocess import Preprocess
 from geoscan.train.augment import Augmentation
+from geoscan.train.batches import Example
 
-Drawn: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""A prepared chip, (chip, chip, 3), and its targets, (17,), 0..1, NaN for unknown."""
-
-
-class Source(Protocol):
-    """Something that chips are drawn from at random."""
-
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        """Return a chip and its targets."""
-
-
-_MINE = LABELS.index(MINE)
 _STRONG = Augmentation(zoom=1.5, gain=1.4, haze=0.5)
 _COVER = 96
 """Most pixels of 10 m along one side of a mosaic."""
 _SIDE = 2
-"""Small chips along one side of a mosaic: 2 x 48 px at 10 m cover what a chip of 256 px at 3.7 m covers."""
+"""Small chips along one side of a mosaic: 2 x 48 px at 10 m cover 960 m, about as much as Kaggle's chips of 870 m."""
 
 
 class Mosaics:
-    """Chips made of 2 x 2 small ones of a coarser sensor, brought to the ground and the colours of the model's own.
+    """Chips made of 2 x 2 small ones of a coarser sensor, with the size and the colours of the model's own chips.
 
-    source: chips of one size, as `material.alike` picks them out.
+    source: chips of one size, as `material.of_one_size` picks them out.
     mine: (n,), 1 where a small chip shows a mine and 0 where it does not: half of the mosaics then hold one or two
-    mines, the others none, and nothing else is known of them. Without it nothing is known of any.
-    look: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
+    mines, the others none, and their other labels are unknown. Without it all labels of a mosaic are unknown.
+    colours: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
     Raises DatasetError when there are no mines, or nothing else.
     """
 
@@ -49,7 +36,7 @@ class Mosaics:
         self,
         source: ChipSet,
         preprocess: Preprocess,
-        look: tuple[tuple[float, float, float], tuple[float, float, float]],
+        colours: tuple[tuple[float, float, float], tuple[float, float, float]],
         mine: NDArray[np.floating] | None = None,
     ) -> None:
         n = len(source.names)
@@ -61,13 +48,13 @@ class Mosaics:
                     f"{len(self._mines)} mines and {len(self._others)} other chips are on one side of the split; "
                     "mosaics need both, so give more sampling campaigns"
                 )
-        self._source, self._preprocess, self._look = source, preprocess, look
+        self._source, self._preprocess, self._colours = source, preprocess, colours
         sample = np.random.default_rng(0).permutation(n)[:300]
         pixels = np.concatenate([source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
         self._mean, self._std = pixels.mean(axis=1), pixels.std(axis=1)
 
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        """Return a mosaic, of which at most one thing is known: whether it holds a mine."""
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Return a mosaic, of which at most one label is known: whether it holds a mine."""
         cells = _SIDE * _SIDE
         mines = int(rng.integers(1, 3)) if len(self._mines) and rng.random() < 0.5 else 0
         chosen = np.concatenate([rng.choice(self._mines, mines), rng.choice(self._others, cells - mines)])
@@ -78,12 +65,12 @@ class Mosaics:
         edge = max(0, (joined.shape[1] - _COVER) // 2)
         targets = np.full(len(LABELS), np.nan, np.float32)
         if len(self._mines):
-            targets[_MINE] = mines > 0
+            targets[MINE_COLUMN] = mines > 0
         return self._preprocess(self._matched(joined[:, edge : edge + _COVER, edge : edge + _COVER])), targets
 
     def _matched(self, pixels: Visual) -> Visual:
-        """Bring pixels to the model's look and to the size of a chip."""
-        mean, std = np.array(self._look)
+        """Bring pixels to the model's colours and to the size of a chip."""
+        mean, std = np.array(self._colours)
         scale = (std / self._std)[:, None, None]
         matched = (pixels - self._mean[:, None, None]) * scale + mean[:, None, None]
         side = self._preprocess.chip
@@ -92,18 +79,18 @@ class Mosaics:
         return planar
 
 
-class Blends:
-    """Training chips seen otherwise, four of them cut together, or two blended: nothing is known of what they show.
+class MixedChips:
+    """Unlabelled chips made from training chips: strongly augmented, four joined (CutMix), or two blended (mixup).
 
-    For a teacher to judge: a student that must agree with it on these learns more than on the chips alone (Beyer et al.
-    2022, section 3).
+    Teachers label them: a student that must agree with its teachers on these learns more than from the training chips
+    alone (Beyer et al. 2022, section 3).
     """
 
     def __init__(self, chips: AnyChips, indexes: NDArray[np.integer]) -> None:
         self._chips, self._indexes = chips, indexes
 
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        """Return a chip."""
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Return a chip, all of whose labels are unknown."""
         chip, kind = self._one(rng), rng.random()
         if kind < 0.35:
             quarter = len(chip) // 4

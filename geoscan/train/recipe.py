@@ -1,62 +1,45 @@
-"""What a training run is told: where chips come from, and everything that decides what it learns."""
+"""Everything that decides what a training learns from its data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from geoscan.data.material import Small, Split
-from geoscan.errors import DatasetError
+from geoscan.errors import InputError
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
+from geoscan.model.split import Split
 from geoscan.train.augment import Augmentation
 from geoscan.train.loop import Schedule
-from geoscan.train.losses import Focus
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Where chips come from.
-
-    kaggle: directory as Kaggle lays it out. small: chips known as mine or other, and their index; beside a Kaggle
-    directory they are of a coarser sensor and become mosaics, without one they are all there is.
-    classes: a folder-per-class set to pre-train on.
-    unlabelled: chips of other landscapes at about 10 m for teachers to judge, as mosaics, beside a Kaggle directory.
-    Raises DatasetError when there is neither of the first two, or unlabelled chips and no Kaggle directory.
-    """
-
-    kaggle: Path | None = None
-    small: Small | None = None
-    classes: Path | None = None
-    unlabelled: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.kaggle is None and self.small is None:
-            raise DatasetError("there is nothing to train on; pass --kaggle-dir, or --chips and --index")
-        if self.unlabelled is not None and self.kaggle is None:
-            raise DatasetError("unlabelled chips become mosaics of the size of Kaggle's chips; pass --kaggle-dir too")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides what a run learns; with the same data, on the same CPU, it gives the same model."""
+    """Everything that decides what a run learns; with the same data, on the same CPU, it gives the same model.
+
+    Raises InputError for values out of range, or that do not fit together.
+    """
 
     spec: Spec
     preprocess: Preprocess
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    focus: Focus = field(default_factory=Focus)
     split: Split = field(default_factory=Split)
+    """Its seed is also that of the first weights and of the order of the chips."""
+
     batch: int = 32
-    cap_cloudy: int = 100
-    mixup: float = 0.0
+    """Chips in a training step."""
+
     mosaics: int = 6
-    """Mosaics of small chips in a batch, where there are small chips beside others."""
+    """Mosaics of small chips in a batch, where there are small chips beside Kaggle's."""
 
-    blends: int = 12
-    """Blended chips in a batch, where there is a teacher to judge them."""
+    mixed: int = 12
+    """Mixtures of training chips in a batch, where there is a teacher to label them."""
 
-    foreign: int = 4
+    unlabelled_mosaics: int = 4
     """Mosaics of unlabelled chips in a batch, where there are any."""
 
     init: str = "none"
@@ -64,10 +47,25 @@ class Recipe:
 
     pretrain_epochs: int = 0
     distill: tuple[str, ...] = ()
-    """Model packages, by name or directory, whose mean scores and whose features teach."""
+    """Teachers: model packages, by name or directory."""
 
     tta: bool = False
-    """Whether figures, thresholds and calibration are of scores averaged over symmetries, as scans then make."""
+    """Whether figures, thresholds and calibration are for scores averaged over symmetries, as scans then make them."""
 
-    features: float = 3.0
-    """How much the features of teachers count beside their scores."""
+    feature_weight: float = 3.0
+    """Weight of the loss of the teachers' features, beside that of the labels."""
+
+    def __post_init__(self) -> None:
+        if self.preprocess.chip != self.spec.chip:
+            raise InputError(f"chips of {self.preprocess.chip} px do not fit a network for {self.spec.chip} px")
+        if self.batch < 1:
+            raise InputError(f"a batch of {self.batch} chips does not fit; give 1 or more")
+        counts = (self.mosaics, self.mixed, self.unlabelled_mosaics, self.pretrain_epochs)
+        if min(counts) < 0 or not 0 <= self.feature_weight < math.inf:
+            raise InputError(f"counts of chips, epochs and the weight of features must be 0 or more; got {self}")
+
+    def facts(self) -> dict[str, Any]:
+        """What a card says of it, without what the card holds elsewhere; packages by their names alone."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain |= {"init": Path(self.init).name, "distill": [Path(name).name for name in self.distill]}
+        return {key: value for key, value in plain.items() if key not in {"spec", "preprocess", "split"}}

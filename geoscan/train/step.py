@@ -15,15 +15,15 @@ from geoscan.train.losses import Loss
 
 
 class Step:
-    """Moves a network's weights by one batch.
+    """Changes a network's weights by one batch.
 
     The network is trained by the tf.distribute.Strategy within whose scope it was built: each replica gets an equal
     part of the batch and normalises over that part alone. Where the network computes in half precision the loss is
     scaled, so that small gradients do not vanish (Micikevicius et al. 2018, section 3.2).
 
     losses: by name of the head; their means over the batch are added up.
-    optimizer: its `clipnorm`, if any, must be divided by the number of replicas, for they share the gradients too.
-    compiled: by XLA, the network's predictions too; several replicas are not.
+    optimizer: belongs to the step from then on. Its `clipnorm`, if any, is for the gradient of the whole batch.
+    compiled: by XLA; with several replicas it is not.
     """
 
     def __init__(
@@ -37,15 +37,16 @@ class Step:
         self._network, self._losses = network, losses
         self._strategy = network.distribute_strategy
         self._replicas: int = self._strategy.num_replicas_in_sync
+        if optimizer.clipnorm:  # each replica clips its share of the gradient
+            optimizer.clipnorm /= self._replicas
         with self._strategy.scope():
             half = any(layer.compute_dtype == "float16" for layer in network.layers)
             self.optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if half else optimizer
             self.optimizer.build(network.trainable_variables)
-        network.jit_compile = compiled and self._replicas == 1  # Keras' own choice: not under a strategy
-        self._run = tf.function(self._shared, jit_compile=network.jit_compile, autograph=False)
+        self._run = tf.function(self._shared, jit_compile=compiled and self._replicas == 1, autograph=False)
 
     def __call__(self, chips: Chips, targets: Mapping[str, NDArray[np.float32]]) -> float:
-        """Make the step, and return the loss before it.
+        """Make the step, and return the loss of the weights before it.
 
         Raises DatasetError when the replicas cannot share the batch equally.
         """

@@ -54,11 +54,9 @@ def compare():
     np.testing.assert_allclose(dehaze(pixels, None, params), plain, rtol=0, atol=1e-4)
     np.testing.assert_allclose(dehaze(crop, None, small), by_pixel(crop, None, small, light), rtol=0, atol=2e-5)
 
-    chip_airlight = replace(params, airlight="chip")
     loop = milliseconds(lambda: by_pixel(crop, None, small, light)) * (CHIP / CROP) ** 2
     return [
         ("geoscan, airlight fixed", milliseconds(lambda: dehaze(pixels, None, params))),
-        ("geoscan, airlight chip", milliseconds(lambda: dehaze(pixels, None, chip_airlight))),
         ("geoscan, airlight fixed, 10 % nodata", milliseconds(lambda: dehaze(pixels, cloud, params))),
         ("plain OpenCV, airlight fixed", milliseconds(lambda: plain_opencv(image, params, light))),
         ("Python loop, scaled from a crop", loop),

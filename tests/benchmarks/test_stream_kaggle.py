@@ -28,25 +28,26 @@ from geoscan.dehazing import DehazeParams
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PLANET_HEADS
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches
-from geoscan.data.material import Split, gather
+from geoscan.model.split import Split
+from geoscan.train.batches import Batches, StoredExamples
+from geoscan.data.material import gather
+from geoscan.data.sources import KaggleSource, TrainingData
 
 def timed(start):
     return round(len(made.names) / (time.perf_counter() - start), 1)
 
 root, cache = map(Path, sys.argv[1:])
 preprocess = Preprocess(256, 3.4, "visual", DehazeParams())
-options = dict(small=None, cap=10**9, cache=cache)
+split, data = Split(cloudy_cap=None), TrainingData(KaggleSource(root))
 start = time.perf_counter()
-made = gather(root, preprocess, Split(), **options)
+made = gather(data, preprocess, split, cache)
 first = timed(start)
 start = time.perf_counter()
-made = gather(root, preprocess, Split(), **options)
+made = gather(data, preprocess, split, cache)
 again = timed(start)
 training, _ = made.sides()
-batches = Batches(
-    made.chips, training, made.targets, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation()
-)
+examples = StoredExamples(made.chips, made.targets, training)
+batches = Batches(examples, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation())
 start, seen = time.perf_counter(), 0
 for chips, targets in batches.epoch(0):
     assert chips.shape == (32, 256, 256, 3) and targets["land"].shape == (32, 13)

@@ -1,6 +1,7 @@
 """`geoscan train`: what it refuses; training itself is tested in tests/train."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,14 @@ import small_chips
 from click.testing import CliRunner
 
 from geoscan.cli import main
+from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PRESETS, DenseNetSpec
+from geoscan.model.split import Split
+
+SMALL = ChipsSource(Path("chips.zip"), Path("labels/train_v2.csv"))
 
 
 @pytest.fixture(autouse=True)
@@ -50,15 +55,15 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --batch none", "'none' is not a valid integer"),
         ("--kaggle-dir empty --out m --gsd 0", "0.0 is not in the range x>0"),
         ("--kaggle-dir empty --out m --clear 2", "2.0 is not in the range 0<=x<=1"),
-        ("--kaggle-dir empty --out m --mixup -1", "-1.0 is not in the range 0<=x<=1"),
         ("--kaggle-dir empty --out m --keep-folds", "pass that too"),
-        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed', 'chip'"),
-        ("--kaggle-dir empty --out m --focus 1 2", "'--focus' requires 3 arguments"),
+        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed'"),
+        ("--kaggle-dir empty --out m --preset huge", "'huge' is not one of 'densenet121', 'compact', 'lite'"),
         ("--kaggle-dir empty --out m --pretrain nowhere", "Path 'nowhere' does not exist"),
         ("--kaggle-dir empty --out m --pretrain-epochs 0", "0 is not in the range x>=1"),
         ("--kaggle-dir empty --out m --chips chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
         ("--kaggle-dir empty --out m --index chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
         ("--chips chips.zip --out m", "pass --kaggle-dir, or --chips and --index, or all three"),
+        ("--kaggle-dir empty --out m --licence MIT", "--licence is that of --chips; pass those too"),
         ("--kaggle-dir empty --out m --dehase", "Did you mean"),
         ("empty m", "Missing option '--out'"),
     ],
@@ -73,7 +78,6 @@ def test_misuse_is_refused(words, message, tmp_path):
     [
         ("--kaggle-dir empty --out m", "empty holds no train_v2.csv"),
         ("--kaggle-dir labels --out m", "labels"),
-        ("--kaggle-dir empty --out m --preset huge", "no preset is called 'huge'; choose one of densenet121, compact"),
         ("--kaggle-dir empty --out m --resume", "nothing to resume"),
         ("--chips chips.zip --index labels/train_v2.csv --out m", "neither a directory nor a readable zip archive"),
     ],
@@ -91,8 +95,8 @@ def asked(monkeypatch):
     def ask(*words):
         calls = []
 
-        def run(recipe, data, out, **options):
-            calls.append((recipe, data, options))
+        def run(recipe, data, job):
+            calls.append((recipe, data, job))
             raise DatasetError("asked")
 
         monkeypatch.setattr(room, "run", run)
@@ -104,21 +108,20 @@ def asked(monkeypatch):
 
 
 def test_without_options_a_run_is_plain(asked):
-    recipe, data, options = asked("--kaggle-dir", "labels")
-    assert (data.kaggle, data.small, data.classes) == (Path("labels"), None, None)
+    recipe, data, job = asked("--kaggle-dir", "labels")
+    assert data == TrainingData(KaggleSource(Path("labels")))
     assert recipe.spec == PRESETS["compact"]
     assert recipe.preprocess == Preprocess(256, 3.4, "visual", None)
-    assert (recipe.init, recipe.distill, recipe.pretrain_epochs, recipe.mixup) == ("none", (), 0, 0.0)
-    assert (recipe.split.seed, recipe.split.held_out, recipe.split.folds) == (0, 0.2, None)
+    assert (recipe.init, recipe.distill, recipe.pretrain_epochs) == ("none", (), 0)
+    assert recipe.split == Split(0, 0.2, None, 100)
     assert recipe.augmentation.clear == 0.0
     assert (recipe.schedule.epochs, recipe.schedule.patience, recipe.schedule.keep) == (60, 20, "best")
-    assert not options["resume"]
+    assert not job.resume
 
 
 def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
     recipe, data, _ = asked("--chips", "chips.zip", "--index", "labels/train_v2.csv", "--preset", "lite-small")
-    assert data.kaggle is None
-    assert data.small == (Path("chips.zip"), Path("labels/train_v2.csv"))
+    assert data == TrainingData(SMALL)
     assert recipe.spec.labels == ("artisinal_mine",)
     assert recipe.preprocess == Preprocess(48, 10.0, "sentinel2-l1c", None)
     assert recipe.augmentation.clear == 0.5
@@ -126,25 +129,24 @@ def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
 
 def test_every_option_reaches_the_recipe(asked):
     words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite --init imagenet "
-    words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels "
+    words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels --licence MIT "
     words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
-    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze chip --clear 0.25 --mixup 0.75 --focus 1 2 0.05 "
+    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze fixed --clear 0.25 "
     words += "--gsd 3 --cache empty --resume --keep-folds --tta"
-    recipe, data, options = asked(*words.split())
-    assert (data.classes, data.unlabelled) == (Path("empty"), Path("labels"))
+    recipe, data, job = asked(*words.split())
+    assert data == TrainingData(
+        KaggleSource(Path("labels")), replace(SMALL, licence="MIT"), Path("empty"), Path("labels")
+    )
     assert recipe.spec == PRESETS["lite"]
-    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams(airlight="chip"))
+    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams())
     assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))
     assert recipe.tta
     schedule = recipe.schedule
     assert (schedule.epochs, schedule.patience, schedule.rate, schedule.warmup) == (4, 3, 0.5, 0.5)
-    assert (recipe.batch, recipe.cap_cloudy, recipe.mixup) == (7, 5, 0.75)
-    assert (recipe.split.seed, recipe.split.folds) == (9, 3)
+    assert recipe.batch == 7
+    assert recipe.split == Split(9, folds=3, cloudy_cap=5)
     assert recipe.augmentation.clear == 0.25
-    assert (recipe.focus.positive, recipe.focus.negative, recipe.focus.margin) == (1, 2, 0.05)
-    assert options["cache"] == Path("empty")
-    assert options["resume"]
-    assert options["keep_folds"]
+    assert (job.out, job.cache, job.resume, job.keep_folds) == (Path("m"), Path("empty"), True, True)
 
 
 TINY = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1)
@@ -155,16 +157,13 @@ def test_chips_alone_give_a_package_and_one_line(tmp_path, monkeypatch):
 
     from geoscan.model import spec
 
-    monkeypatch.setattr(spec, "PRESETS", {"tiny": TINY})
+    monkeypatch.setattr(spec, "PRESETS", {"lite-small": TINY})
     archive, index = small_chips.make(tmp_path / "small", 24, places=6, side=16, broken=False)
-    words = f"--chips {archive} --index {index} --out m --preset tiny --epochs 2 --batch 8 --cache empty -q"
+    words = f"--chips {archive} --index {index} --out m --epochs 2 --batch 8 --cache empty -q"
     for more in ("", "--folds 2"):
         result = CliRunner().invoke(main, ["train", *words.split(), *more.split()], prog_name="geoscan")
         assert result.exit_code == 0, result.output
-        assert re.fullmatch(
-            r"m: average precision \d\.\d{3} on \d+ mines and \d+ others; "
-            r"finds \d\.\d{3} of the mines at specificity 0\.994\n",
-            result.stdout,
-        )
-        assert ("12 mines and 12 others" in result.stdout) == bool(more)
+        folds = ", mean of 2 folds" if more else ""
+        assert re.fullmatch(rf"m: mine AP \d\.\d\d{folds} \(\d+ mines, \d+ other\)\n", result.stdout)
+        assert ("(12 mines, 12 other)" in result.stdout) == bool(more)
     assert sorted(path.name for path in Path("m").iterdir()) == ["card.json", "card.md", "weights.keras"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from geoscan.data import kaggle
-from geoscan.data.cache import default_directory, prepared
-from geoscan.data.kaggle import discover, read_chip
+from geoscan.data.cache import default_directory, find_prepared, prepared
+from geoscan.data.kaggle import read_chip, read_kaggle
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError, OutputError
 from geoscan.model.preprocess import Preprocess
@@ -21,7 +21,7 @@ CLEAR = replace(PLAIN, dehaze=DehazeParams())
 
 @pytest.fixture
 def chips(tmp_path):
-    return discover(kaggle_dir.make(tmp_path / "kaggle", 4))
+    return read_kaggle(kaggle_dir.make(tmp_path / "kaggle", 4))
 
 
 @pytest.fixture
@@ -72,6 +72,16 @@ def test_decodes_once(chips, tmp_path, decoded):
     again, *_ = prepared(chips, PLAIN, tmp_path / "cache")
     np.testing.assert_array_equal(first[:], again[:])
     assert decoded == list(chips.paths)
+
+
+def test_finds_what_is_prepared_and_makes_nothing(chips, tmp_path, decoded):
+    assert find_prepared(chips, PLAIN, tmp_path / "cache") is None
+    assert not (tmp_path / "cache").exists()
+    wanted = prepared(chips, PLAIN, tmp_path / "cache").pixels[:]
+    found = find_prepared(chips, PLAIN, tmp_path / "cache")
+    np.testing.assert_array_equal(found.pixels[:], wanted)
+    assert find_prepared(chips, CLEAR, tmp_path / "cache") is None
+    assert len(decoded) == 4
 
 
 def test_other_preprocessing_another_file(chips, tmp_path, decoded):
@@ -127,7 +137,7 @@ def test_breaking_off_leaves_nothing_behind(chips, tmp_path):
 
 def test_what_a_killed_run_left_is_swept_a_day_later(chips, tmp_path):
     (tmp_path / "cache").mkdir()
-    left, young = tmp_path / "cache" / "0a.part77-1", tmp_path / "cache" / "0b.part78-1"
+    left, young = tmp_path / "cache" / ".0a.77-1.part.npy", tmp_path / "cache" / ".0b.78-1.part.npy"
     for path in (left, young):
         path.write_bytes(b"half")
     os.utime(left, (1, 1))
@@ -164,8 +174,8 @@ from pathlib import Path
 from geoscan.errors import OutputError
 from geoscan.model.preprocess import Preprocess
 from geoscan.data.cache import prepared
-from geoscan.data.kaggle import discover
-chips = discover(Path(sys.argv[1]))
+from geoscan.data.kaggle import read_kaggle
+chips = read_kaggle(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 try:
     prepared(chips, Preprocess(256, 3.7, "visual", None), Path(sys.argv[2]))
@@ -179,7 +189,7 @@ def test_a_full_disk_is_one_line(chips, tmp_path):
     done = subprocess.run([sys.executable, "-c", FULL, root, tmp_path / "cache"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
-    assert "cannot be written: File too large; pass another --cache" in done.stdout
+    assert "could not be written: File too large; pass another --cache" in done.stdout
     assert list((tmp_path / "cache").iterdir()) == []
     assert prepared(chips, PLAIN, tmp_path / "cache")[1].all()
 

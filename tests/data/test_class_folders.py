@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoscan.data.class_folders import read_folders
+from geoscan.data.class_folders import read_class_folders
 from geoscan.errors import DatasetError, ReadError
 
 
@@ -46,7 +46,7 @@ def written(request, tmp_path):
 
 
 def test_the_folder_is_the_class(written):
-    found = read_folders(written(CHIPS))
+    found = read_class_folders(written(CHIPS))
     assert found.names == ("set/Forest/1.png", "set/Forest/2.png", "set/River/1.png", "set/River/2.png")
     assert found.class_names == ("Forest", "River")
     assert found.classes.tolist() == [0, 0, 1, 1]
@@ -56,7 +56,7 @@ def test_the_folder_is_the_class(written):
 
 
 def test_a_class_may_lie_in_several_places_and_depths(written):
-    found = read_folders(written({"train/a/1.png": png(1), "test/deep/a/1.png": png(2), "b/1.png": png(3)}))
+    found = read_class_folders(written({"train/a/1.png": png(1), "test/deep/a/1.png": png(2), "b/1.png": png(3)}))
     assert dict(zip(found.names, found.classes.tolist(), strict=True)) == {
         "b/1.png": 1,
         "test/deep/a/1.png": 0,
@@ -76,7 +76,7 @@ def test_problems_are_counted_and_named(written):
         "set/River/._2.png": b"left by a Mac",
         "set/River/readme.txt": b"words",
     }
-    found = read_folders(written({**CHIPS, **extra}))
+    found = read_class_folders(written({**CHIPS, **extra}))
     assert found.class_names == ("Forest", "Lake", "River")
     assert len(found) == 5
     assert found.problems.unreadable == ("set/River/cut.png", "set/River/text.jpg")
@@ -85,22 +85,12 @@ def test_problems_are_counted_and_named(written):
     assert found.problems.lines() == [
         "2 unreadable images (set/River/cut.png, set/River/text.jpg): left out",
         "2 images outside a class folder (set/legend.png, top.png): left out",
-        "1 classes with one chip (Lake): learned but not judged",
+        "1 classes with one chip (Lake): trained on but not validated",
     ]
 
 
-def test_take_keeps_the_classes(written):
-    found = read_folders(written(CHIPS))
-    part = found.take([3, 0])
-    assert part.names == ("set/River/2.png", "set/Forest/1.png")
-    assert part.classes.tolist() == [1, 0]
-    assert part.class_names == found.class_names
-    assert int(part.read(0).mean()) == 1
-    assert part.fingerprint != found.fingerprint
-
-
 def test_pickles_to_its_address_and_reads_from_many_threads(written):
-    found = read_folders(written(CHIPS))
+    found = read_class_folders(written(CHIPS))
     again = pickle.loads(pickle.dumps(found))
     assert again.names == found.names
     assert again.fingerprint == found.fingerprint
@@ -111,7 +101,7 @@ def test_pickles_to_its_address_and_reads_from_many_threads(written):
 
 def test_a_chip_that_goes_later_is_named(tmp_path):
     source = directory(tmp_path / "set", CHIPS)
-    found = read_folders(source)
+    found = read_class_folders(source)
     (source / "set/River/1.png").unlink()
     with pytest.raises(ReadError, match=r"set/River/1\.png"):
         found.read(2)
@@ -119,7 +109,7 @@ def test_a_chip_that_goes_later_is_named(tmp_path):
 
 def test_shows_how_far_it_is(written):
     seen = []
-    read_folders(written(CHIPS), ticker=lambda items: (seen.append(i) or i for i in items))
+    read_class_folders(written(CHIPS), track=lambda items: (seen.append(i) or i for i in items))
     assert seen == [0, 1, 2, 3]
 
 
@@ -136,7 +126,7 @@ def test_shows_how_far_it_is(written):
 def test_unusable_sources(written, members, words):
     source = written(members)
     with pytest.raises(DatasetError, match=words) as caught:
-        read_folders(source)
+        read_class_folders(source)
     assert "\n" not in str(caught.value)
 
 
@@ -144,12 +134,12 @@ def test_no_archive(tmp_path):
     (tmp_path / "set.zip").write_bytes(b"PK\x03\x04 and no more")
     for name in ("set.zip", "absent.zip"):
         with pytest.raises(DatasetError, match="neither a directory nor a readable zip archive"):
-            read_folders(tmp_path / name)
+            read_class_folders(tmp_path / name)
 
 
 @pytest.mark.large
 def test_eurosat(shared_data):
-    found = read_folders(shared_data("eurosat-rgb.zip"))
+    found = read_class_folders(shared_data("eurosat-rgb.zip"))
     assert (len(found), len(found.class_names)) == (27_000, 10)
     assert np.bincount(found.classes).tolist() == [3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000]
     assert found.problems.lines() == []

@@ -10,7 +10,7 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan.data.chips import only_cloudy
-from geoscan.data.kaggle import cap_cloudy, discover, read_chip, stream
+from geoscan.data.kaggle import cap_cloudy, read_chip, read_kaggle
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS, WEATHER
 from geoscan.radiometry import PLANET_ANALYTIC
@@ -34,7 +34,7 @@ def kaggle(directory, rows, chips, table="train_v2.csv"):
 
 def test_finds_labelled_chips_in_natural_order(tmp_path):
     rows = [("train_10", "clear primary water"), ("train_2", "haze")]
-    found = discover(kaggle(tmp_path, rows, ["train_2", "train_10"]))
+    found = read_kaggle(kaggle(tmp_path, rows, ["train_2", "train_10"]))
     assert found.names == ("train_2", "train_10")
     assert [path.name for path in found.paths] == ["train_2.jpg", "train_10.jpg"]
     assert {LABELS[i] for i in found.targets[1].nonzero()[0]} == {"clear", "primary", "water"}
@@ -46,7 +46,7 @@ def test_finds_labelled_chips_in_natural_order(tmp_path):
 @pytest.mark.parametrize("table", ["train.csv", "train_classes.csv"])
 def test_looks_one_level_below_and_takes_other_tables(tmp_path, table):
     kaggle(tmp_path / "planet", [("train_0.jpg", "clear")], ["train_0"], table)
-    assert discover(tmp_path).names == ("train_0",)
+    assert read_kaggle(tmp_path).names == ("train_0",)
 
 
 def test_counts_and_names_every_problem(tmp_path):
@@ -57,7 +57,7 @@ def test_counts_and_names_every_problem(tmp_path):
         ("train_2", "primary volcano"),
         ("train_3", "clear"),
     ]
-    found = discover(kaggle(tmp_path, rows, ["train_0", "train_1", "train_2", "train_9"]))
+    found = read_kaggle(kaggle(tmp_path, rows, ["train_0", "train_1", "train_2", "train_9"]))
     problems = found.problems
     assert problems.duplicate_rows == ("train_0",)
     assert problems.contradictory_weather == ("train_1", "train_2")
@@ -74,7 +74,7 @@ def test_counts_and_names_every_problem(tmp_path):
 def test_unusable_directories_are_one_line(tmp_path):
     def message(directory):
         with pytest.raises(DatasetError) as caught:
-            discover(directory)
+            read_kaggle(directory)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -96,7 +96,7 @@ def test_unusable_directories_are_one_line(tmp_path):
 
 def test_cap_keeps_all_but_surplus_cloud_and_does_not_depend_on_order(tmp_path):
     rows = [(f"train_{i}", "cloudy" if i % 2 else "cloudy water" if i % 4 else "clear") for i in range(40)]
-    found = discover(kaggle(tmp_path, rows, [name for name, _ in rows]))
+    found = read_kaggle(kaggle(tmp_path, rows, [name for name, _ in rows]))
     capped = cap_cloudy(found, 5, seed=1)
     assert only_cloudy(capped.targets).sum() == 5
     assert len(capped) == 25
@@ -155,13 +155,13 @@ def test_tiffs_are_blue_green_red_and_mapped_by_the_radiometry(tmp_path):
         read_chip(tmp_path / "bytes.tif")
 
 
-def test_prefers_the_asked_kind_where_it_has_chips(tmp_path):
-    kaggle(tmp_path, [("train_0", "clear"), ("train_1", "haze")], ["train_0", "train_1"])
-    assert discover(tmp_path, prefer="tif").paths[0].suffix == ".jpg"
+def test_takes_tiffs_where_there_are_no_jpegs(tmp_path):
+    kaggle(tmp_path, [("train_0", "clear"), ("train_1", "haze")], ["train_0"])
     (tmp_path / "train-tif-v2").mkdir()
     tiff(tmp_path / "train-tif-v2" / "train_1.tif")
-    assert discover(tmp_path, prefer="tif").names == ("train_1",)
-    assert discover(tmp_path).names == ("train_0", "train_1")
+    assert read_kaggle(tmp_path).names == ("train_0",)
+    (tmp_path / "train-jpg" / "train_0.jpg").unlink()
+    assert read_kaggle(tmp_path).names == ("train_1",)
 
 
 def test_wrong_size_and_missing_file_are_read_errors(tmp_path):
@@ -172,18 +172,9 @@ def test_wrong_size_and_missing_file_are_read_errors(tmp_path):
         read_chip(tmp_path / "absent.jpg")
 
 
-def test_stream_goes_on_after_an_unreadable_chip(tmp_path, caplog):
-    picture().save(tmp_path / "a.jpg")
-    (tmp_path / "b.jpg").write_bytes(b"no image")
-    chips = list(stream([tmp_path / "b.jpg", tmp_path / "a.jpg"]))
-    assert chips[0] is None
-    assert chips[1].shape == (3, 256, 256)
-    assert "b.jpg" in caplog.text
-
-
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no Kaggle chips in {DATA}")
 def test_real_chips_read_as_pillow_reads_them():
-    found = discover(DATA)
+    found = read_kaggle(DATA)
     assert len(found) == 2319
     assert len(found.problems.labels_without_chips) == 40479 - 2319
     for path in found.paths[::300]:

@@ -1,5 +1,4 @@
 import itertools
-import json
 import logging
 import zipfile
 from dataclasses import replace
@@ -11,13 +10,17 @@ import small_chips
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from geoscan.data import kaggle
 from geoscan.data.kaggle import read_chip
-from geoscan.data.material import Split, gather, gather_small, positives
-from geoscan.data.mine_chips import read_partial
+from geoscan.data.material import gather, positives
+from geoscan.data.mine_chips import read_mine_chips
+from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS
+from geoscan.model.origin import SmallChips
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.split import Split
 
 PLAIN = Preprocess(256, 3.7, "visual", None)
 
@@ -28,12 +31,12 @@ def root(tmp_path_factory):
 
 
 def collect(directory, cache, preprocess=PLAIN, **options):
-    split = Split(options.pop("seed", 0), options.pop("held_out", 0.3), options.pop("folds", None))
-    how = {"small": None, "cap": 100, "cache": cache} | options
-    return gather(directory, preprocess, split, **how)
+    small = options.pop("small", None)
+    data = TrainingData(KaggleSource(directory), small and ChipsSource(*small))
+    return gather(data, preprocess, Split(**{"held_out": 0.3} | options), cache)
 
 
-def test_deals_every_chip_to_one_side(root, tmp_path):
+def test_every_chip_is_on_one_side(root, tmp_path):
     made = collect(root, tmp_path)
     assert not set(made.sides()[0]) & set(made.sides()[1])
     assert sorted([*made.sides()[0], *made.sides()[1]]) == list(range(30))
@@ -61,7 +64,7 @@ def test_same_seed_same_split_whatever_the_preprocessing(root, tmp_path):
 
 def test_caps_chips_tagged_only_cloudy(root, tmp_path):
     assert collect(root, tmp_path).tagged_only_cloudy.sum() == 3
-    capped = collect(root, tmp_path, cap=1)
+    capped = collect(root, tmp_path, cloudy_cap=1)
     assert capped.tagged_only_cloudy.sum() == 1
     assert len(capped.names) == 28
 
@@ -106,12 +109,12 @@ def test_folds_hold_every_chip_out_once(root, tmp_path):
     assert set(made.fold) == {0, 1, 2}
     held_out = []
     for fold in range(3):
-        training, judged = made.sides(fold)
-        assert sorted([*training, *judged]) == list(range(30))
-        held_out += judged.tolist()
+        training, validation = made.sides(fold)
+        assert sorted([*training, *validation]) == list(range(30))
+        held_out += validation.tolist()
     assert sorted(held_out) == list(range(30))
-    training, judged = made.sides(None)
-    assert (len(training), len(judged)) == (30, 0)
+    training, validation = made.sides()
+    assert (len(training), len(validation)) == (30, 0)
 
 
 def test_the_split_is_equal_when_all_that_decides_it_is(root, tmp_path):
@@ -119,12 +122,22 @@ def test_the_split_is_equal_when_all_that_decides_it_is(root, tmp_path):
         return collect(root, tmp_path, **options).split
 
     first = split()
+    assert (first.kind, first.held_out, first.cloudy_cap, first.small) == ("kaggle", 0.3, 100, None)
     assert first == split(preprocess=replace(PLAIN, dehaze=DehazeParams()))
-    assert json.loads(json.dumps(dict(first))) == first
-    for change in ({"seed": 1}, {"held_out": 0.2}, {"folds": 2}, {"cap": 1}):
+    for change in ({"seed": 1}, {"held_out": 0.2}, {"folds": 2}, {"cloudy_cap": 1}):
         assert split(**change) != first, change
-    assert split(folds=2, held_out=0.2) == split(folds=2, held_out=0.3)
-    assert "held_out" not in split(folds=2)
+
+
+@pytest.mark.parametrize(("preprocess", "times"), [(PLAIN, 1), (replace(PLAIN, dehaze=DehazeParams()), 2)])
+def test_chips_are_decoded_once_where_the_cache_holds_their_pixels(root, tmp_path, monkeypatch, preprocess, times):
+    """Dehazed chips no longer show that they adjoin, so that the chips are read again for their borders."""
+    decoded = []
+    monkeypatch.setattr(kaggle, "read_chip", lambda path: decoded.append(path) or read_chip(path))
+    wanted = collect(root, tmp_path, preprocess)
+    assert len(decoded) == 30 * times
+    again = collect(root, tmp_path, preprocess)
+    assert len(decoded) == 30 * (2 * times - 1)
+    np.testing.assert_array_equal(again.fold, wanted.fold)
 
 
 def test_counts_positives_where_a_label_is_known(root, tmp_path):
@@ -139,12 +152,12 @@ def test_counts_positives_where_a_label_is_known(root, tmp_path):
 
 def test_the_fingerprint_tells_names_and_labels(root, tmp_path):
     made = collect(root, tmp_path)
-    assert collect(root, tmp_path, seed=3).facts["fingerprint"] == made.facts["fingerprint"]
+    assert collect(root, tmp_path, seed=3).facts.fingerprint == made.facts.fingerprint
     table = root / "train_v2.csv"
     text = table.read_text()
     try:
         table.write_text(text.replace("train_0,clear primary water", "train_0,clear primary road"))
-        assert collect(root, tmp_path).facts["fingerprint"] != made.facts["fingerprint"]
+        assert collect(root, tmp_path).facts.fingerprint != made.facts.fingerprint
     finally:
         table.write_text(text)
 
@@ -160,29 +173,30 @@ def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root,
     with caplog.at_level(logging.WARNING):
         made = collect(root, tmp_path, small=small_chips.make(tmp_path), folds=folds)
     assert told(caplog, "broken.png") == 1
-    for held_out in range(folds or 2):
-        one, other = made.small_sides(held_out)
+    for without in range(folds) if folds else (None,):
+        one, other = made.small_sides(without)
         assert set(one.campaigns) | set(other.campaigns) == {f"place_{i}" for i in range(4)}
         assert not set(one.campaigns) & set(other.campaigns)
         assert len(one) + len(other) == 16
-    every, none = made.small_sides(None)
-    assert len(every) == 16
-    assert none is None
-    assert made.facts["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
+    if folds:
+        every, none = made.small_sides()
+        assert len(every) == 16
+        assert none is None
+    assert made.facts.small_chips == SmallChips("small.zip", 8, 8)
 
 
 def test_without_small_chips_there_are_none(root, tmp_path):
     made = collect(root, tmp_path)
     assert made.small_sides() == (None, None)
-    assert "small_chips" not in made.facts
+    assert made.facts.small_chips is None
 
 
 TINY = Preprocess(8, 10.0, "sentinel2-l1c", None)
 
 
 def collect_small(directory, small, **options):
-    ticker = options.pop("ticker", iter)
-    return gather_small(small, TINY, Split(**options), cache=directory / "cache", ticker=ticker)
+    track = options.pop("track", iter)
+    return gather(TrainingData(ChipsSource(*small)), TINY, Split(**options), directory / "cache", track)
 
 
 @pytest.mark.parametrize("options", [{"held_out": 0.3}, {"folds": 3}])
@@ -195,8 +209,8 @@ def test_chips_alone_are_split_by_campaign(tmp_path, options):
     assert set.union(*places.values()) == set(range(options.get("folds", 2)))
     for one, other in itertools.combinations(range(17), 2):
         assert (made.groups[one] == made.groups[other]) == (made.campaigns[one] == made.campaigns[other])
-    assert made.facts["campaigns"] == 6
-    assert made.facts["source"] == "small.zip"
+    assert made.facts.campaigns == 6
+    assert made.facts.source == "small.zip"
     assert positives(made.targets[made.readable]) == {"artisinal_mine": 8}
     assert made.small_sides() == (None, None)
 
@@ -209,21 +223,21 @@ def test_chips_alone_that_cannot_be_read_are_named_once_and_in_no_fold(tmp_path,
     broken = made.names.index("broken.png")
     assert made.fold[broken] == -1
     assert made.readable.tolist() == [i for i in range(17) if i != broken]
-    for held_out in (0, 1, None):
-        assert not any(broken in side for side in made.sides(held_out))
+    for without in (0, 1, None):
+        assert not any(broken in side for side in made.sides(without))
     for i in made.readable:
-        np.testing.assert_array_equal(made.chips[i].transpose(2, 0, 1), read_partial(*small).read(i))
+        np.testing.assert_array_equal(made.chips[i].transpose(2, 0, 1), read_mine_chips(*small).read(i))
 
 
 def test_chips_alone_are_prepared_once(tmp_path):
     small, seen = small_chips.make(tmp_path), []
 
-    def ticker(items):
+    def track(items):
         seen.append(list(items))
         return iter(seen[-1])
 
-    first = collect_small(tmp_path, small, ticker=ticker)
-    again = collect_small(tmp_path, small, ticker=ticker, seed=1, folds=2)
+    first = collect_small(tmp_path, small, track=track)
+    again = collect_small(tmp_path, small, track=track, seed=1, folds=2)
     assert seen == [list(range(17))]
     np.testing.assert_array_equal(first.chips[:], again.chips[:])
 
@@ -257,9 +271,8 @@ def test_small_chips_of_another_size_are_left_out_by_name(root, tmp_path, caplog
 def test_a_split_knows_all_the_chips_there_were(root, tmp_path):
     """Whatever was capped: another seed keeps other cloudy chips, of the same data."""
     small = small_chips.make(tmp_path / "small", 8, side=48)
-    one, other = (collect(root, tmp_path, seed=seed, cap=2).split for seed in (0, 1))
-    assert one["data"] == other["data"]
-    assert (
-        collect(root, tmp_path, small=small).split["small"]
-        == gather_small(small, replace(PLAIN, chip=48), Split(), cache=tmp_path).split["data"]
-    )
+    one, other = (collect(root, tmp_path, seed=seed, cloudy_cap=2).split for seed in (0, 1))
+    assert one.data == other.data
+    alone = gather(TrainingData(ChipsSource(*small)), replace(PLAIN, chip=48), Split(), tmp_path)
+    assert collect(root, tmp_path, small=small).split.small == alone.split.data
+    assert (alone.split.kind, alone.split.cloudy_cap) == ("chips", None)

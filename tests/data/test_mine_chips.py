@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoscan.data.mine_chips import campaign, read_partial
+from geoscan.data.mine_chips import campaign, read_mine_chips
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS, MINE
 
@@ -40,7 +40,7 @@ def write(path, *rows, head="file,label,source_gallery"):
 
 def test_only_the_mine_label_is_known(chips):
     index = write(chips / "i.csv", "mine/1.png,mine,A_S2L1C_clear0.05_2024-01-01", "other/2.png,other,B")
-    found = read_partial(chips / "chips.zip", index)
+    found = read_mine_chips(chips / "chips.zip", index)
     assert found.names == ("mine/1.png", "other/2.png")
     assert found.targets[:, LABELS.index(MINE)].tolist() == [1, 0]
     assert np.isnan(found.targets).sum() == 2 * (len(LABELS) - 1)
@@ -65,7 +65,7 @@ def test_pickles_to_its_address_and_reads_from_many_threads(chips):
     index = write(
         chips / "i.csv", *(f"{'mine' if i % 2 else 'other'}/{i}.png,other" for i in range(6)), head="file,label"
     )
-    found = pickle.loads(pickle.dumps(read_partial(chips / "chips.zip", index)))
+    found = pickle.loads(pickle.dumps(read_mine_chips(chips / "chips.zip", index)))
     assert len(set(found.campaigns)) == 6
     with ThreadPoolExecutor(8) as pool:
         values = list(pool.map(lambda i: int(found.read(i % 6).mean()), range(300)))
@@ -73,7 +73,7 @@ def test_pickles_to_its_address_and_reads_from_many_threads(chips):
 
 
 def test_a_directory_serves_as_well(chips):
-    found = read_partial(chips / "open", write(chips / "i.csv", "mine/3.png,mine", head="file,label"))
+    found = read_mine_chips(chips / "open", write(chips / "i.csv", "mine/3.png,mine", head="file,label"))
     assert (found.read(0) == 3).all()
 
 
@@ -86,7 +86,7 @@ def test_problems_are_counted(chips):
         "mine/3.png,lake,A",
         "other/0.png,other,A",
     )
-    found = read_partial(chips / "chips.zip", index)
+    found = read_mine_chips(chips / "chips.zip", index)
     assert len(found) == 2
     assert found.problems.duplicate_rows == ("mine/1.png",)
     assert found.problems.labels_without_chips == ("mine/99.png",)
@@ -105,17 +105,17 @@ def test_unusable_input(chips):
         (chips / "chips.zip", write(chips / "e.csv", "nowhere.png,mine,A")),
     ):
         with pytest.raises(DatasetError) as caught:
-            read_partial(source, index)
+            read_mine_chips(source, index)
         assert "\n" not in str(caught.value)
 
 
 def test_damaged_member_is_named(chips):
-    found = read_partial(chips / "chips.zip", write(chips / "i.csv", "mine/1.png,mine,A"))
+    found = read_mine_chips(chips / "chips.zip", write(chips / "i.csv", "mine/1.png,mine,A"))
     data = bytearray((chips / "chips.zip").read_bytes())
     start = data.index(b"mine/1.png")
     data[start + 60 : start + 80] = bytes(20)
     (chips / "other.zip").write_bytes(data)
-    damaged = read_partial(chips / "other.zip", chips / "i.csv")
+    damaged = read_mine_chips(chips / "other.zip", chips / "i.csv")
     with pytest.raises(ReadError, match=r"mine/1\.png"):
         damaged.read(0)
     assert (found.read(0) == 10).all()
@@ -123,7 +123,7 @@ def test_damaged_member_is_named(chips):
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no Sentinel-2 chips in {DATA}")
 def test_real_index():
-    found = read_partial(DATA / "chips.zip", DATA / "index.csv")
+    found = read_mine_chips(DATA / "chips.zip", DATA / "index.csv")
     mine = found.targets[:, LABELS.index(MINE)]
     assert ((mine == 1).sum(), (mine == 0).sum()) == (3021, 7991)
     assert not any("clear0" in name for name in found.campaigns)
@@ -134,9 +134,9 @@ def test_real_index():
 def test_a_row_that_was_cut_off_has_no_label(chips):
     """As the last row of a file that was not copied whole."""
     index = write(chips / "i.csv", "mine/1.png,mine,A", "other/2.png")
-    found = read_partial(chips / "chips.zip", index)
+    found = read_mine_chips(chips / "chips.zip", index)
     assert found.names == ("mine/1.png",)
     assert found.problems.unknown_tags == ("",)
     assert found.problems.lines()
     swapped = write(chips / "j.csv", "mine,mine/1.png", "other", head="label,file")
-    assert read_partial(chips / "chips.zip", swapped).problems.labels_without_chips == ("",)
+    assert read_mine_chips(chips / "chips.zip", swapped).problems.labels_without_chips == ("",)

@@ -223,6 +223,12 @@ def test_a_folder_may_have_any_name(tmp_path):
         assert whole(Scene.open(path))[1].all()
 
 
+def test_a_folder_that_gdal_cannot_name_is_one_line(tmp_path):
+    root = write_safe(tmp_path, [ground()], NEW)
+    with pytest.raises(SceneError, match="name that is not UTF-8"):
+        Scene.open(root.rename(tmp_path / "\udcff.SAFE"))
+
+
 def test_a_name_that_is_none_is_not_taken_from_metadata(tmp_path):
     root = write_safe(tmp_path, [ground()], NEW)
     swap(f"<PRODUCT_URI>{NEW.name}", "<PRODUCT_URI>../x\n.SAFE")(root)

@@ -224,8 +224,8 @@ def broken(make_scene) -> Path:
 
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_a_tile_that_cannot_be_read_is_noted_and_the_rest_is_scored(broken, package, jobs):
-    with workers(jobs) as client:
-        scores = run(broken, package, client)
+    with workers(jobs) as pool:
+        scores = run(broken, package, pool)
     assert list(scores.failed) == [8]
     assert "broken.tif cannot be read at row 32, col 32" in scores.failed[8]
     assert np.isnan(scores.scores[8]).all()
@@ -250,8 +250,8 @@ def test_the_command_writes_the_rest_and_says_so(broken, package, tmp_path, monk
 
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_what_is_unexpected_stops_the_scan(make_scene, package, jobs):
-    with workers(jobs) as client, pytest.raises(MemoryError, match="4 chips are too many"):
-        run(make_scene(pixels=blocks()), package, client, detector=Unable)
+    with workers(jobs) as pool, pytest.raises(MemoryError, match="4 chips are too many"):
+        run(make_scene(pixels=blocks()), package, pool, detector=Unable)
 
 
 def test_a_score_that_is_no_number_is_not_taken_for_nodata(make_scene, package):

@@ -11,9 +11,9 @@ import rasterio
 import shapely
 from affine import Affine
 from conftest import CORNER, data_folder, write_scene
-from geoscan.api import load_model
 from scans import flagged, flagged_cores, in_crs, layer_bytes, met_again, mine_scores, to_degrees
 
+from geoscan.api import load_model
 from geoscan.data import kaggle
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package, load
@@ -22,7 +22,7 @@ from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
 from geoscan.scanning.run import scan
 from geoscan.scanning.scores import SceneScores
-from geoscan.scanning.workers import workers
+from geoscan.scanning.workers import HERE, workers
 from geoscan.scene import Scene
 
 pytestmark = pytest.mark.large
@@ -65,8 +65,8 @@ def scene(mosaic, folder) -> Path:
     return write_scene(folder / "striped.tif", pixels=mosaic, gsd=GSD, compress="deflate", zlevel=1)
 
 
-def run(path: Path, package: Package, client=None) -> SceneScores:
-    return scan(Plan.of(Scene.open(path), package), client)
+def run(path: Path, package: Package, pool=HERE) -> SceneScores:
+    return scan(Plan.of(Scene.open(path), package), pool)
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,8 @@ def test_the_polygons_are_the_flagged_cores(scores, layer):
 
 
 def test_the_same_bytes_with_dask(scene, marked, layer, folder):
-    with workers(2) as client:
-        assert layer_bytes(run(scene, marked, client), folder) == layer
+    with workers(2) as pool:
+        assert layer_bytes(run(scene, marked, pool), folder) == layer
 
 
 def test_the_same_bytes_from_two_processes(scene, marked, layer, folder):
@@ -125,10 +125,10 @@ def test_the_same_bytes_from_two_processes(scene, marked, layer, folder):
     with (
         warnings.catch_warnings(),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        workers(0, cluster.scheduler_address) as client,
+        workers(0, cluster.scheduler_address) as pool,
     ):
-        assert len(client.nthreads()) == 2
-        assert layer_bytes(run(scene, marked, client), folder) == layer
+        assert len(pool.client.nthreads()) == 2
+        assert layer_bytes(run(scene, marked, pool), folder) == layer
 
 
 @pytest.mark.parametrize("storage", ["tiled", "alpha"])

@@ -29,9 +29,9 @@ def package(make_package) -> Package:
 def test_the_same_bytes_with_dask_and_without(make_scene, package, tmp_path):
     scene = make_scene(pixels=blocks(9, 9))
     alone = layer_bytes(run(scene, package), tmp_path)
-    with workers(2) as client:
-        assert layer_bytes(run(scene, package, client), tmp_path) == alone
-        assert layer_bytes(run(scene, package, client, batch=1), tmp_path) == alone
+    with workers(2) as pool:
+        assert layer_bytes(run(scene, package, pool), tmp_path) == alone
+        assert layer_bytes(run(scene, package, pool, batch=1), tmp_path) == alone
     assert layer_bytes(run(scene, package, batch=100), tmp_path) == alone
 
 
@@ -50,10 +50,10 @@ def test_only_a_wait_that_nobody_waits_for_goes_unreported(caplog):
     async def lost(error: Exception) -> None:
         asyncio.get_running_loop().create_future().set_exception(error)
 
-    with workers(1) as client:
-        client.sync(lost, TimeoutError("Timeout"))
+    with workers(1) as pool:
+        pool.client.sync(lost, TimeoutError("Timeout"))
         assert "Timeout" not in caplog.text
-        client.sync(lost, OSError("the cable is cut"))
+        pool.client.sync(lost, OSError("the cable is cut"))
     assert "the cable is cut" in caplog.text
 
 
@@ -66,11 +66,11 @@ def test_a_worker_in_this_process_sends_no_heartbeats(monkeypatch):
         heard.append(worker.address)
 
     monkeypatch.setattr(Worker, "heartbeat", heartbeat)
-    with workers(1) as client:
+    with workers(1) as pool:
         time.sleep(1.5)  # dask's workers send one a second, unless told otherwise
-        assert client.submit(pow, 2, 5).result() == 32
+        assert pool.client.submit(pow, 2, 5).result() == 32
         assert heard == []
-        assert not client.cluster.scheduler.worker_ttl
+        assert not pool.client.cluster.scheduler.worker_ttl
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +89,15 @@ def cluster() -> Iterator[str]:
 def test_the_same_bytes_from_two_processes(make_scene, package, tmp_path, cluster):
     scene = make_scene(pixels=blocks(9, 9))
     alone = layer_bytes(run(scene, package), tmp_path)
-    with workers(0, cluster) as client:
-        assert len(client.nthreads()) == 2
-        assert layer_bytes(run(scene, package, client), tmp_path) == alone
+    with workers(0, cluster) as pool:
+        assert len(pool.client.nthreads()) == 2
+        assert layer_bytes(run(scene, package, pool), tmp_path) == alone
 
 
 @pytest.mark.large
 def test_a_detector_that_fails_in_another_process_stops_the_scan(make_scene, package, cluster):
-    with workers(0, cluster) as client, pytest.raises(MemoryError, match="too many"):
-        run(make_scene(pixels=blocks(9, 9)), package, client, detector=Unable)
+    with workers(0, cluster) as pool, pytest.raises(MemoryError, match="too many"):
+        run(make_scene(pixels=blocks(9, 9)), package, pool, detector=Unable)
 
 
 @pytest.mark.large
@@ -109,10 +109,10 @@ def test_workers_that_die_are_one_line(make_scene, package):
         warnings.catch_warnings(),
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        workers(0, cluster.scheduler_address) as client,
+        workers(0, cluster.scheduler_address) as pool,
         pytest.raises(ClusterError, match=r"1 dask workers died one after the other; .* smaller --batch"),
     ):
-        run(make_scene(pixels=blocks(9, 9)), package, client, detector=Deadly)
+        run(make_scene(pixels=blocks(9, 9)), package, pool, detector=Deadly)
 
 
 def test_a_scheduler_that_goes_away_is_one_line(make_scene, package):
@@ -121,10 +121,10 @@ def test_a_scheduler_that_goes_away_is_one_line(make_scene, package):
     with (
         warnings.catch_warnings(),
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
-        workers(0, cluster.scheduler_address) as client,
+        workers(0, cluster.scheduler_address) as pool,
         pytest.raises(ClusterError, match="scheduler has gone; start it anew"),
     ):
-        run(make_scene(pixels=blocks(9, 9)), package, client, advance=lambda _: cluster.close())
+        run(make_scene(pixels=blocks(9, 9)), package, pool, advance=lambda _: cluster.close())
 
 
 def test_a_scheduler_without_workers_is_refused():
@@ -143,9 +143,9 @@ def test_batches_under_way_are_bounded(make_scene, package, monkeypatch):
         monkeypatch.setattr(Flow, name, 0)
     monkeypatch.setattr("geoscan.scanning.run.prepare", fakes.counted_prepare)
     scene = make_scene(pixels=blocks(12, 12))
-    with workers(2) as client:
-        scores = run(scene, package, client, batch=2, advance=fakes.slow_use)
-        threads = sum(client.nthreads().values())
+    with workers(2) as pool:
+        scores = run(scene, package, pool, batch=2, advance=fakes.slow_use)
+        threads = sum(pool.client.nthreads().values())
     assert Flow.prepared == Flow.used == len(scores.plan.grid) // 2 == 72
     assert Flow.most_reading <= threads
     assert 2 <= Flow.most <= 2 * threads

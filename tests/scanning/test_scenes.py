@@ -7,15 +7,18 @@ from dataclasses import fields, replace
 import fakes
 import numpy as np
 import pytest
+import rasterio.shutil
+from affine import Affine
 from click.testing import CliRunner
-from scans import CHIP, blocks
+from conftest import CORNER
+from scans import CHIP, GSD, blocks
 
 from geoscan.cli import main
 from geoscan.errors import InputError, PackageError, ResolutionError, SceneError
 from geoscan.model.package import Package
-from geoscan.polygons import Hysteresis
+from geoscan.polygons import Detection, Hysteresis
 from geoscan.scanning.options import ScanOptions
-from geoscan.scanning.result import total
+from geoscan.scanning.result import found_in, total
 from geoscan.scanning.scenes import plan_scenes, scan_scenes
 from geoscan.scanning.summary import Summary
 from geoscan.scene import Scene
@@ -137,8 +140,8 @@ def test_figures_of_several_scenes_are_sums_and_means_over_the_ground(make_scene
     paths = [make_scene(pixels=blocks()), make_scene(pixels=pixels, nodata=0, name="other.tif", gsd=7.4)]
     plans, _ = plan_scenes(paths, options)
     results = list(scan_scenes(plans))
-    assert total(results[:1]) is results[0].summary
-    figures = total(results)
+    assert total(results[:1], []) is results[0].summary
+    figures = total(results, found_in(results))
     assert list(figures.to_dict()) == [field.name for field in fields(Summary)]
     assert "scenes" not in results[0].summary.to_dict()
     assert (figures.scene, figures.model, figures.tta) == (["scene.tif", "other.tif"], "fake", False)
@@ -158,15 +161,68 @@ def test_what_differs_among_scenes_is_listed(make_scene, options, make_package):
     for name in ("one", "two"):
         plans, _ = plan_scenes([make_scene()], replace(options, model=make_package(name, chip=CHIP).path))
         results += scan_scenes(plans)
-    figures = total(results)
+    figures = total(results, found_in(results))
     assert figures.model == ["one", "two"]
     assert figures.digest == [result.plan.package.card.digest for result in results]
 
 
+def east(metres: float) -> Affine:
+    """Place a scene so far from where scenes are made."""
+    return Affine(GSD, 0, CORNER[0] + metres, 0, -GSD, CORNER[1])
+
+
+def lit(rows=128, cols=128) -> np.ndarray:
+    """A dark scene in which the two middle columns of tiles of the middle row are bright."""
+    pixels = np.full((3, rows, cols), 20)
+    pixels[:, 32:64, 32:96] = 230
+    return pixels
+
+
+def scanned(paths, options) -> tuple[list[str], list[Detection]]:
+    plans, _ = plan_scenes(paths, options)
+    return [plan.name for plan in plans], found_in(list(scan_scenes(plans)))
+
+
+def test_parts_of_one_scene_find_what_lies_on_their_border_once(make_scene, options):
+    whole = make_scene(pixels=lit())
+    _, expected = scanned([whole], options)
+    parts = [
+        make_scene(pixels=lit()[:, :, :64], name="scene_1.tif"),
+        make_scene(pixels=lit()[:, :, 64:], name="scene_2.tif", transform=east(64 * GSD)),
+    ]
+    names, found = scanned(parts, options)
+    assert len(names) == len(found) == len(expected) == 1
+    assert found[0].n_chips == 2
+    assert found[0].geometry.equals_exact(expected[0].geometry, 1e-9)
+
+
+def test_tiles_and_the_mosaic_that_is_made_of_them_are_scanned_once(make_scene, options, tmp_path):
+    (tmp_path / "twice").mkdir()
+    tile = make_scene(pixels=lit(), name="twice/a.tif")
+    rasterio.shutil.copy(tile, tmp_path / "twice" / "mosaic.vrt", driver="VRT")
+    names, found = scanned([tmp_path / "twice"], options)
+    assert len(names) == len(found) == 1
+
+
+@pytest.mark.parametrize(("shift", "mines"), [(0, 1), (40, 1), (4000, 2)])
+def test_scenes_that_overlap_or_meet_give_each_mine_once(make_scene, options, shift, mines):
+    """Another grid, so that they are no parts of one scene."""
+    paths = [make_scene(pixels=lit()), make_scene(pixels=lit(), name="b.tif", transform=east(shift + 0.5))]
+    names, found = scanned(paths, options)
+    assert names == ["scene.tif", "b.tif"]
+    assert len(found) == mines
+    if mines == 1:
+        (one,) = found
+        assert one.provenance.scene == "scene.tif, b.tif"
+        assert one.n_chips == 4
+        wide = 64 * GSD + shift + 0.5
+        assert one.area_ha == pytest.approx(wide * 32 * GSD / 1e4, rel=2e-3)
+
+
 def test_several_scenes_and_a_directory_make_one_layer(make_scene, package, tmp_path):
     (tmp_path / "more").mkdir()
-    make_scene(pixels=blocks(seed=1), name="more/b.tif")
-    make_scene(pixels=blocks(seed=2), name="more/a.tif")
+    make_scene(pixels=blocks(seed=1), name="more/b.tif", transform=east(10_000))
+    make_scene(pixels=blocks(seed=2), name="more/a.tif", transform=east(20_000))
     make_scene(pixels=blocks(), name="more/far.tif", gsd=100)  # no scene for this model
     make_scene(shape=(1, 64, 64), name="more/grey.tif")
     named = make_scene(pixels=blocks(seed=4))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoscan.errors import InputError
 from geoscan.symmetry import symmetry
 from geoscan.train.augment import Augmentation
 
@@ -96,6 +97,15 @@ def test_haze_brightens_the_dark_and_flattens_contrast():
     assert max(spans) <= 160
     assert min(spans) < 110
     assert max(darkest) > 60
+
+
+@pytest.mark.parametrize(
+    "values", [{"zoom": 0.5}, {"gain": 0.9}, {"haze": 1.1}, {"haze": -0.1}, {"clear": 2}, {"clear": float("nan")}]
+)
+def test_amounts_out_of_range_are_one_line(values):
+    with pytest.raises(InputError, match="does not fit") as caught:
+        Augmentation(**values)
+    assert "\n" not in str(caught.value)
 
 
 CLEARED = Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=1)

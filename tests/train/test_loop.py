@@ -4,14 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geoscan.errors import DatasetError, OutputError
+from geoscan.errors import DatasetError, InputError, OutputError
 from geoscan.labels import LABELS
 from geoscan.model.backend import keras, tf
 from geoscan.model.network import build
 from geoscan.model.spec import DenseNetSpec
 from geoscan.train.augment import Augmentation
-from geoscan.train.batches import Batches
-from geoscan.train.loop import Schedule, fit
+from geoscan.train.batches import Batches, StoredExamples
+from geoscan.train.checkpoint import Checkpoint
+from geoscan.train.loop import Schedule, Task, fit
 from geoscan.train.losses import loss_of
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.3)
@@ -48,18 +49,30 @@ class Ticks:
             raise self.error
 
 
-def train(checkpoint, schedule=SCHEDULE, *, figures=None, seen=None, judged=True, dtype="float32", **options):
+def train(
+    path,
+    schedule=SCHEDULE,
+    *,
+    figures=None,
+    seen=None,
+    validated=True,
+    dtype="float32",
+    resume=False,
+    identity=None,
+    advance=lambda _: None,
+):
     """Train the tiny network.
 
-    figures: what the judge answers, one an epoch, as dicts or as values of F2. seen: gets the weights it saw.
+    figures: what validation finds, one an epoch, as dicts or as values of F2. seen: gets the weights it saw.
     """
     keras.utils.set_random_seed(0)
     network = build(SPEC, dtype)
-    batches = Batches(CHIPS, np.arange(N), TARGETS, SPEC.heads, batch=BATCH, seed=0, augmentation=Augmentation(zoom=1))
+    examples = StoredExamples(CHIPS, TARGETS, np.arange(N))
+    batches = Batches(examples, SPEC.heads, batch=BATCH, seed=0, augmentation=Augmentation(zoom=1))
     losses = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
     answers = iter(figures or [])
 
-    def judge(network):
+    def validate():
         if seen is not None:
             seen.append(network.get_weights())
         if figures:
@@ -67,8 +80,8 @@ def train(checkpoint, schedule=SCHEDULE, *, figures=None, seen=None, judged=True
             return answer if isinstance(answer, dict) else {"f2": answer}
         return {"f2": float(np.asarray(network(CHIPS)["land"]).mean())}
 
-    outcome = fit(network, losses, batches, judge if judged else None, schedule, checkpoint, **options)
-    return network, outcome
+    task = Task(losses, batches, validate if validated else None)
+    return network, fit(network, task, schedule, Checkpoint(path, identity or {}, resume), advance)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +122,7 @@ def test_the_network_is_left_with_the_best_epochs_averaged_weights(tmp_path):
 def test_killed_in_the_middle_of_an_epoch_and_resumed_it_is_the_same_run(tmp_path, whole):
     checkpoint = tmp_path / "c.npz"
     with pytest.raises(Stopped):
-        train(checkpoint, tick=Ticks(2 * STEPS + 1, Stopped()))
+        train(checkpoint, advance=Ticks(2 * STEPS + 1, Stopped()))
     kept = json.loads(str(np.load(checkpoint)["notes"]))
     assert len(kept["history"]) == 2
     resumed = train(checkpoint, resume=True)
@@ -119,7 +132,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_it_is_the_same_run(tmp_pat
 
 def test_killed_before_the_first_checkpoint_leaves_nothing(tmp_path):
     with pytest.raises(Stopped):
-        train(tmp_path / "c.npz", tick=Ticks(2, Stopped()))
+        train(tmp_path / "c.npz", advance=Ticks(2, Stopped()))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DatasetError, match="nothing to resume"):
         train(tmp_path / "c.npz", resume=True)
@@ -127,14 +140,14 @@ def test_killed_before_the_first_checkpoint_leaves_nothing(tmp_path):
 
 def test_ctrl_c_keeps_the_best_epoch_and_the_way_back(tmp_path, whole):
     seen = []
-    network, outcome = train(tmp_path / "c.npz", tick=Ticks(STEPS + 1, KeyboardInterrupt()), seen=seen)
+    network, outcome = train(tmp_path / "c.npz", advance=Ticks(STEPS + 1, KeyboardInterrupt()), seen=seen)
     assert outcome.interrupted
     assert len(outcome.history) == 1
     equal(network.get_weights(), seen[0])
     same(train(tmp_path / "c.npz", resume=True), whole)
 
 
-def test_ctrl_c_while_judging_keeps_the_epoch_before(tmp_path):
+def test_ctrl_c_in_validation_keeps_the_epoch_before(tmp_path):
     def figures():
         yield 0.5
         raise KeyboardInterrupt
@@ -148,7 +161,7 @@ def test_ctrl_c_while_judging_keeps_the_epoch_before(tmp_path):
 
 def test_ctrl_c_in_the_first_epoch_is_passed_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "c.npz", tick=Ticks(2, KeyboardInterrupt()))
+        train(tmp_path / "c.npz", advance=Ticks(2, KeyboardInterrupt()))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -159,7 +172,7 @@ def test_stops_when_it_gets_no_better(tmp_path):
     assert outcome.best_epoch == 2
 
 
-def test_the_judges_first_figure_decides(tmp_path):
+def test_the_first_figure_decides(tmp_path):
     figures = [{"ap": ap, "auc": auc} for ap, auc in ((0.1, 0.9), (float("nan"), 0.5), (0.3, 0.1))]
     _, outcome = train(tmp_path / "c.npz", figures=figures)
     assert outcome.best_epoch == 3
@@ -168,36 +181,36 @@ def test_the_judges_first_figure_decides(tmp_path):
 
 def test_it_decides_after_a_resumption_too(tmp_path):
     figures = [{"zeal": 0.9, "auc": 0.1}, {"zeal": 0.5, "auc": 0.5}, {"zeal": 0.1, "auc": 0.9}]
-    train(tmp_path / "c.npz", figures=figures[:2], tick=Ticks(2 * STEPS + 1, KeyboardInterrupt()))
+    train(tmp_path / "c.npz", figures=figures[:2], advance=Ticks(2 * STEPS + 1, KeyboardInterrupt()))
     _, outcome = train(tmp_path / "c.npz", figures=figures[2:], resume=True)
     assert outcome.best_epoch == 1
     assert len(outcome.history) == 3
 
 
-def test_keeping_the_last_epoch_needs_no_judge(tmp_path):
+def test_keeping_the_last_epoch_needs_no_validation(tmp_path):
     last = replace(SCHEDULE, keep="last", patience=1)
-    network, outcome = train(tmp_path / "judged.npz", last, figures=[0.9, 0.1, 0.5], seen=(seen := []))
+    network, outcome = train(tmp_path / "validated.npz", last, figures=[0.9, 0.1, 0.5], seen=(seen := []))
     assert outcome.best_epoch == len(outcome.history) == SCHEDULE.epochs
     equal(network.get_weights(), seen[-1])
-    unjudged, outcome = train(tmp_path / "c.npz", last, judged=False)
+    unvalidated, outcome = train(tmp_path / "c.npz", last, validated=False)
     assert [list(figures) for figures in outcome.history] == [["loss"]] * SCHEDULE.epochs
-    equal(unjudged.get_weights(), network.get_weights())
-    with pytest.raises(ValueError, match="judge"):
-        train(tmp_path / "c.npz", judged=False)
+    equal(unvalidated.get_weights(), network.get_weights())
+    with pytest.raises(ValueError, match="validation"):
+        train(tmp_path / "c.npz", validated=False)
 
 
-def test_the_last_epoch_without_a_judge_can_be_resumed(tmp_path):
+def test_the_last_epoch_without_validation_can_be_resumed(tmp_path):
     last = replace(SCHEDULE, keep="last")
     with pytest.raises(Stopped):
-        train(tmp_path / "c.npz", last, judged=False, tick=Ticks(STEPS + 1, Stopped()))
-    network, outcome = train(tmp_path / "c.npz", last, judged=False, resume=True)
-    wanted, _ = train(tmp_path / "whole.npz", last, judged=False)
+        train(tmp_path / "c.npz", last, validated=False, advance=Ticks(STEPS + 1, Stopped()))
+    network, outcome = train(tmp_path / "c.npz", last, validated=False, resume=True)
+    wanted, _ = train(tmp_path / "whole.npz", last, validated=False)
     assert outcome.best_epoch == SCHEDULE.epochs
     equal(network.get_weights(), wanted.get_weights())
 
 
 @pytest.mark.large
-def test_in_half_precision_the_average_is_judged_and_a_resumption_is_the_same_run(tmp_path):
+def test_in_half_precision_the_average_is_validated_and_a_resumption_is_the_same_run(tmp_path):
     seen = []
     _, whole = train(tmp_path / "whole.npz", dtype="mixed_float16", seen=seen)
     assert all(np.isfinite(weights).all() for weights in seen[-1])
@@ -205,7 +218,7 @@ def test_in_half_precision_the_average_is_judged_and_a_resumption_is_the_same_ru
     assert plain.history[0]["loss"] == whole.history[0]["loss"]
     assert plain.history[-1]["f2"] != whole.history[-1]["f2"]
     with pytest.raises(Stopped):
-        train(tmp_path / "c.npz", dtype="mixed_float16", tick=Ticks(2 * STEPS + 1, Stopped()))
+        train(tmp_path / "c.npz", dtype="mixed_float16", advance=Ticks(2 * STEPS + 1, Stopped()))
     _, again = train(tmp_path / "c.npz", dtype="mixed_float16", resume=True)
     assert again.history == [pytest.approx(figures, abs=1e-6) for figures in whole.history]
 
@@ -242,7 +255,7 @@ def test_refuses_a_damaged_checkpoint(tmp_path, content):
 
 def test_a_checkpoint_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(OutputError, match=r"checkpoint .* cannot be written"):
+    with pytest.raises(OutputError, match=r"checkpoint .* could not be written"):
         train(tmp_path / "taken" / "c.npz")
 
 
@@ -250,3 +263,23 @@ def test_too_few_chips_for_a_step(tmp_path, monkeypatch):
     monkeypatch.setattr(Batches, "__len__", lambda _: 0)
     with pytest.raises(DatasetError, match="--batch"):
         train(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 0},
+        {"patience": 0},
+        {"rate": 0.0},
+        {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"warmup": -1},
+        {"decay": -0.1},
+        {"average": 1.0},
+        {"keep": "first"},
+    ],
+)
+def test_a_schedule_that_cannot_be_is_one_line(values):
+    with pytest.raises(InputError) as caught:
+        Schedule(**values)
+    assert "\n" not in str(caught.value)

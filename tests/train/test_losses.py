@@ -1,23 +1,20 @@
-from itertools import product
-
 import numpy as np
 import pytest
 
-from geoscan.errors import InputError
 from geoscan.model.backend import tf
 from geoscan.model.spec import Head
-from geoscan.train.losses import Focus, likeness, loss_of, positive_weights
+from geoscan.train.losses import feature_loss, loss_of, positive_weights
 
 WEATHER = Head("weather", ("clear", "haze", "cloudy"), "softmax")
 LAND = Head("land", ("road", "water"), "sigmoid")
 ONES = {"weather": np.ones(3, np.float32), "land": np.ones(2, np.float32)}
 
 
-def gradient(head, weights, targets, answers, focus=None):
+def gradient(head, weights, targets, answers):
     answers = tf.constant(answers, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(answers)
-        loss = loss_of(head, weights, focus)(tf.constant(targets, tf.float32), answers)
+        loss = loss_of(head, weights)(tf.constant(targets, tf.float32), answers)
     return np.asarray(loss), np.asarray(tape.gradient(loss, answers))
 
 
@@ -79,77 +76,22 @@ def test_a_soft_target_pulls_towards_itself():
         assert np.sign(np.round(slope[0, 0], 4)) == sign
 
 
-def asymmetric(y, p, focus):
-    """One label's loss, as Ridnik et al. 2021 write it in eqs. 4 to 7."""
-    shifted = max(p - focus.margin, 0)
-    positive = (1 - p) ** focus.positive * np.log(p)
-    negative = shifted**focus.negative * np.log(1 - shifted)
-    return -y * positive - (1 - y) * negative
-
-
-@pytest.mark.parametrize("focus", [Focus(), Focus(1, 4), Focus(0, 4, 0.05), Focus(2, 2), Focus(0.5, 0.5, 0.2)])
-def test_focus_is_the_asymmetric_loss(focus):
-    rng = np.random.default_rng(0)
-    answers = rng.uniform(0.01, 0.99, (20, 2))
-    targets = np.concatenate([rng.integers(0, 2, (10, 2)), rng.uniform(0, 1, (10, 2))])
-    targets[3, 0] = np.nan
-    loss, slope = gradient(LAND, ONES["land"], targets, answers, focus)
-    wanted = [
-        [asymmetric(y, p, focus) for y, p in zip(*row, strict=True)] for row in zip(targets, answers, strict=True)
-    ]
-    np.testing.assert_allclose(loss, np.nansum(wanted, axis=1), rtol=1e-4, atol=1e-5)
-    assert np.isfinite(slope).all()
-    assert slope[3, 0] == 0
-
-
-def test_equal_exponents_are_the_focal_loss():
-    answers, targets = np.array([[0.9, 0.2], [0.3, 0.6]]), np.array([[1, 0], [0, 1]])
-    right = np.where(targets == 1, answers, 1 - answers)  # p_t of Lin et al. 2017, eq. 2
-    loss, _ = gradient(LAND, ONES["land"], targets, answers, Focus(2, 2))
-    np.testing.assert_allclose(loss, -((1 - right) ** 2 * np.log(right)).sum(axis=1), rtol=1e-4)
-    sky = np.array([[0.7, 0.2, 0.1]])
-    loss, _ = gradient(WEATHER, ONES["weather"], [[1, 0, 0]], sky, Focus(2, 4, 0.1))
-    np.testing.assert_allclose(loss, [-(0.3**2) * np.log(0.7)], rtol=1e-4)
-
-
-def test_without_focus_a_soft_target_is_where_the_loss_is_least():
+def test_a_soft_target_is_where_the_loss_is_least():
     for teacher in (0.1, 0.35, 0.8):
         for answer, sign in (teacher - 0.05, -1), (teacher, 0), (teacher + 0.05, 1):
-            _, slope = gradient(LAND, ONES["land"], [[teacher, np.nan]], [[answer, 0.5]], Focus())
+            _, slope = gradient(LAND, ONES["land"], [[teacher, np.nan]], [[answer, 0.5]])
             assert np.sign(np.round(slope[0, 0], 3)) == sign
     sky = [[0.5, 0.3, 0.2]]
-    loss, slope = gradient(WEATHER, ONES["weather"], sky, sky, Focus())
+    loss, slope = gradient(WEATHER, ONES["weather"], sky, sky)
     np.testing.assert_allclose(loss, [-(np.log(sky[0]) * sky[0]).sum()], rtol=1e-5)
     np.testing.assert_allclose(slope, [[-1] * 3], rtol=1e-5)  # the same for all, which softmax turns into none
-
-
-@pytest.mark.parametrize("head", [LAND, WEATHER])
-def test_focus_stays_finite_at_the_ends(head):
-    labels = len(head.labels)
-    focuses = Focus(0.5, 0.5), Focus(1, 4, 0.05), Focus(2, 2)
-    for focus, target, answer in product(focuses, (0.0, 1.0, np.nan), (0.0, 0.05, 1.0)):
-        loss, slope = gradient(head, ONES[head.name], [[target] * labels], [[answer] * labels], focus)
-        assert np.isfinite(loss).all()
-        assert np.isfinite(slope).all()
-
-
-def test_below_the_margin_a_negative_pulls_no_more():
-    _, slope = gradient(LAND, ONES["land"], [[0.0, 0.0]], [[0.04, 0.5]], Focus(0, 2, 0.05))
-    assert slope[0, 0] == 0
-    assert slope[0, 1] > 0
-
-
-@pytest.mark.parametrize("numbers", [(-1, 0, 0), (0, -0.5, 0), (0, 0, 1), (0, 0, -0.1), (float("nan"), 0, 0)])
-def test_focus_refuses_other_numbers(numbers):
-    with pytest.raises(InputError, match="focus takes"):
-        Focus(*numbers)
 
 
 def test_weights_grow_with_rarity_up_to_a_limit():
     targets = np.zeros((100, 5), np.float32)
     targets[:80, 0] = targets[:50, 1] = targets[:25, 2] = targets[:1, 3] = 1
-    weights = positive_weights(targets, most=4)
-    np.testing.assert_allclose(weights, [1, 1, np.sqrt(3), 4, 4], rtol=1e-6)
+    weights = positive_weights(targets)
+    np.testing.assert_allclose(weights, [1, 1, np.sqrt(3), 2, 2], rtol=1e-6)
     assert weights.dtype == np.float32
 
 
@@ -160,8 +102,8 @@ def test_weights_count_known_chips_alone():
     np.testing.assert_allclose(positive_weights(targets), [np.sqrt(3)], rtol=1e-6)
 
 
-def test_likeness_is_least_where_features_are_alike_and_grows_with_its_weight():
+def test_the_loss_of_features_is_least_where_they_are_alike_and_grows_with_its_weight():
     targets = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 3.0]], np.float32)
     answers = np.array([[2.0, -2.0, 2.5], [0.0, 1.0, 3.0]], np.float32)
-    np.testing.assert_allclose(likeness(3.0)(targets, targets), [0, 0])
-    np.testing.assert_allclose(likeness(3.0)(targets, answers), [5, 0], rtol=1e-6)
+    np.testing.assert_allclose(feature_loss(3.0)(targets, targets), [0, 0])
+    np.testing.assert_allclose(feature_loss(3.0)(targets, answers), [5, 0], rtol=1e-6)

@@ -5,19 +5,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoscan.data.class_folders import read_folders
+from geoscan.data.class_folders import read_class_folders
 from geoscan.errors import DatasetError, PackageError, ReadError
 from geoscan.model.backend import tf
 from geoscan.model.network import build
-from geoscan.model.spec import DenseNetSpec
+from geoscan.model.spec import DenseNetSpec, Head
 from geoscan.train.augment import Augmentation
-from geoscan.train.pretrain import CHECKPOINT, ClassBatches, pretrain, square, transfer
+from geoscan.train.batches import Batches
+from geoscan.train.checkpoint import Checkpoint
+from geoscan.train.pretrain import ClassExamples, Pretraining, pretrain, square, transfer
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0)
 AS_IS = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
 A_CLASS, CLASSES = 10, ("blue", "green", "red")
 STEPS = 27 // 5
-OPTIONS = {"epochs": 4, "batch": 5, "rate": 0.05, "seed": 0, "held_out": 0.1}
+HOW = Pretraining(epochs=4, batch=5, rate=0.05, seed=0)
+CHECKPOINT = "c.npz"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,19 +41,29 @@ def source(tmp_path_factory):
             pixels = np.full((12, 12, 3), 40, np.uint8)
             pixels[..., c], pixels[..., (c + 1) % 3] = 200, i
             Image.fromarray(pixels).save(root / name / f"{i}.png")
-    return read_folders(root)
+    return read_class_folders(root)
 
 
-def batches(source, side=12, seed=0, batch=9, indexes=None):
-    rows = np.arange(len(source)) if indexes is None else indexes
-    return ClassBatches(source, rows, side, batch=batch, seed=seed, augmentation=AS_IS)
+def batches(source, side=12, seed=0, batch=9, rows=None):
+    examples = ClassExamples(source, np.arange(len(source)) if rows is None else rows, side)
+    return Batches(examples, (Head("classes", CLASSES, "softmax"),), batch=batch, seed=seed, augmentation=AS_IS)
+
+
+def taken(source, rows):
+    """Keep the chips at these positions."""
+    rows = list(rows)
+    return replace(source, names=tuple(source.names[i] for i in rows), classes=source.classes[rows])
+
+
+def learned(source, out, *, spec=SPEC, how=HOW, resume=False, advance=lambda _: None):
+    return pretrain(spec, source, how, Checkpoint(out / CHECKPOINT, {}, resume), advance=advance)
 
 
 @pytest.fixture(scope="module")
 def whole(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     seen = []
-    network = pretrain(SPEC, source, out=out, tick=seen.append, **OPTIONS)
+    network = learned(source, out, advance=seen.append)
     return network, out, seen
 
 
@@ -114,7 +127,7 @@ def test_batches_are_the_same_for_the_same_seed_and_epoch(source):
 
 
 def test_only_the_chips_that_are_given(source):
-    few = batches(source, batch=64, indexes=np.array([0, 1, 2]))
+    few = batches(source, batch=64, rows=np.array([0, 1, 2]))
     assert len(few) == 1
     (chips, targets), *rest = few.epoch(0)
     assert not rest
@@ -136,7 +149,7 @@ def test_learns_the_classes(whole, source):
 def test_a_finished_run_is_resumed_without_a_step(whole, source):
     network, out, _ = whole
     seen = []
-    again = pretrain(SPEC, source, out=out, resume=True, tick=seen.append, **OPTIONS)
+    again = learned(source, out, resume=True, advance=seen.append)
     assert seen == []
     equal(again, network)
 
@@ -150,42 +163,41 @@ def test_ctrl_c_is_passed_on_and_resumed_it_is_the_same_run(whole, source, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pretrain(SPEC, source, out=tmp_path, tick=stop, **OPTIONS)
-    again = pretrain(SPEC, source, out=tmp_path, resume=True, **OPTIONS)
+        learned(source, tmp_path, advance=stop)
+    again = learned(source, tmp_path, resume=True)
     equal(again, whole[0])
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch": 6}, {"spec": replace(SPEC, growth=3)}, {"rows": range(29)}])
 def test_refuses_to_resume_another_run(whole, source, change):
-    rows, spec = change.get("rows", range(30)), change.get("spec", SPEC)
-    options = {**OPTIONS, **{name: value for name, value in change.items() if name in OPTIONS}}
+    rows, spec = change.pop("rows", range(30)), change.pop("spec", SPEC)
     with pytest.raises(DatasetError, match="another run") as caught:
-        pretrain(spec, source.take(rows), out=whole[1], resume=True, **options)
+        learned(taken(source, rows), whole[1], spec=spec, how=replace(HOW, **change), resume=True)
     assert "\n" not in str(caught.value)
 
 
 def test_the_models_own_heads_do_not_matter(whole, source):
-    planet = pretrain(replace(SPEC, heads=SPEC.heads[:1]), source, out=whole[1], resume=True, **OPTIONS)
+    planet = learned(source, whole[1], spec=replace(SPEC, heads=SPEC.heads[:1]), resume=True)
     equal(planet, whole[0])
 
 
-def test_nothing_left_to_judge_by(source, tmp_path):
+def test_nothing_left_to_validate_on(source, tmp_path):
     with pytest.raises(DatasetError, match="at least two of each class"):
-        pretrain(SPEC, source.take([0, 10, 20]), out=tmp_path, **OPTIONS)
+        learned(taken(source, [0, 10, 20]), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_problems_are_logged(tmp_path, source, caplog):
     found = replace(source, problems=replace(source.problems, outside=("legend.png",)))
     with caplog.at_level(logging.WARNING):
-        pretrain(SPEC, found, out=tmp_path, **{**OPTIONS, "epochs": 1})
+        learned(found, tmp_path, how=replace(HOW, epochs=1))
     assert "1 images outside a class folder (legend.png)" in caplog.text
 
 
 def test_a_chip_that_has_gone_is_named(source, tmp_path):
     gone = replace(source, names=(*source.names[:-1], "red/absent.png"))
     with pytest.raises(ReadError, match=r"red/absent\.png"):
-        pretrain(SPEC, gone, out=tmp_path, **OPTIONS)
+        learned(gone, tmp_path)
 
 
 def test_transfer_carries_the_trunk_and_leaves_the_heads(whole):

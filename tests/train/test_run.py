@@ -12,21 +12,26 @@ import pytest
 import small_chips
 from PIL import Image
 
-from geoscan.data.kaggle import discover, read_chip
-from geoscan.data.material import Split
+from geoscan import __version__
+from geoscan.data.kaggle import read_chip, read_kaggle
+from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.errors import DatasetError
+from geoscan.evaluate.figures import Answers, figures
 from geoscan.labels import LABELS
 from geoscan.model.backend import tf
+from geoscan.model.origin import SmallChips
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import TensorFlowDetector
+from geoscan.model.runtime import NetworkDetector, TensorFlowDetector
 from geoscan.model.spec import DenseNetSpec
+from geoscan.model.split import Split
 from geoscan.train.augment import Augmentation
-from geoscan.train.card import figures
+from geoscan.train.job import CHECKPOINT, Job
 from geoscan.train.loop import Schedule
 from geoscan.train.mosaics import Mosaics
-from geoscan.train.recipe import Data, Recipe
-from geoscan.train.run import CHECKPOINT, material_of, run, score
+from geoscan.train.recipe import Recipe
+from geoscan.train.run import material_of, run
+from geoscan.train.scoring import score
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2, dropout=0.0)
 RECIPE = Recipe(
@@ -37,6 +42,10 @@ RECIPE = Recipe(
     batch=10,
     split=Split(held_out=0.3),
 )
+
+
+def planet(directory, small=None, **more):
+    return TrainingData(KaggleSource(directory), small and ChipsSource(*small), **more)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +60,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(root, cache, tmp_path_factory):
-    return run(RECIPE, Data(root), tmp_path_factory.mktemp("out") / "colours", cache=cache)
+    return run(RECIPE, planet(root), Job(tmp_path_factory.mktemp("out") / "colours", cache))
 
 
 @pytest.fixture
@@ -82,24 +91,27 @@ def test_writes_a_package_that_loads_and_nothing_else(trained):
 def test_the_card_holds_figures_facts_and_history(trained):
     package, outcome = trained
     card = load(package.path).card
-    named = card.metrics["not_only_cloudy"]
-    assert named["n"] + 1 <= card.metrics["all"]["n"] == card.data["validation_chips"]
-    assert 0.9 < named["f2_samples"] <= 1
-    assert named["f2_of_always_clear_primary"] < named["f2_samples"]
-    low, high = named["f2_at_0.2_interval"]
-    assert low <= named["f2_at_0.2"] <= high
-    assert set(card.metrics["labels"]) == set(LABELS)
-    assert card.metrics["labels"]["primary"]["n"] == card.data["validation_positives"]["primary"]
-    assert len(card.training["history"]) == len(outcome.history)
-    assert card.training["best_epoch"] == outcome.best_epoch
-    assert card.training["recipe"]["batch"] == 10
-    assert not card.training["interrupted"]
+    f2 = card.figures.f2
+    assert f2.n + 1 <= card.figures.f2_all.n == card.data.validation_chips
+    assert 0.9 < f2.tuned <= 1
+    assert f2.constant < f2.tuned
+    assert f2.tuned_interval[0] <= f2.tuned <= f2.tuned_interval[1]
+    assert f2.fixed_interval[0] <= f2.fixed <= f2.fixed_interval[1]
+    assert set(card.figures.labels) == set(LABELS)
+    assert card.figures.labels["primary"].n == card.data.validation_positives["primary"]
+    assert card.figures.headline == f"F2 {f2.tuned:.3f} on {f2.n} chips"
+    assert len(card.training.history) == len(outcome.history)
+    assert card.training.best_epoch == outcome.best_epoch
+    assert card.training.recipe["batch"] == 10
+    assert card.training.geoscan == __version__
+    assert card.training.keras
+    assert not card.training.interrupted
 
 
 def test_the_package_finds_what_it_was_taught(trained, root):
     """Chips from disk, through the card's preprocessing and the scan's runtime."""
     package, _ = trained
-    chips = discover(root)
+    chips = read_kaggle(root)
     pixels = np.stack([package.card.preprocess(read_chip(path)) for path in chips.paths])
     scores = TensorFlowDetector(package, batch=16, compiled=False)(pixels)
     chosen = np.array([package.card.thresholds[label] for label in package.card.labels])
@@ -108,25 +120,25 @@ def test_the_package_finds_what_it_was_taught(trained, root):
 
 def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained, root, cache):
     package, _ = trained
-    made = material_of(RECIPE, Data(root), cache)
+    made = material_of(RECIPE, planet(root), cache)
     _, rows = made.sides()
-    scores = score(package.network(), made.chips, SPEC, rows)
-    wanted = figures(made.targets[rows], scores, ~made.tagged_only_cloudy[rows], made.groups[rows], 0)
-    assert package.card.metrics["all"]["f2_samples"] == pytest.approx(wanted["all"]["f2_samples"], abs=1e-6)
+    scores = score(NetworkDetector(package.network(), SPEC), SPEC.labels, made.chips, rows)
+    wanted = figures(package.card, Answers(made.targets[rows], scores, places=made.groups[rows]))
+    assert package.card.figures.f2_all.tuned == pytest.approx(wanted.f2_all.tuned, abs=1e-6)
 
 
-def test_the_judge_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, untraced):
-    """Augmentation is for training alone: with a wild one, the chips that are judged are those of the cache."""
+def test_validation_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, untraced):
+    """Augmentation is for training alone: with a wild one, the chips that are scored are those of the cache."""
     seen = []
 
-    def watched(network, chips, spec, rows=None, batch=32, *, tta=False):
+    def watched(detect, labels, chips, rows=None):
         seen.append(np.array(chips[rows]))
         return np.random.default_rng(0).uniform(size=(len(rows), len(LABELS))).astype(np.float32)
 
-    monkeypatch.setattr("geoscan.train.run.score", watched)
+    monkeypatch.setattr("geoscan.train.trainer.score", watched)
     recipe = replace(RECIPE, augmentation=Augmentation(), schedule=replace(RECIPE.schedule, epochs=1))
-    run(recipe, Data(root), tmp_path / "out", cache=cache)
-    made = material_of(RECIPE, Data(root), cache)
+    run(recipe, planet(root), Job(tmp_path / "out", cache))
+    made = material_of(RECIPE, planet(root), cache)
     assert len(seen) == 2
     for chips in seen:
         np.testing.assert_array_equal(chips, made.chips[made.sides()[1]])
@@ -134,23 +146,24 @@ def test_the_judge_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, un
 
 def test_scores_come_in_kaggles_order_whatever_the_batch(trained, root, cache):
     package, _ = trained
-    made = material_of(RECIPE, Data(root), cache)
+    made = material_of(RECIPE, planet(root), cache)
     network = package.network()
-    whole = score(network, made.chips, SPEC)
+    whole = score(NetworkDetector(network, SPEC), SPEC.labels, made.chips)
     assert whole.shape == (60, 17)
     np.testing.assert_allclose(whole[:, :4].sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(score(network, made.chips, SPEC, np.array([7, 3]), batch=1), whole[[7, 3]], atol=1e-5)
+    single = NetworkDetector(network, SPEC, batch=1)
+    np.testing.assert_allclose(score(single, SPEC.labels, made.chips, np.array([7, 3])), whole[[7, 3]], atol=1e-5)
 
 
 def test_refuses_what_cannot_be_split(tmp_path, cache):
     with pytest.raises(DatasetError) as caught:
-        run(RECIPE, Data(kaggle_dir.make(tmp_path / "one", 1)), tmp_path / "out", cache=cache)
+        run(RECIPE, planet(kaggle_dir.make(tmp_path / "one", 1)), Job(tmp_path / "out", cache))
     assert "\n" not in str(caught.value)
     cloudy = kaggle_dir.make(tmp_path / "cloudy", 8)
     rows = [f"train_{i},cloudy" for i in range(8)]
     (cloudy / "train_v2.csv").write_text("\n".join(["image_name,tags", *rows]) + "\n")
     with pytest.raises(DatasetError, match="0 that are not only cloudy to validate"):
-        run(RECIPE, Data(cloudy), tmp_path / "out", cache=cache)
+        run(RECIPE, planet(cloudy), Job(tmp_path / "out", cache))
     assert not (tmp_path / "out").exists()
 
 
@@ -229,8 +242,8 @@ def test_killed_and_resumed_gives_the_same_model(options, tmp_path, cache):
     resumed = geoscan(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     found = load(tmp_path / "out")
-    assert found.card.training["best_epoch"] == expected.card.training["best_epoch"]
-    for epoch, wanted in zip(found.card.training["history"], expected.card.training["history"], strict=True):
+    assert found.card.training.best_epoch == expected.card.training.best_epoch
+    for epoch, wanted in zip(found.card.training.history, expected.card.training.history, strict=True):
         assert epoch == pytest.approx(wanted, abs=1e-6)
     weights = load(tmp_path / "whole").network().get_weights()
     for one, other in zip(found.network().get_weights(), weights, strict=True):
@@ -245,11 +258,11 @@ def test_ctrl_c_keeps_the_best_epoch(options, tmp_path):
     assert "interrupted; of the epochs so far" in done.stderr
     assert "Traceback" not in done.stderr
     card = load(tmp_path / "out").card
-    assert card.training["interrupted"]
-    assert len(card.training["history"]) == 2
+    assert card.training.interrupted
+    assert len(card.training.history) == 2
     resumed = geoscan(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert len(load(tmp_path / "out").card.training["history"]) == 4
+    assert len(load(tmp_path / "out").card.training.history) == 4
 
 
 @pytest.mark.large
@@ -261,7 +274,7 @@ def test_ctrl_c_in_the_first_epoch_writes_nothing(options, tmp_path):
 @pytest.mark.large
 def test_a_full_disk_is_one_line(options, tmp_path):
     done = geoscan(*options, interfere={"GEOSCAN_TEST_FILE_SIZE": "10000"})
-    one_line(done, 1, "checkpoint", "cannot be written: File too large")
+    one_line(done, 1, "checkpoint", "could not be written: File too large")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -276,22 +289,22 @@ def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, 
     path = copy / "train-jpg" / "train_7.jpg"
     path.write_bytes(path.read_bytes()[:1500])
     recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1))
-    package, _ = run(recipe, Data(copy), tmp_path / "out", cache=tmp_path / "cache")
+    package, _ = run(recipe, planet(copy), Job(tmp_path / "out", tmp_path / "cache"))
     assert sum("train_7.jpg" in record.getMessage() for record in caplog.records) == 1
-    assert package.card.data["training_chips"] + package.card.data["validation_chips"] == 59
+    assert package.card.data.training_chips + package.card.data.validation_chips == 59
 
 
-def test_mosaics_of_small_chips_are_learned_and_judged(root, cache, tmp_path, untraced):
+def test_mosaics_of_small_chips_are_learned_and_measured(root, cache, tmp_path, untraced):
     recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1), batch=24)
     small = small_chips.make(tmp_path / "chips", places=6, side=48)
-    package, _ = run(recipe, Data(root, small), tmp_path / "out", cache=cache)
+    package, _ = run(recipe, planet(root, (*small, "MIT")), Job(tmp_path / "out", cache))
     card = load(package.path).card
-    assert card.metrics["mosaics"]["n"] + card.metrics["mosaics"]["n_other"] == 256
-    assert card.data["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
-    assert card.data["training_chips"] + card.data["validation_chips"] == 60
+    assert card.figures.mosaics.n + card.figures.mosaics.n_other == 256
+    assert card.data.small_chips == SmallChips("small.zip", 8, 8, "MIT")
+    assert card.data.training_chips + card.data.validation_chips == 60
 
 
-def test_teachers_judge_unlabelled_chips(root, cache, trained, tmp_path, monkeypatch, untraced):
+def test_teachers_label_unlabelled_chips(root, cache, trained, tmp_path, monkeypatch, untraced):
     """One that cannot be read is left out, so that no draw fails."""
     folder = small_chips.classes(tmp_path / "elsewhere")
     (folder / "sand" / "broken.png").write_bytes(b"no image")
@@ -300,24 +313,24 @@ def test_teachers_judge_unlabelled_chips(root, cache, trained, tmp_path, monkeyp
     monkeypatch.setattr(Mosaics, "draw", lambda self, rng: read.append(self) or draw(self, rng))
     teacher, _ = trained
     recipe = replace(
-        RECIPE, schedule=replace(RECIPE.schedule, epochs=1), distill=(str(teacher.path),), blends=2, foreign=3
+        RECIPE, schedule=replace(RECIPE.schedule, epochs=1), distill=(str(teacher.path),), mixed=2, unlabelled_mosaics=3
     )
-    package, outcome = run(recipe, Data(root, unlabelled=folder), tmp_path / "out", cache=cache)
+    package, outcome = run(recipe, planet(root, unlabelled=folder), Job(tmp_path / "out", cache))
     assert len(read) >= 3
     assert np.isfinite(outcome.history[0]["loss"])
-    assert package.card.training["teachers"] == [teacher.card.digest]
+    assert package.card.training.teachers == (teacher.card.digest,)
 
 
-def test_unlabelled_chips_nobody_can_judge_are_refused(root, cache, trained, tmp_path):
+def test_unlabelled_chips_without_a_teacher_are_refused(root, cache, trained, tmp_path):
     folder = small_chips.classes(tmp_path / "elsewhere")
-    with pytest.raises(DatasetError, match=r"nobody says what the unlabelled chips .* show; pass --distill"):
-        run(RECIPE, Data(root, unlabelled=folder), tmp_path / "out", cache=cache)
+    with pytest.raises(DatasetError, match=r"no teacher says what the unlabelled chips .* show; pass --distill"):
+        run(RECIPE, planet(root, unlabelled=folder), Job(tmp_path / "out", cache))
     with pytest.raises(DatasetError, match="pass --kaggle-dir too"):
-        Data(small=(folder, folder), unlabelled=folder)
+        TrainingData(ChipsSource(folder, folder), unlabelled=folder)
     (tmp_path / "nothing").mkdir()
     taught = replace(RECIPE, distill=(str(trained[0].path),))
     with pytest.raises(DatasetError, match="holds no PNG or JPEG images"):
-        run(taught, Data(root, unlabelled=tmp_path / "nothing"), tmp_path / "out", cache=cache)
+        run(taught, planet(root, unlabelled=tmp_path / "nothing"), Job(tmp_path / "out", cache))
     assert not (tmp_path / "out").exists()
 
 
@@ -327,7 +340,7 @@ def test_small_chips_of_one_kind_on_a_side_are_refused_before_training(root, cac
     rows = [f"{i}.png,{small_chips.label(i)},{small_chips.label(i)}s" for i in range(8)]
     index.write_text("\n".join(["file,label,source_gallery", *rows]) + "\n")
     with pytest.raises(DatasetError, match="mosaics need both"):
-        run(RECIPE, Data(root, (archive, index)), tmp_path / "out", cache=cache)
+        run(RECIPE, planet(root, (archive, index)), Job(tmp_path / "out", cache))
     assert not (tmp_path / "out").exists()
 
 
@@ -341,7 +354,7 @@ def test_a_four_component_chip_is_like_any_other(root):
 
 @pytest.mark.large
 def test_the_same_seed_gives_the_same_model(root, cache, trained, tmp_path):
-    again, outcome = run(RECIPE, Data(root), tmp_path / "colours", cache=cache)
+    again, outcome = run(RECIPE, planet(root), Job(tmp_path / "colours", cache))
     for epoch, wanted in zip(outcome.history, trained[1].history, strict=True):
         assert epoch == pytest.approx(wanted, abs=1e-6)
     for one, other in zip(again.network().get_weights(), trained[0].network().get_weights(), strict=True):

@@ -10,7 +10,8 @@ import pytest
 import small_chips
 import tiny_model
 
-from geoscan.data.material import Split, gather_small
+from geoscan.data.material import gather
+from geoscan.data.sources import ChipsSource, TrainingData
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError, InputError, OutputError, PackageError
 from geoscan.evaluate.thresholds import tune_label
@@ -19,13 +20,19 @@ from geoscan.model import pretrained
 from geoscan.model.backend import keras, tf
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
+from geoscan.model.split import Split
 from geoscan.symmetry import symmetry
-from geoscan.train import run as room
+from geoscan.train import run as top
+from geoscan.train import start
+from geoscan.train import trainer as room
 from geoscan.train.augment import Augmentation
+from geoscan.train.job import Job
 from geoscan.train.loop import Outcome, Schedule
-from geoscan.train.recipe import Data, Recipe
-from geoscan.train.run import run, score
+from geoscan.train.recipe import Recipe
+from geoscan.train.run import run
+from geoscan.train.scoring import score
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1, dropout=0.0, heads=MINE_HEADS)
 RECIPE = Recipe(
@@ -54,8 +61,8 @@ def untraced():
 def untrained(monkeypatch):
     """Leave networks as they begin."""
 
-    def fit(*args, **options):
-        args[5].parent.mkdir(exist_ok=True)  # a checkpoint would lie there
+    def fit(network, task, schedule, checkpoint, advance):
+        checkpoint.path.parent.mkdir(exist_ok=True)
         return Outcome([], 0, 0.0, False)
 
     monkeypatch.setattr(room, "fit", fit)
@@ -63,7 +70,7 @@ def untrained(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return Data(small=small_chips.make(tmp_path_factory.mktemp("chips"), 48, places=6, side=16))
+    return TrainingData(ChipsSource(*small_chips.make(tmp_path_factory.mktemp("chips"), 48, places=6, side=16)))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +80,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(data, cache, tmp_path_factory):
-    package, _ = run(RECIPE, data, tmp_path_factory.mktemp("out") / "mines", cache=cache)
+    package, _ = run(RECIPE, data, Job(tmp_path_factory.mktemp("out") / "mines", cache))
     return package
 
 
@@ -83,12 +90,12 @@ def files(directory):
 
 def equal(found, wanted):
     """Two cards measured the same, whatever the time it took."""
-    assert found.data == wanted.data
+    assert (found.data, found.split) == (wanted.data, wanted.split)
     assert found.thresholds == pytest.approx(dict(wanted.thresholds), abs=1e-5)
-    mine, other = ({**card.metrics["mine"]} for card in (found, wanted))
-    for key in ("n", "n_other", "auc", "ap"):
-        assert mine[key] == pytest.approx(other[key], abs=1e-5)
-    for one, two in zip(found.training["history"], wanted.training["history"], strict=True):
+    mine, other = found.figures.mine, wanted.figures.mine
+    assert (mine.n, mine.n_other) == (other.n, other.n_other)
+    assert (mine.auc, mine.ap) == pytest.approx((other.auc, other.ap), abs=1e-5)
+    for one, two in zip(found.training.history, wanted.training.history, strict=True):
         assert one == pytest.approx(two, abs=1e-5)
 
 
@@ -97,23 +104,24 @@ def test_chips_alone_make_a_model_that_knows_mines(trained, data, cache):
     card = load(trained.path).card
     assert card.labels == (MINE,)
     assert card.preprocess.radiometry == "sentinel2-l1c"
-    assert set(card.metrics) == {"notes", "mine", "lookalikes", "calibration"}
-    assert card.metrics["mine"]["ap"] > 0.9
-    assert set(card.metrics["lookalikes"]) == {"other_negatives"}
-    assert set(card.metrics["calibration"]) == {"land"}
-    assert card.data["training_chips"] + card.data["validation_chips"] == 48
-    assert card.data["campaigns"] == 6
-    assert [set(epoch) for epoch in card.training["history"]] == [{"loss", "ap", "auc"}] * 3
-    made = gather_small(data.small, RECIPE.preprocess, RECIPE.split, cache=cache)
+    assert card.figures.f2 is None
+    assert card.figures.mine.ap > 0.9
+    assert set(card.figures.lookalikes) == {"other_negatives"}
+    assert set(card.figures.calibration) == {"land"}
+    assert card.data.training_chips + card.data.validation_chips == 48
+    assert card.data.campaigns == 6
+    assert (card.data.source, card.data.licence) == ("small.zip", "not stated")
+    assert [set(epoch) for epoch in card.training.history] == [{"loss", "ap", "auc"}] * 3
+    made = gather(data, RECIPE.preprocess, RECIPE.split, cache)
     _, rows = made.sides()
-    scores = score(trained.network(), made.chips, SPEC, rows)
+    scores = score(NetworkDetector(trained.network(), SPEC), SPEC.labels, made.chips, rows)
     assert (np.delete(scores, COLUMN, axis=1) == 0).all()
     tuned = tune_label(made.targets[rows, COLUMN], scores[:, COLUMN])
     assert card.thresholds == pytest.approx({MINE: tuned}, abs=1e-5)
 
 
 def test_chips_that_cannot_be_read_are_named_once(data, cache, tmp_path, caplog, untrained):
-    run(SHORT, data, tmp_path / "out", cache=cache)
+    run(SHORT, data, Job(tmp_path / "out", cache))
     assert sum("broken.png" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -139,24 +147,24 @@ FOLDED = 2 * 1 + 2 * 1 + 2 * 2
 
 @pytest.fixture(scope="module")
 def folded(data, cache, tmp_path_factory):
-    """Give what a run with folds came to, what it learned from, and what it judged by."""
-    seen, judged, ticks = [], [], Ticks()
+    """Give what a run with folds came to, what it learned from, and its scores of unseen chips."""
+    seen, unseen, ticks = [], [], Ticks()
     with pytest.MonkeyPatch.context() as patch:
-        batches, card = room.Batches, room.make_card
-        patch.setattr(room, "Batches", lambda chips, rows, *a, **k: seen.append(rows) or batches(chips, rows, *a, **k))
-        patch.setattr(room, "make_card", lambda *a, **k: judged.append(a[4]) or card(*a, **k))
+        batches, card = room.Batches, top.make_card
+        patch.setattr(room, "Batches", lambda shown, *a, **k: seen.append(shown.rows) or batches(shown, *a, **k))
+        patch.setattr(top, "make_card", lambda *a, **k: unseen.append(a[4]) or card(*a, **k))
         out = tmp_path_factory.mktemp("out") / "mines"
-        package, outcome = run(FOLDS, data, out, cache=cache, tick=ticks, keep_folds=True)
+        package, outcome = run(FOLDS, data, Job(out, cache, advance=ticks, keep_folds=True))
     assert ticks.done == FOLDED
-    return package, outcome, seen, judged[-1]
+    return package, outcome, seen, unseen[-1]
 
 
-def test_with_folds_every_chip_is_judged_by_a_network_that_has_not_seen_it(folded, data, cache):
-    _, _, seen, judged = folded
-    made = gather_small(data.small, FOLDS.preprocess, FOLDS.split, cache=cache)
-    np.testing.assert_array_equal(judged.rows, made.readable)
-    assert len(judged.rows) == 48
-    assert np.isfinite(judged.scores).all()
+def test_with_folds_every_chip_is_scored_by_a_network_that_has_not_seen_it(folded, data, cache):
+    _, _, seen, unseen = folded
+    made = gather(data, FOLDS.preprocess, FOLDS.split, cache)
+    np.testing.assert_array_equal(unseen.rows, made.readable)
+    assert len(unseen.rows) == 48
+    assert np.isfinite(unseen.scores).all()
     assert len(seen) == 3
     for fold in range(2):
         assert set(seen[fold]) == set(np.flatnonzero(made.fold == 1 - fold))
@@ -164,33 +172,35 @@ def test_with_folds_every_chip_is_judged_by_a_network_that_has_not_seen_it(folde
 
 
 def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded):
-    package, outcome, _, judged = folded
+    package, outcome, _, unseen = folded
     assert files(package.path) == [*PACKAGE[:2], "fold1", "fold2", PACKAGE[2]]
     card = load(package.path).card
-    assert card.data["training_chips"] == card.metrics["mine"]["n"] + card.metrics["mine"]["n_other"] == 48
-    assert not any("validation" in key for key in card.data)
-    assert card.data["split"]["folds"] == 2
-    assert "have not seen the chips they judge" in card.metrics["notes"]
+    assert card.data.training_chips == card.figures.mine.n + card.figures.mine.n_other == 48
+    assert card.data.validation_chips is None
+    assert card.split.folds == 2
+    assert card.split.without is None
+    assert "have not seen the chips that they judge" in card.figures.notes[0]
+    assert list(card.figures.mine_folds) == ["fold 1", "fold 2"]
     assert [set(epoch) for epoch in outcome.history] == [{"loss"}] * 2
     assert outcome.best_epoch == 2
-    assert judged.scores[:, COLUMN].std() > 0
+    assert unseen.scores[:, COLUMN].std() > 0
 
 
 def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(folded, data, cache):
-    package, _, _, judged = folded
-    made = gather_small(data.small, FOLDS.preprocess, FOLDS.split, cache=cache)
+    package, _, _, unseen = folded
+    made = gather(data, FOLDS.preprocess, FOLDS.split, cache)
     for fold in range(2):
         kept = load(package.path / f"fold{fold + 1}")
         training, rows = made.sides(fold)
         assert files(kept.path) == PACKAGE
         assert kept.card.name == f"mines-fold{fold + 1}"
-        assert kept.card.data["split"] == package.card.data["split"] | {"without": fold + 1}
-        assert kept.card.data["training_chips"] == len(training)
-        assert kept.card.data["validation_chips"] == len(rows)
-        assert "one fold" in kept.card.metrics["notes"]
-        assert not any(key.startswith("fold_") for key in kept.card.metrics)
-        said = score(kept.network(), made.chips, SPEC, rows)
-        np.testing.assert_allclose(said, judged.scores[np.isin(judged.rows, rows)], atol=1e-5)
+        assert kept.card.split == package.card.split.without_fold(fold)
+        assert kept.card.data.training_chips == len(training)
+        assert kept.card.data.validation_chips == len(rows)
+        assert "one fold" in kept.card.figures.notes[0]
+        assert kept.card.figures.mine_folds == {}
+        said = score(NetworkDetector(kept.network(), SPEC), SPEC.labels, made.chips, rows)
+        np.testing.assert_allclose(said, unseen.scores[np.isin(unseen.rows, rows)], atol=1e-5)
 
 
 def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_path, monkeypatch):
@@ -201,13 +211,13 @@ def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_pa
         "TensorFlowDetector",
         lambda teacher, *a, **k: asked.append(teacher.card.name) or detector(teacher, *a, **k),
     )
-    student = replace(FOLDS, distill=(str(package.path),), blends=3)
-    taught, _ = run(student, data, tmp_path / "student", cache=cache, keep_folds=True)
+    student = replace(FOLDS, distill=(str(package.path),), mixed=3)
+    taught, _ = run(student, data, Job(tmp_path / "student", cache, keep_folds=True))
     assert asked == ["mines-fold1", "mines-fold2", "mines"]
-    assert taught.card.training["teachers"] == [package.card.digest]
+    assert taught.card.training.teachers == (package.card.digest,)
     first = load(taught.path / "fold1").card.training
-    assert first["teachers"] == [load(package.path / "fold1").card.digest]
-    assert taught.card.data == package.card.data
+    assert first.teachers == (load(package.path / "fold1").card.digest,)
+    assert (taught.card.data, taught.card.split) == (package.card.data, package.card.split)
 
 
 def test_a_teacher_without_networks_of_the_folds_is_refused(folded, data, cache, tmp_path):
@@ -215,14 +225,14 @@ def test_a_teacher_without_networks_of_the_folds_is_refused(folded, data, cache,
     lone = shutil.copytree(package.path, tmp_path / "lone", ignore=shutil.ignore_patterns("fold*"))
     for teacher, words in ((lone, "seen chips of every fold.*--keep-folds"), (package.path / "fold1", "another split")):
         with pytest.raises(PackageError, match=words) as caught:
-            run(replace(FOLDS, distill=(str(teacher),)), data, tmp_path / "out", cache=cache)
+            run(replace(FOLDS, distill=(str(teacher),)), data, Job(tmp_path / "out", cache))
         assert "\n" not in str(caught.value)
     swapped = shutil.copytree(package.path, tmp_path / "swapped")
     (swapped / "fold1").rename(swapped / "fold3")
     (swapped / "fold2").rename(swapped / "fold1")
     (swapped / "fold3").rename(swapped / "fold2")
     with pytest.raises(PackageError, match="learned from another split"):
-        run(replace(FOLDS, distill=(str(swapped),)), data, tmp_path / "out", cache=cache)
+        run(replace(FOLDS, distill=(str(swapped),)), data, Job(tmp_path / "out", cache))
     assert not (tmp_path / "out").exists()
 
 
@@ -242,12 +252,12 @@ def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(
     Networks of folds that were done before anybody asked for them are kept all the same.
     """
     with pytest.raises(Stopped):
-        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(steps, Stopped()))
+        run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(steps, Stopped())))
     left = files(tmp_path / "mines")
     assert not set(PACKAGE) & set(left)
     assert sum("scores" in name for name in left) == kept
     ticks = Ticks()
-    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, tick=ticks, resume=True, keep_folds=keep)
+    package, _ = run(FOLDS, data, Job(tmp_path / "mines", cache, advance=ticks, resume=True, keep_folds=keep))
     assert ticks.done == again, "what was done is not done again"
     equal(load(package.path).card, folded[0].card)
     assert files(package.path) == (files(folded[0].path) if keep else PACKAGE)
@@ -258,32 +268,32 @@ def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(
 def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, cache, tmp_path):
     """A network that was not trained to its end says nothing of the recipe."""
     with pytest.raises(KeyboardInterrupt):
-        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(2, KeyboardInterrupt()))
+        run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(2, KeyboardInterrupt())))
     assert files(tmp_path / "mines") == [".fold1.npz"]
-    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, resume=True)
+    package, _ = run(FOLDS, data, Job(tmp_path / "mines", cache, resume=True))
     equal(load(package.path).card, folded[0].card)
 
 
 def test_refuses_to_resume_folds_of_another_recipe(data, cache, tmp_path):
     with pytest.raises(Stopped):
-        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(3, Stopped()))
+        run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(3, Stopped())))
     preprocess = replace(FOLDS.preprocess, dehaze=DehazeParams())
-    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mixup": 0.5}):
+    for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mosaics": 5}):
         with pytest.raises(DatasetError, match="another run") as caught:
-            run(replace(FOLDS, **change), data, tmp_path / "mines", cache=cache, resume=True)
+            run(replace(FOLDS, **change), data, Job(tmp_path / "mines", cache, resume=True))
         assert "\n" not in str(caught.value)
 
 
 def test_refuses_to_resume_with_other_preprocessing(data, cache, tmp_path):
     with pytest.raises(Stopped):
-        run(SHORT, data, tmp_path / "mines", cache=cache, tick=Ticks(2, Stopped()))
+        run(SHORT, data, Job(tmp_path / "mines", cache, advance=Ticks(2, Stopped())))
     with pytest.raises(DatasetError, match="nothing to resume"):
-        run(SHORT, data, tmp_path / "mines", cache=cache, resume=True)
+        run(SHORT, data, Job(tmp_path / "mines", cache, resume=True))
     with pytest.raises(Stopped):
-        run(RECIPE, data, tmp_path / "mines", cache=cache, tick=Ticks(5, Stopped()))
+        run(RECIPE, data, Job(tmp_path / "mines", cache, advance=Ticks(5, Stopped())))
     other = replace(RECIPE, preprocess=replace(RECIPE.preprocess, dehaze=DehazeParams()))
     with pytest.raises(DatasetError, match="preprocess was"):
-        run(other, data, tmp_path / "mines", cache=cache, resume=True)
+        run(other, data, Job(tmp_path / "mines", cache, resume=True))
 
 
 def stem(network):
@@ -292,24 +302,26 @@ def stem(network):
 
 def test_a_network_begins_as_a_package_says(trained, data, cache, tmp_path, caplog, untrained):
     with caplog.at_level(logging.INFO):
-        package, _ = run(replace(SHORT, init=str(trained.path)), data, tmp_path / "out", cache=cache)
+        package, _ = run(replace(SHORT, init=str(trained.path)), data, Job(tmp_path / "out", cache))
     begun, source = package.network(), trained.network()
     for layer in source.layers:
         for found, wanted in zip(begun.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True):
             assert (found == wanted).all() == (layer.name != "land" or not wanted.any()), layer.name
     assert f"layers begin as in {trained.path}" in caplog.text
     assert "will flatter" not in caplog.text
-    assert package.card.training["recipe"]["init"] == trained.path.name
+    assert package.card.training.recipe["init"] == trained.path.name
 
 
-def test_a_model_is_judged_by_averaged_scores_where_asked(trained, data, cache, tmp_path):
-    averaged, _ = run(replace(RECIPE, tta=True), data, tmp_path / "out", cache=cache)
+def test_a_model_is_measured_by_averaged_scores_where_asked(trained, data, cache, tmp_path):
+    averaged, _ = run(replace(RECIPE, tta=True), data, Job(tmp_path / "out", cache))
     assert averaged.card.tta
     assert not trained.card.tta
-    made = gather_small(data.small, RECIPE.preprocess, RECIPE.split, cache=cache)
+    made = gather(data, RECIPE.preprocess, RECIPE.split, cache)
     _, rows = made.sides()
     targets, network = made.targets[rows, COLUMN], averaged.network()
-    views = [score(network, np.stack([symmetry(made.chips[i], k) for i in rows]), SPEC)[:, COLUMN] for k in range(8)]
+    detect = NetworkDetector(network, SPEC)
+    turned = [np.stack([symmetry(made.chips[i], k) for i in rows]) for k in range(8)]
+    views = [score(detect, SPEC.labels, chips)[:, COLUMN] for chips in turned]
     assert np.ptp(views, axis=0).max() > 1e-3
     assert averaged.card.thresholds[MINE] == pytest.approx(tune_label(targets, np.mean(views, axis=0)))
     assert averaged.card.thresholds != trained.card.thresholds
@@ -317,13 +329,13 @@ def test_a_model_is_judged_by_averaged_scores_where_asked(trained, data, cache, 
 
 @pytest.mark.parametrize("split", [Split(1, 0.34), Split(folds=2)])
 def test_warns_where_a_network_begins_with_what_may_have_seen(trained, data, cache, tmp_path, caplog, split, untrained):
-    run(replace(SHORT, init=str(trained.path), split=split), data, tmp_path / "out", cache=cache)
+    run(replace(SHORT, init=str(trained.path), split=split), data, Job(tmp_path / "out", cache))
     assert "learned from another split of these chips" in caplog.text
 
 
 def test_warns_of_folds_even_of_the_same_split(folded, data, cache, tmp_path, caplog, untrained):
     """The package itself has learned from all of them."""
-    run(replace(SHORT, init=str(folded[0].path), split=FOLDS.split), data, tmp_path / "out", cache=cache)
+    run(replace(SHORT, init=str(folded[0].path), split=FOLDS.split), data, Job(tmp_path / "out", cache))
     assert "will flatter" in caplog.text
 
 
@@ -334,7 +346,7 @@ def test_refuses_to_begin_with_another_architecture_or_nothing(trained, data, ca
         (replace(SHORT, init="unheard-of"), "no model is called 'unheard-of'"),
     ):
         with pytest.raises(PackageError, match=words) as caught:
-            run(recipe, data, tmp_path / "out", cache=cache)
+            run(recipe, data, Job(tmp_path / "out", cache))
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -343,7 +355,7 @@ def test_imagenet_without_its_package_is_one_line(data, cache, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "torch", None)
     recipe = replace(SHORT, spec=EfficientNetSpec(side=32, chip=16, heads=MINE_HEADS), init="imagenet")
     with pytest.raises(PackageError, match=r"torch is not installed; .*geoscan\[imagenet\]") as caught:
-        run(recipe, data, tmp_path / "out", cache=cache)
+        run(recipe, data, Job(tmp_path / "out", cache))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -356,29 +368,29 @@ def test_imagenet_for_a_densenet(data, cache, tmp_path, monkeypatch, untrained):
 
     monkeypatch.setattr(keras.applications, "DenseNet121", offline)
     with pytest.raises(PackageError, match="there are none for another"):
-        run(replace(SHORT, init="imagenet"), data, tmp_path / "out", cache=cache)
+        run(replace(SHORT, init="imagenet"), data, Job(tmp_path / "out", cache))
     monkeypatch.setattr(pretrained, "PRESETS", {"densenet121": SPEC})
     with pytest.raises(PackageError, match="cannot be fetched") as caught:
-        run(replace(SHORT, init="imagenet"), data, tmp_path / "out", cache=cache)
+        run(replace(SHORT, init="imagenet"), data, Job(tmp_path / "out", cache))
     assert "\n" not in str(caught.value)
     weights = [np.full_like(value, 0.25) for value in tiny_model.network(SPEC).get_weights()[:-2]]
     monkeypatch.setattr(pretrained, "_of_keras", lambda: weights)
-    package, _ = run(replace(SHORT, init="imagenet"), data, tmp_path / "out", cache=cache)
+    package, _ = run(replace(SHORT, init="imagenet"), data, Job(tmp_path / "out", cache))
     assert (stem(package.network()) == 0.25).all()
     assert package.card.spec == pretrained.scaled(SPEC)
 
 
 def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path):
-    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), blends=3)
-    package, outcome = run(student, data, tmp_path / "out", cache=cache)
+    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), mixed=3)
+    package, outcome = run(student, data, Job(tmp_path / "out", cache))
     card = load(package.path).card
-    assert card.training["teachers"] == [trained.card.digest]
-    assert card.training["recipe"]["distill"] == [trained.path.name]
-    assert card.data == trained.card.data
+    assert card.training.teachers == (trained.card.digest,)
+    assert card.training.recipe["distill"] == [trained.path.name]
+    assert (card.data, card.split) == (trained.card.data, trained.card.split)
     assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
-    assert card.metrics["mine"]["ap"] > 0.9
+    assert card.figures.mine.ap > 0.9
     assert files(package.path) == PACKAGE
-    assert set(package.network().output) == {"land"}, "what foretold the teacher's features is left behind"
+    assert set(package.network().output) == {"land"}, "what predicted the teacher's features is left behind"
 
 
 def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache, tmp_path):
@@ -394,14 +406,14 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache
         (replace(recipe, distill=("unheard-of",)), "no model is called"),
     ):
         with pytest.raises(PackageError, match=words) as caught:
-            run(other, data, tmp_path / "out", cache=cache)
+            run(other, data, Job(tmp_path / "out", cache))
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
 def classes(data, tmp_path):
-    return Data(small=data.small, classes=small_chips.classes(tmp_path / "classes"))
+    return replace(data, classes=small_chips.classes(tmp_path / "classes"))
 
 
 PRETRAINED = replace(SHORT, pretrain_epochs=2)
@@ -409,11 +421,11 @@ PRETRAINED = replace(SHORT, pretrain_epochs=2)
 
 def test_a_network_learns_classes_first_and_leaves_no_checkpoint(classes, cache, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        package, _ = run(PRETRAINED, classes, tmp_path / "out", cache=cache)
+        package, _ = run(PRETRAINED, classes, Job(tmp_path / "out", cache))
     assert files(package.path) == PACKAGE
-    assert f"layers begin as {classes.classes} taught them" in caplog.text
+    assert f"layers begin as pre-training on {classes.classes} left them" in caplog.text
     assert list(package.network().output) == ["land"]
-    plain, _ = run(SHORT, classes, tmp_path / "plain", cache=cache)
+    plain, _ = run(SHORT, classes, Job(tmp_path / "plain", cache))
     assert np.abs(stem(package.network()) - stem(plain.network())).max() > 1e-3
 
 
@@ -421,11 +433,11 @@ def test_a_network_learns_classes_first_and_leaves_no_checkpoint(classes, cache,
 def test_killed_while_it_learns_classes_and_resumed_it_is_the_same(classes, cache, tmp_path):
     """The run has no checkpoint of its own by then."""
     steps = 10 // 8
-    whole, _ = run(PRETRAINED, classes, tmp_path / "whole", cache=cache)
+    whole, _ = run(PRETRAINED, classes, Job(tmp_path / "whole", cache))
     with pytest.raises(Stopped):
-        run(PRETRAINED, classes, tmp_path / "out", cache=cache, tick=Ticks(steps + 1, Stopped()))
+        run(PRETRAINED, classes, Job(tmp_path / "out", cache, advance=Ticks(steps + 1, Stopped())))
     assert files(tmp_path / "out") == [".pretrain.npz"]
-    package, _ = run(PRETRAINED, classes, tmp_path / "out", cache=cache, resume=True)
+    package, _ = run(PRETRAINED, classes, Job(tmp_path / "out", cache, resume=True))
     equal(load(package.path).card, whole.card)
     for found, wanted in zip(package.network().get_weights(), whole.network().get_weights(), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
@@ -434,22 +446,22 @@ def test_killed_while_it_learns_classes_and_resumed_it_is_the_same(classes, cach
 def test_folds_share_what_classes_taught(classes, cache, tmp_path, monkeypatch, untrained):
     calls = []
     taught = tiny_model.network(SPEC)
-    monkeypatch.setattr(room, "pretrain", lambda *args, **options: calls.append(1) or taught)
-    package, _ = run(replace(PRETRAINED, split=FOLDS.split), classes, tmp_path / "out", cache=cache)
+    monkeypatch.setattr(start, "pretrain", lambda *args, **options: calls.append(1) or taught)
+    package, _ = run(replace(PRETRAINED, split=FOLDS.split), classes, Job(tmp_path / "out", cache))
     assert len(calls) == 1
     assert (stem(package.network()) == stem(taught)).all()
 
 
 def test_nothing_to_resume_is_said_before_anything_is_read(data, tmp_path):
     with pytest.raises(DatasetError, match="nothing to resume"):
-        run(FOLDS, data, tmp_path / "out", cache=tmp_path / "cache", resume=True)
+        run(FOLDS, data, Job(tmp_path / "out", tmp_path / "cache", resume=True))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_begins_with_the_scaling_of_its_package(trained, data, cache, tmp_path, untrained):
     """Whatever preset it is: the weights were trained for these colours."""
     other = replace(SPEC, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
-    package, _ = run(replace(SHORT, spec=other, init=str(trained.path)), data, tmp_path / "out", cache=cache)
+    package, _ = run(replace(SHORT, spec=other, init=str(trained.path)), data, Job(tmp_path / "out", cache))
     assert package.card.spec == replace(other, mean=SPEC.mean, std=SPEC.std)
 
 
@@ -457,7 +469,7 @@ def test_a_new_run_deletes_what_an_older_one_left(data, cache, tmp_path, untrain
     left = tmp_path / "out" / ".fold7.npz"
     left.parent.mkdir()
     left.write_bytes(b"of another run")
-    run(SHORT, data, left.parent, cache=cache)
+    run(SHORT, data, Job(left.parent, cache))
     assert files(left.parent) == PACKAGE
 
 
@@ -466,46 +478,44 @@ def test_refuses_a_split_without_mines_on_a_side(cache, tmp_path):
     archive, index = small_chips.make(tmp_path / "chips", 12, side=16, broken=False)
     rows = [f"{i}.png,{small_chips.label(i)},{small_chips.label(i)}{i % 3 if i % 2 == 0 else ''}" for i in range(12)]
     index.write_text("\n".join(["file,label,source_gallery", *rows]) + "\n")
-    data = Data(small=(archive, index))
+    data = TrainingData(ChipsSource(archive, index))
     for split in (Split(held_out=0.3), Split(folds=2)):
         with pytest.raises(DatasetError, match=r"there are \d+ mines and \d+ others to .*; give more campaigns"):
-            run(replace(SHORT, split=split), data, tmp_path / "out", cache=cache)
+            run(replace(SHORT, split=split), data, Job(tmp_path / "out", cache))
     assert not (tmp_path / "out").exists()
 
 
 def test_refuses_chips_that_are_smaller_than_the_network_takes(data, cache, tmp_path):
     large = replace(SHORT, spec=replace(SPEC, chip=32), preprocess=replace(SHORT.preprocess, chip=32))
     with pytest.raises(DatasetError, match=r"chips of 16 x 16 px, the network takes 32 x 32; .* such as lite-small"):
-        run(large, data, tmp_path / "out", cache=cache)
+        run(large, data, Job(tmp_path / "out", cache))
 
 
 def test_a_loss_that_is_no_number_ends_the_run(data, cache, tmp_path, monkeypatch):
     monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: float("nan"))
     with pytest.raises(InputError, match="the loss of epoch 1 is nan; pass a smaller --rate"):
-        run(SHORT, data, tmp_path / "out", cache=cache)
+        run(SHORT, data, Job(tmp_path / "out", cache))
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_work(data, cache, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file is no folder that may be written to; choose another --out"):
-        run(SHORT, data, tmp_path / "file" / "out", cache=cache)
+        run(SHORT, data, Job(tmp_path / "file" / "out", cache))
 
 
 def test_a_damaged_fold_is_trained_anew(folded, data, cache, tmp_path, caplog):
     with pytest.raises(Stopped):
-        run(FOLDS, data, tmp_path / "mines", cache=cache, tick=Ticks(4, Stopped()))
+        run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(4, Stopped())))
     (tmp_path / "mines" / ".fold1-scores.npz").write_bytes(b"half")
-    package, _ = run(FOLDS, data, tmp_path / "mines", cache=cache, resume=True)
+    package, _ = run(FOLDS, data, Job(tmp_path / "mines", cache, resume=True))
     assert "fold1-scores.npz cannot be read; that fold is trained anew" in caplog.text
     equal(load(package.path).card, folded[0].card)
 
 
-def test_refuses_no_data_and_too_few(cache, tmp_path):
-    with pytest.raises(DatasetError, match="--kaggle-dir"):
-        Data()
-    few = Data(small=small_chips.make(tmp_path / "few", 2, places=2, side=16, broken=False))
+def test_refuses_too_few_chips(cache, tmp_path):
+    few = TrainingData(ChipsSource(*small_chips.make(tmp_path / "few", 2, places=2, side=16, broken=False)))
     with pytest.raises(DatasetError, match="1 are left to train and 1 that are not only cloudy"):
-        run(SHORT, few, tmp_path / "out", cache=cache)
+        run(SHORT, few, Job(tmp_path / "out", cache))
     with pytest.raises(DatasetError, match="2 groups of chips cannot fill 3 folds"):
-        run(replace(SHORT, split=Split(folds=3)), few, tmp_path / "out", cache=cache)
+        run(replace(SHORT, split=Split(folds=3)), few, Job(tmp_path / "out", cache))
     assert not (tmp_path / "out").exists()

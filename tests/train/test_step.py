@@ -77,10 +77,3 @@ def test_a_gradient_that_overflows_on_one_device_stops_both(mirrored):
 @pytest.mark.large
 def test_an_odd_batch_cannot_be_shared(mirrored):
     assert mirrored["odd"] == "2 GPUs cannot share a batch of 5 equally; pass --batch 4"
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_what_is_judged_is_compiled_as_what_learns(compiled):
-    network, optimizer = fresh()
-    Step(network, LOSSES, optimizer, compiled=compiled)
-    assert network.jit_compile is compiled

@@ -1,0 +1,184 @@
+"""Which pixels of a raster are real: one mask, whatever its file has, for all ways to read it.
+
+The mask goes into the text of a VRT, as the mask of three colour bands. So GDAL gives the same mask in plain reads,
+from overviews, to its warper, and over a network: the warper alone would take an alpha of 1 for nearly transparent,
+and forget a mask beside a nodata value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+from rasterio.enums import MaskFlags
+
+from geoscan import gdal
+from geoscan.bands import Bands
+
+_TYPES: Final = {
+    "uint8": "Byte",
+    "int8": "Int8",
+    "uint16": "UInt16",
+    "int16": "Int16",
+    "uint32": "UInt32",
+    "int32": "Int32",
+    "uint64": "UInt64",
+    "int64": "Int64",
+    "float32": "Float32",
+    "float64": "Float64",
+}
+_COLORS: Final = ("Red", "Green", "Blue")
+
+_HUGE: Final = 1e30
+"""No measurement is so large. Files that mark fill by the least number of their type seldom have it exactly in their
+tag: written in decimals it is rounded."""
+
+_SET: Final = "<LUT>0:0,1e-06:255</LUT>"
+"""Of an alpha or a mask of any range: whatever is not 0."""
+
+_FINITE: Final = f"<LUT>{-10 * _HUGE:g}:0,{-_HUGE:g}:255,{_HUGE:g}:255,{10 * _HUGE:g}:0</LUT>"
+"""Neither huge nor NaN: GDAL looks NaN up as the first number of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """What hides pixels; a pixel is real where nothing hides it."""
+
+    nodata: tuple[float | None, float | None, float | None] = (None, None, None)
+    """Of red, green and blue; a pixel is hidden where every band that has one shows it: black roofs are 0 in one or
+    two bands."""
+
+    fill: float | None = None
+    """The same for all bands, though the file does not say so; see `fill.find`."""
+
+    alpha: int = 0
+    """Number of a band that hides pixels where it is 0; 0 for none."""
+
+    masks: tuple[int, ...] = ()
+    """Numbers of bands whose mask hides pixels: of a file beside or inside the raster's, or of a VRT."""
+
+    floats: bool = False
+    """Values may be NaN or infinite, which hides a pixel, whichever band it is in."""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything that may hide a pixel."""
+        return self != Masking()
+
+    def in_words(self) -> str:
+        """Say for people what hides pixels."""
+        declared = dict.fromkeys(f"{value:g}" for value in self.nodata if value is not None)
+        parts = [
+            f"alpha in band {self.alpha}" if self.alpha else "",
+            "the file's mask" if self.masks else "",
+            f"nodata {', '.join(declared)}" if declared else "",
+            f"fill {self.fill:g}, which the file does not declare" if self.fill is not None else "",
+        ]
+        return " and ".join(part for part in parts if part) or "none"
+
+    def __str__(self) -> str:
+        """For people: what hides pixels; empty for nothing but NaN."""
+        values = dict.fromkeys(f"{value:g}" for value in self.nodata if value is not None)
+        parts = [f"nodata {', '.join(values)}"] if values else []
+        parts += [f"fill {self.fill:g}"] if self.fill is not None else []
+        parts += [f"alpha band {self.alpha}"] if self.alpha else []
+        parts += ["mask"] if self.masks else []
+        return " and ".join(parts)
+
+
+def masking(source: Any, bands: Bands, alpha: int) -> Masking:
+    """Find what hides pixels of `bands` in an open dataset; alpha: number of the band that does, 0 for none."""
+    red, green, blue = (_number(source.nodatavals[band - 1]) for band in bands)
+    masks = tuple(band for band in bands if _has_mask(source.mask_flag_enums[band - 1]))
+    shared = masks and MaskFlags.per_dataset in source.mask_flag_enums[masks[0] - 1]
+    floats = any(np.issubdtype(np.dtype(source.dtypes[band - 1]), np.floating) for band in bands)
+    return Masking((red, green, blue), None, alpha, masks[:1] if shared else masks, floats)
+
+
+def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) -> str:
+    """Make three bands and a mask of an open dataset; give the text of the VRT, which GDAL opens like a file.
+
+    address: of `source`. dtype: what the bands become, as NumPy calls it. It is on the grid of `source`, or has its
+    ground control points; without anything that hides pixels it has no mask.
+    """
+    name = gdal.vsi_name(address)
+    colors = [
+        f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{n}"><ColorInterp>{color}</ColorInterp>'
+        f"{_source(name, str(band))}</VRTRasterBand>"
+        for n, (band, color) in enumerate(zip(bands, _COLORS, strict=True), 1)
+    ]
+    size = source.height, source.width
+    covers = list(_covers(name, bands, how, size))
+    mask = f"<MaskBand>{_all_of(covers)}</MaskBand>" if covers else ""
+    return _dataset(size, _place(source) + "".join(colors) + mask)
+
+
+def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Iterator[str]:
+    """Give sources that are 0 where something hides a pixel, else 255."""
+    declared = [(band, value) for band, value in zip(bands, how.nodata, strict=True) if value is not None]
+    if declared:
+        yield _any_other(name, declared, size)
+    if how.fill is not None:
+        yield _any_other(name, [(band, how.fill) for band in bands], size)
+    if how.alpha:
+        yield _source(name, str(how.alpha), _SET)
+    for band in how.masks:
+        yield _source(name, f"mask,{band}", _SET)
+    if how.floats:
+        for band in bands:
+            yield _source(name, str(band), _FINITE)
+
+
+def _any_other(name: str, values: Sequence[tuple[int, float]], size: tuple[int, int]) -> str:
+    """Give a source that is 255 where any band shows something else than its value: drawn one over the other."""
+    other = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
+    drawn = "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
+    return _source(_dataset(size, f'<VRTRasterBand dataType="Byte" band="1">{drawn}</VRTRasterBand>'), "1")
+
+
+def _all_of(covers: Sequence[str]) -> str:
+    if len(covers) == 1:
+        return f'<VRTRasterBand dataType="Byte">{covers[0]}</VRTRasterBand>'
+    function = "<PixelFunctionType>min</PixelFunctionType>"
+    return f'<VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand">{function}{"".join(covers)}</VRTRasterBand>'
+
+
+def _source(name: str, band: str, how: str = "") -> str:
+    kind = "ComplexSource" if how else "SimpleSource"
+    # Shared, which is the default, is meant within one VRT; what is not shared is lent from VRT to VRT.
+    file = f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
+    return f"<{kind}>{file}<SourceBand>{band}</SourceBand>{how}</{kind}>"
+
+
+def _dataset(size: tuple[int, int], content: str) -> str:
+    rows, cols = size
+    return f'<VRTDataset rasterXSize="{cols}" rasterYSize="{rows}">{content}</VRTDataset>'
+
+
+def _place(source: Any) -> str:
+    if gdal.by_points(source):
+        points, crs = source.gcps
+        at = "".join(
+            f'<GCP Id="{n}" Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}" Z="{p.z or 0!r}"/>'
+            for n, p in enumerate(points)
+        )
+        return f"<GCPList Projection={quoteattr(crs.to_wkt())}>{at}</GCPList>"
+    numbers = ", ".join(repr(float(number)) for number in source.transform.to_gdal())
+    return f"<SRS>{escape(source.crs.to_wkt())}</SRS><GeoTransform>{numbers}</GeoTransform>"
+
+
+def _has_mask(flags: Sequence[MaskFlags]) -> bool:
+    """Tell whether a band's mask is more than its nodata value or the file's alpha band: it has none of those flags."""
+    return not {MaskFlags.all_valid, MaskFlags.alpha, MaskFlags.nodata} & set(flags) or (
+        {MaskFlags.per_dataset, MaskFlags.nodata} <= set(flags)
+    )
+
+
+def _number(nodata: float | None) -> float | None:
+    """Leave out what hides pixels anyway, see `_FINITE`."""
+    if nodata is None or math.isnan(nodata) or abs(nodata) >= _HUGE:
+        return None
+    return float(nodata)

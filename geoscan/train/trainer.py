@@ -1,0 +1,236 @@
+"""The networks of one training run: of each fold, and of the package."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan import __version__
+from geoscan.arrays import Scores
+from geoscan.data.images import Images
+from geoscan.data.material import Material
+from geoscan.data.mine_chips import MineChips
+from geoscan.evaluate.metrics import mine_figures
+from geoscan.labels import LABELS, MINE_COLUMN
+from geoscan.model.backend import keras, tf
+from geoscan.model.figures import MineFigures
+from geoscan.model.network import POOL, with_output
+from geoscan.model.origin import Training
+from geoscan.model.package import Package, save
+from geoscan.model.runtime import Averaged, Detector, NetworkDetector, TensorFlowDetector
+from geoscan.model.spec import PLANET_MEAN, PLANET_STD
+from geoscan.train.batches import Batches, StoredExamples, Synthetic
+from geoscan.train.card import Judged, figure, make_card
+from geoscan.train.checkpoint import Checkpoint
+from geoscan.train.devices import strategy
+from geoscan.train.job import CHECKPOINT, Job, fold_directory
+from geoscan.train.loop import Outcome, Task, Validate, fit
+from geoscan.train.losses import Loss, feature_loss, loss_of, positive_weights
+from geoscan.train.mosaics import MixedChips, Mosaics
+from geoscan.train.recipe import Recipe
+from geoscan.train.scoring import score
+from geoscan.train.start import Start
+from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches
+
+log = logging.getLogger(__name__)
+
+_PLANET_COLOURS = (PLANET_MEAN, PLANET_STD)
+_MOSAICS_SCORED = 256
+
+
+class Trained(NamedTuple):
+    """A network of a run.
+
+    without: the fold that it was trained without, None for none. scores: of the chips that it was not trained on.
+    """
+
+    without: int | None
+    network: keras.Model
+    outcome: Outcome
+    scores: Judged
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the networks of one run.
+
+    recipe: resolved. teachers: of each network, by the fold that it is trained without, None for none.
+    unlabelled: chips that become mosaics for teachers to label, if there are any.
+    """
+
+    recipe: Recipe
+    material: Material
+    job: Job
+    start: Start
+    teachers: Mapping[int | None, Sequence[Package]]
+    unlabelled: Images | None
+    devices: tf.distribute.Strategy = field(default_factory=strategy)
+
+    def cross_validate(self) -> Judged:
+        """Train a network without each fold, and return what each says of the fold that it has not seen."""
+        scores = np.full(self.material.targets.shape, np.nan, np.float32)
+        folds = self.recipe.split.folds or 0
+        for fold in range(folds):
+            rows = self.material.sides(fold)[1]
+            kept = self.job.checkpoint(f".fold{fold + 1}-scores.npz", self._identity(fold))
+            if (known := self._known_scores(fold, kept)) is None:
+                log.info("fold %d of %d: %d chips kept out", fold + 1, folds, len(rows))
+                known = self._fold_scores(fold)
+                kept.write({}, {"scores": known})
+            scores[rows] = known
+        return Judged(self.material.readable, scores[self.material.readable], self.recipe.tta)
+
+    def train(self, without: int | None = None) -> Trained:
+        """Train a network, without one fold if it is given, and score the chips that it was not trained on."""
+        recipe, chips = self.recipe, self.material.chips
+        training, validation = self.material.sides(without)
+        keras.utils.set_random_seed(recipe.split.seed)
+        with self.devices.scope():
+            network = self.start.network()
+        keras.utils.set_random_seed(recipe.split.seed)
+        one_device = self.devices.num_replicas_in_sync == 1
+        detect = NetworkDetector(network, recipe.spec, compiled=None if one_device else False)
+        task = Task(self._losses(training), self._batches(training, without), self._validate(detect, validation))
+        student = network
+        if recipe.distill:
+            student, task = self._distilled(network, task, self.teachers[without])
+        name = CHECKPOINT if without is None else f".fold{without + 1}.npz"
+        checkpoint = self.job.checkpoint(name, self._identity(without))
+        outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
+        scores = score(self._as_scans(detect), recipe.spec.labels, chips, validation)
+        return Trained(without, network, outcome, Judged(validation, scores, recipe.tta))
+
+    def facts(self, trained: Trained) -> Training:
+        """What a card says of how its network was trained."""
+        outcome = trained.outcome
+        return Training(
+            geoscan=__version__,
+            keras=keras.version(),
+            recipe=self.recipe.facts(),
+            teachers=tuple(self._digests(trained.without)),
+            parameters=trained.network.count_params(),
+            history=tuple(outcome.history),
+            best_epoch=outcome.best_epoch,
+            seconds=outcome.seconds,
+            interrupted=outcome.interrupted,
+        )
+
+    def validation_mosaics(self) -> Mosaics | None:
+        """Return mosaics of the small chips that are held out, where a share is. Raises DatasetError."""
+        _, small = self.material.small_sides()
+        return None if small is None else self._mosaics(small)
+
+    def mosaic_figures(self, mosaics: Mosaics | None, network: keras.Model) -> MineFigures | None:
+        """Figures of a network on mosaics, for the card; None without mosaics."""
+        if mosaics is None:
+            return None
+        rng = np.random.default_rng(self.recipe.split.seed)
+        drawn = [mosaics.draw(rng) for _ in range(_MOSAICS_SCORED)]
+        detect = self._as_scans(NetworkDetector(network, self.recipe.spec))
+        scores = score(detect, self.recipe.spec.labels, np.stack([chip for chip, _ in drawn]))
+        targets = np.stack([targets for _, targets in drawn])
+        return mine_figures(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])
+
+    def _known_scores(self, fold: int, kept: Checkpoint) -> Scores | None:
+        """Scores of a fold that an earlier run has finished, None where it must be trained.
+
+        Raises DatasetError when a run with other options or data finished it.
+        """
+        if not kept.resume or (self.job.keep_folds and not fold_directory(self.job.out, fold).is_dir()):
+            return None
+        if (found := kept.read()) is None:
+            log.warning("%s cannot be read; that fold is trained anew", kept.path)
+            return None
+        return found[1]["scores"]
+
+    def _fold_scores(self, fold: int) -> Scores:
+        """Train a network without a fold, keep it if asked to, and return its scores of that fold."""
+        trained = self.train(fold)
+        if trained.outcome.interrupted:
+            raise KeyboardInterrupt
+        if self.job.keep_folds:
+            out = fold_directory(self.job.out, fold)
+            name, recipe, facts = f"{self.job.name}-{out.name}", self.recipe, self.facts(trained)
+            card = make_card(name, recipe.spec, recipe.preprocess, self.material, trained.scores, facts, without=fold)
+            save(out, trained.network, card)
+        return trained.scores.scores
+
+    def _losses(self, training: NDArray[np.intp]) -> dict[str, Loss]:
+        weights = dict(zip(LABELS, positive_weights(self.material.targets[training]), strict=True))
+        return {
+            head.name: loss_of(head, np.array([weights[label] for label in head.labels]))
+            for head in self.recipe.spec.heads
+        }
+
+    def _batches(self, training: NDArray[np.intp], without: int | None) -> Batches:
+        recipe, material = self.recipe, self.material
+        return Batches(
+            StoredExamples(material.chips, material.targets, training),
+            recipe.spec.heads,
+            batch=recipe.batch,
+            seed=recipe.split.seed,
+            augmentation=recipe.augmentation,
+            synthetic=self._synthetic(training, without),
+        )
+
+    def _synthetic(self, training: NDArray[np.intp], without: int | None) -> list[tuple[Synthetic, int]]:
+        """What is made for a batch beside its labelled chips, and how many of each."""
+        recipe = self.recipe
+        made: list[tuple[Synthetic, int]] = []
+        small, _ = self.material.small_sides(without)
+        if small is not None:
+            made.append((self._mosaics(small), recipe.mosaics))
+        if recipe.distill:
+            made.append((MixedChips(self.material.chips, training), recipe.mixed))
+        if self.unlabelled is not None:
+            mosaics = Mosaics(self.unlabelled, recipe.preprocess, _PLANET_COLOURS)
+            made.append((mosaics, recipe.unlabelled_mosaics))
+        return made
+
+    def _mosaics(self, small: MineChips) -> Mosaics:
+        return Mosaics(small, self.recipe.preprocess, _PLANET_COLOURS, small.targets[:, MINE_COLUMN])
+
+    def _distilled(self, network: keras.Model, task: Task, teachers: Sequence[Package]) -> tuple[keras.Model, Task]:
+        """Return a student, which is the network with one more output, and what it learns from teachers too."""
+        detectors = [TensorFlowDetector(package, self.recipe.batch, features=True) for package in teachers]
+        batches = DistilledBatches(task.batches, [one.describe for one in detectors], self.recipe.spec.heads)
+        with self.devices.scope():
+            student = with_output(network, TEACHER_FEATURES, POOL, batches.channels)
+        losses = {**task.losses, TEACHER_FEATURES: feature_loss(self.recipe.feature_weight)}
+        return student, replace(task, losses=losses, batches=batches)
+
+    def _validate(self, detect: Detector, validation: NDArray[np.intp]) -> Validate | None:
+        """Return what measures a network after each epoch; None without validation chips.
+
+        It compares epochs by single scores even where the recipe averages them over symmetries: averaging would take
+        up to eight times as long, after every epoch.
+        """
+        if not len(validation):
+            return None
+        labels, chips, targets = self.recipe.spec.labels, self.material.chips, self.material.targets[validation]
+        return lambda: figure(targets, score(detect, labels, chips, validation), labels)
+
+    def _as_scans(self, detect: Detector) -> Detector:
+        """Return a detector that averages scores over symmetries where the recipe, and so the card, says so."""
+        return Averaged(detect) if self.recipe.tta else detect
+
+    def _identity(self, without: int | None) -> dict[str, Any]:
+        """What decides how a training goes, by name; patience only decides how long."""
+        options = asdict(self.recipe)
+        schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
+        classes = self.start.classes
+        data = {
+            "split": self.material.split.facts(),
+            "classes": classes and classes.fingerprint[:12],
+            "unlabelled": self.unlabelled and self.unlabelled.fingerprint[:12],
+            "begins as": self.start.name,
+        }
+        return options | schedule | data | {"teachers": self._digests(without), "without": without}
+
+    def _digests(self, without: int | None) -> list[str]:
+        return [package.card.digest for package in self.teachers[without]]
