@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import time
 import urllib.request
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from geoscan import gdal
 from geoscan.errors import SceneError
-from geoscan.products import Product, vrt
-from geoscan.products.rasters import Raster, describe
+from geoscan.products import Product, Scaling, vrt
+from geoscan.products.rasters import Raster, covers, describe
+from geoscan.products.sentinel2 import UNSEEN_CLASSES
 
 if TYPE_CHECKING:
     import pystac
