@@ -6,6 +6,7 @@ GeoscanError            exit status 1: something failed
 │   │   └── ResolutionError  one whose pixels are too fine or too coarse for a model
 │   ├── GridError       a chip size or stride that does not fit
 │   ├── RadiometryError bands or a stretch that do not fit the scene
+│   ├── LookError       a scene that looks like nothing the model has learned from
 │   ├── PackageError    a model package that is damaged, or does not fit
 │   └── DatasetError    training data that cannot be used
 ├── ReadError           pixels that could not be read (scan: the tile is marked failed)
@@ -49,6 +50,10 @@ class GridError(InputError):
 
 class RadiometryError(InputError):
     """Bands or a stretch that do not fit the scene."""
+
+
+class LookError(InputError):
+    """A scene that looks like nothing the model has learned from: most likely it is misread."""
 
 
 class PackageError(InputError):

@@ -44,6 +44,7 @@ _CAUSES = 3
     help="Fraction of the scene's chips that show a mine, for the column `probability`.  [default: what the model's "
     "card assumes]",
 )
+@click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
@@ -105,6 +106,7 @@ def _sentence(of: Summary) -> str:
         f"{of.observed_fraction:.0%} of the scene observed",
         f"{_count(of.skipped, 'chip')} without data" if of.skipped else "",
         f"{_count(of.failed, 'chip')} could not be read" if of.failed else "",
+        f"{_count(of.not_understood, 'chip')} not understood" if of.not_understood else "",
         f"{of.seconds:.1f} s, {of.chips_per_second:.1f} chips/s",
     ]
     return f"{of.scene}: " + "; ".join(part for part in parts if part)

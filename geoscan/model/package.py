@@ -21,6 +21,7 @@ from geoscan.errors import OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model.calibration import Calibration
 from geoscan.model.figures import Figures
+from geoscan.model.look import Look
 from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.preprocess import Preprocess
@@ -48,6 +49,7 @@ class Card:
     detection: thresholds on the score of artisanal mine, from which polygons are made.
     calibration: from scores to probabilities; the thresholds are for the scores.
     tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
+    look: what its training chips look like, by which a scan knows scenes that are misread; None where nobody measured.
     figures: measured on chips that training did not see.
     data: what it was trained on. split: which of these chips it has not seen. training: how.
     digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
@@ -65,6 +67,7 @@ class Card:
     training: Training = field(default_factory=Training)
     calibration: Calibration = field(default_factory=Calibration)
     tta: bool = False
+    look: Look | None = None
     split: Split | None = None
     digest: str = ""
 

@@ -19,11 +19,13 @@ from geoscan.evaluate.metrics import mine_figures
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.backend import keras, tf
 from geoscan.model.figures import MineFigures
+from geoscan.model.look import Look
 from geoscan.model.network import POOL, with_output
 from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
 from geoscan.model.runtime import Averaged, Detector, NetworkDetector, TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD
+from geoscan.train import look as looks
 from geoscan.train.batches import Batches, StoredExamples, Synthetic
 from geoscan.train.card import Judged, figure, make_card
 from geoscan.train.checkpoint import Checkpoint
@@ -157,8 +159,13 @@ class Trainer:
             out = fold_directory(self.job.out, fold)
             name, recipe, facts = f"{self.job.name}-{out.name}", self.recipe, self.facts(trained)
             card = make_card(name, recipe.spec, recipe.preprocess, self.material, trained.scores, facts, without=fold)
-            save(out, trained.network, card)
+            save(out, trained.network, replace(card, look=self.look(fold)))
         return trained.scores.scores
+
+    def look(self, without: int | None) -> Look | None:
+        """What the training chips look like, all but those of one part; dehazed ones are as the network sees them."""
+        training, _ = self.material.sides(without)
+        return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
 
     def _losses(self, training: NDArray[np.intp]) -> dict[str, Loss]:
         weights = dict(zip(LABELS, positive_weights(self.material.targets[training]), strict=True))
