@@ -46,7 +46,7 @@ def dehaze(
     from geoscan.scene import Scene
 
     params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)
-    check_target(out, scene)
+    check_target(out, [scene])
     opened = Scene.open(scene, bands=bands)
     done = dehaze_scene(opened, resolve(stretch, opened), params, out, jobs=jobs, track=options.track("block"))
     light = " ".join(f"{value:.2f}" for value in done.airlight)

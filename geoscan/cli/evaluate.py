@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from geoscan.cli import options
-from geoscan.machine import BATCH
+from geoscan.cli import options, streams
+from geoscan.machine import BATCH, TENSORFLOW, check_memory
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ def evaluate(
     Give either --kaggle-dir, or --chips and --index. Figures on chips that the model was trained on tell nothing;
     --unseen leaves them out.
     """
+    check_memory(TENSORFLOW, "TensorFlow")
     from geoscan.files import check_place, replacing
 
     if out is not None:
@@ -77,7 +78,7 @@ def evaluate(
     facts = found[0] if against is None else {**found[0], "against": {**found[1], "difference": difference(*judged)}}
     text = json.dumps(facts, indent=2) + "\n"
     if out is None:
-        click.echo(text, nl=False)
+        streams.answer(text)
     else:
         with replacing(out) as part:
             part.write_text(text, encoding="utf-8")

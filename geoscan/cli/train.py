@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 from tqdm import tqdm
 
-from geoscan.cli import options
+from geoscan.cli import options, streams
 from geoscan.data.sources import TrainingData
+from geoscan.machine import TENSORFLOW, check_memory
 from geoscan.model import spec as specs
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def train(
     """
     if keep_folds and not how["folds"]:
         raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
+    check_memory(TENSORFLOW, "TensorFlow")
     from geoscan.train.job import Job
     from geoscan.train.run import run
 
@@ -167,13 +169,13 @@ def train(
     if "mine" in metrics:
         mine = metrics["mine"]
         found = mine["sensitivity_at_specificity"]["0.994"]
-        click.echo(
+        streams.answer(
             f"{package.path}: average precision {mine['ap']:.3f} on {mine['n']} mines and {mine['n_other']} others; "
             f"finds {found:.3f} of the mines at specificity 0.994"
         )
     else:
         figures = metrics["not_only_cloudy"]
-        click.echo(
+        streams.answer(
             f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
             f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
         )

@@ -32,7 +32,8 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     failed: dict[int, str] = {}
     stages = dict.fromkeys(STAGES, 0.0)
     blank = plan.scene.blank(plan.grid)
-    advance(int(blank.sum()))
+    if blank.any():
+        advance(int(blank.sum()))
     stored = np.flatnonzero(~blank).tolist()
     batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch)
