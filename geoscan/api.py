@@ -21,6 +21,7 @@ from geoscan.grid import TileGrid as TileGrid
 from geoscan.machine import BATCH
 from geoscan.model.package import Card, Package, find
 from geoscan.radiometry import resolve
+from geoscan.scaling import scaling_of
 from geoscan.scanning.batch import score
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.result import SceneResult, found_in, total
@@ -55,6 +56,8 @@ def scan(
     model: PathLike = "auto",
     bands: tuple[int, int, int] | None = None,
     stride: int | None = None,
+    scale: tuple[float, float, float] | None = None,
+    offset: tuple[float, float, float] | None = None,
     stretch: str = "auto",
     high: float | None = None,
     low: float | None = None,
@@ -70,8 +73,8 @@ def scan(
 
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
-    bands, stride, stretch, high, low, isolated, prior, tta, batch: as `ScanOptions` has them; None is what the scene or
-    the model's card says.
+    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, batch: as `ScanOptions` has them; None is
+    what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
 
@@ -180,7 +183,7 @@ def dehaze(
         raise InputError("a whole scene is written to a file; pass out='dehazed.tif'")
     scene = what if isinstance(what, Scene) else Scene.open(what, bands=bands)
     track = partial(tqdm, unit="block", disable=not progress)
-    return dehaze_scene(scene, resolve(stretch, scene), params, out, jobs=jobs, track=track)
+    return dehaze_scene(scene, resolve(stretch, scene, scaling_of(scene)), params, out, jobs=jobs, track=track)
 
 
 def _dehazed(pixels: Pixels, valid: Mask | None, params: DehazeParams) -> Pixels:

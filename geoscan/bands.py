@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,12 @@ Bands = tuple[int, int, int]
 PLANET: Bands = (3, 2, 1)
 """Planet's analytic products come as blue, green, red, near infrared."""
 
-_NAMED: tuple[tuple[str, str, str], ...] = (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2"))
-"""Band descriptions that say red, green, blue; the last two are Sentinel-2's."""
+_COLORS = ("red", "green", "blue")
+_OTHERS = {"edge", "rededge", "coastal", "i", "infrared", "nir", "near", "swir", "yellow"}
+"""Words that make another band of a colour's: red edge, coastal blue, green I."""
+
+_NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
+"""A band's number as most makers write it: B4, B04, band4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> B
         raise SceneError(f"{name} has {have}; geoscan needs red, green and blue: give a scene with all three")
     if asked is not None:
         return _checked(asked, count, name)
-    return _tagged(table) or _described(table) or _by_make(table) or _ask(table, name)
+    # Names first: GDAL tags any three bands red, green, blue when they are written so, in whatever order they are.
+    return _described(table) or _tagged(table) or _by_make(table) or _ask(table, name)
 
 
 def _checked(asked: Sequence[int], count: int, name: str) -> Bands:
@@ -102,15 +108,43 @@ def _tagged(table: BandTable) -> Bands | None:
 
 
 def _described(table: BandTable) -> Bands | None:
-    # GDAL's own Sentinel-2 driver writes "B4, central wavelength 665 nm".
-    words = [text.replace(",", " ").split()[0].lower() if text.strip(", ") else "" for text in table.descriptions]
-    for names in _NAMED:
-        # B4 is near infrared on Landsat 5, which has no B8; in a file of three no near infrared is left to be meant.
-        landsat = names[0] == "b4" and len(words) > 4 and "b8" not in words
-        if set(names) <= set(words) and not landsat:
-            red, green, blue = (words.index(word) + 1 for word in names)
-            return red, green, blue
-    return None
+    words = [_words(text) for text in table.descriptions]
+    if (named := _find([_color(some) for some in words], "red", "green", "blue")) is not None:
+        return named
+    numbers = [next((match[1] for word in some if (match := _NUMBER.fullmatch(word))), "") for some in words]
+    surface = any("sr" in some for some in words)
+    return _find(numbers, *_of_sensor({number for number in numbers if number}, surface))
+
+
+def _words(text: str) -> list[str]:
+    """Words of a band's description, in small letters: "B02_10m" has two, "Band 4 (Red)" three."""
+    return [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
+
+
+def _color(words: Sequence[str]) -> str:
+    """Name the colour that a band is called by; none for the others, such as red edge, coastal blue or green I."""
+    colors = [word for word in words if word in _COLORS]
+    return colors[0] if len(colors) == 1 and not _OTHERS & set(words) else ""
+
+
+def _of_sensor(numbers: set[str], surface: bool) -> tuple[str, str, str]:
+    """Numbers of red, green and blue among the numbers of a file's bands.
+
+    Sentinel-2 and Landsat 8 and 9 count 4, 3, 2; Landsat 5 and 7 count 3, 2, 1 and have no band 8, and of surface
+    reflectance (`SR_B1`) no band 6. surface: bands are called so.
+    """
+    older = {"1", "2", "3"} <= numbers and ("4" not in numbers or (len(numbers) > 4 and not {"8", "6"} & numbers))
+    if older and (surface or "4" not in numbers):
+        return "3", "2", "1"
+    landsat = not surface and len(numbers) > 4 and "8" not in numbers
+    return ("", "", "") if landsat else ("4", "3", "2")
+
+
+def _find(names: Sequence[str], *wanted: str) -> Bands | None:
+    if not all(wanted) or not set(wanted) <= set(names):
+        return None
+    red, green, blue = (names.index(name) + 1 for name in wanted)
+    return red, green, blue
 
 
 def _by_make(table: BandTable) -> Bands | None:

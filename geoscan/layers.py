@@ -100,7 +100,7 @@ def _summary(provenance: Sequence[Provenance]) -> dict[str, Any]:
     """What was scanned: so a layer without detections says so too."""
     from geoscan.polygons import described
 
-    return {"scenes": [{"scene": one.scene, **described(one)} for one in provenance]}
+    return {"scenes": [{"scene": one.scene, **described(one), "reading": dict(one.reading)} for one in provenance]}
 
 
 def frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -95,6 +95,9 @@ class Provenance:
 
     prior: float | None = None
     """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""
+
+    reading: Mapping[str, str] = field(default_factory=dict)
+    """What was taken for granted about the scene: product, bands, values, mask, date."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Mask, Native, Visual
 from geoscan.errors import RadiometryError
-from geoscan.products import Scaling
+from geoscan.products import Levels, Scaling
 from geoscan.scene import Scene
 
-Levels = tuple[float, float, float]
-"""One value each for red, green, blue, in the scene's own units."""
+_Adapter: TypeAlias = Callable[[str, Scene, Scaling | None], "Radiometry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Radiometry:
     """The spec that makes it again, with its numbers, such as percentile:2,98."""
 
     low: Levels
+    """In the scene's own units."""
+
     high: Levels
 
     def __post_init__(self) -> None:
@@ -81,12 +82,13 @@ PLANET_ANALYTIC: Final = Radiometry("planet-analytic", (838, 1220, 1809), (7828,
 """Planet's analytic radiance (16-bit) as its visual product."""
 
 
-def resolve(spec: str, scene: Scene) -> Radiometry:
+def resolve(spec: str, scene: Scene, scaling: Scaling | None = None) -> Radiometry:
     """Choose the radiometry that `spec` names for `scene`.
 
-    spec: auto, visual, sentinel2-l1c, sentinel2-tci, planet-analytic, or percentile:LOW,HIGH, which stretches each band
-    between two percentiles of the scene's overview. `auto` takes 8-bit scenes as they are, Planet's analytic product
-    through its adapter, and stretches anything else by percentile:2,98.
+    spec: auto, visual, reflectance, sentinel2-l1c, sentinel2-tci, planet-analytic, or percentile:LOW,HIGH, which
+    stretches each band between two percentiles of the scene's overview. `auto` takes reflectance where it is known,
+    8-bit scenes as they are, Planet's radiance through its adapter, and stretches anything else by percentile:2,98.
+    scaling: how values become reflectance, see `scaling.scaling_of`; None where nobody knows.
     Raises RadiometryError for a spec that does not exist or does not fit the scene, ReadError when the overview cannot
     be read.
     """
@@ -97,7 +99,7 @@ def resolve(spec: str, scene: Scene) -> Radiometry:
         raise RadiometryError(f"stretch {spec!r} is not known; {hint}pass one of {', '.join(_USAGE)}")
     if argument and name != "percentile":
         raise RadiometryError(f"stretch {name} takes no numbers, {spec!r} has some; pass --stretch {name}")
-    return _ADAPTERS[name](argument, scene)
+    return _ADAPTERS[name](argument, scene, scaling)
 
 
 def percentile(low: float, high: float, native: Native, valid: Mask) -> Radiometry:
@@ -118,23 +120,34 @@ def percentile(low: float, high: float, native: Native, valid: Mask) -> Radiomet
     return Radiometry(f"percentile:{low:g},{high:g}", (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2]))
 
 
-def suited(wanted: str, scene: Scene) -> str:
-    """Name the adapter that brings a scene to the look that a model wants: its own, or one for 8-bit products.
+def suited(wanted: str, scene: Scene, scaling: Scaling | None) -> str:
+    """Name the adapter that brings a scene to the look that a model wants.
 
-    wanted: the radiometry in the model's card. `auto` is left to the scene where the model wants `visual`.
+    wanted: the radiometry in the model's card. scaling: see `scaling.scaling_of`.
+    Raises RadiometryError where the model wants reflectance and nobody knows how the values become that.
     """
     if wanted == "visual":
         return "auto"
-    return _EIGHT_BIT.get(wanted, wanted) if scene.dtype == "uint8" else wanted
+    if scene.dtype == "uint8" and scaling is None:
+        return _EIGHT_BIT.get(wanted, wanted)
+    if scaling is None:
+        raise RadiometryError(
+            f"{scene.name} has {scene.dtype} values that are neither reflectance (0..1, or x 10,000) nor an 8-bit "
+            "picture; pass --scale and --offset, or --stretch percentile:2,98"
+        )
+    return wanted
 
 
-def _auto(_: str, scene: Scene) -> Radiometry:
+def _auto(_: str, scene: Scene, scaling: Scaling | None) -> Radiometry:
+    if scaling is not None:
+        return _reflectance("", scene, scaling)
     if scene.dtype == "uint8":
         return VISUAL
-    return PLANET_ANALYTIC if scene.planet else _percentile("2,98", scene)
+    radiance = scene.planet or scene.product.kind.startswith("PlanetScope analytic")
+    return PLANET_ANALYTIC if radiance else _percentile("2,98", scene, scaling)
 
 
-def _percentile(argument: str, scene: Scene) -> Radiometry:
+def _percentile(argument: str, scene: Scene, _: Scaling | None) -> Radiometry:
     try:
         low, high = map(float, argument.split(",")) if argument else (2.0, 98.0)
     except ValueError:
@@ -144,8 +157,9 @@ def _percentile(argument: str, scene: Scene) -> Radiometry:
     return percentile(low, high, *scene.overview())
 
 
-def _fixed(radiometry: Radiometry, *, eight_bit: bool) -> Callable[[str, Scene], Radiometry]:
-    def adapter(_: str, scene: Scene) -> Radiometry:
+def _fixed(radiometry: Radiometry, *, eight_bit: bool) -> _Adapter:
+    def adapter(_: str, scene: Scene, scaling: Scaling | None) -> Radiometry:
+        del scaling
         if (scene.dtype == "uint8") != eight_bit:
             wants = "8-bit pixels" if eight_bit else "the product's own values, not 8-bit pixels"
             came = f"{scene.name} has {scene.dtype}"
@@ -155,9 +169,16 @@ def _fixed(radiometry: Radiometry, *, eight_bit: bool) -> Callable[[str, Scene],
     return adapter
 
 
-def _sentinel2_l1c(_: str, scene: Scene) -> Radiometry:
-    radiometry = _fixed(SENTINEL2_L1C, eight_bit=False)("", scene)
-    return _line(scene.product.scaling) if scene.product.scaling else radiometry
+def _sentinel2_l1c(_: str, scene: Scene, scaling: Scaling | None) -> Radiometry:
+    return _line(scaling) if scaling else _fixed(SENTINEL2_L1C, eight_bit=False)("", scene, None)
+
+
+def _reflectance(_: str, scene: Scene, scaling: Scaling | None) -> Radiometry:
+    if scaling is None:
+        raise RadiometryError(
+            f"nobody says how the values of {scene.name} become reflectance; pass --scale and --offset"
+        )
+    return replace(_line(scaling), name="reflectance")
 
 
 def _line(scaling: Scaling) -> Radiometry:
@@ -175,9 +196,10 @@ def _stored(scaling: Scaling, reflectance: float) -> Levels:
     return red, green, blue
 
 
-_ADAPTERS: Final[dict[str, Callable[[str, Scene], Radiometry]]] = {
+_ADAPTERS: Final[dict[str, _Adapter]] = {
     "auto": _auto,
     "visual": _fixed(VISUAL, eight_bit=True),
+    "reflectance": _reflectance,
     "sentinel2-l1c": _sentinel2_l1c,
     "sentinel2-tci": _fixed(SENTINEL2_TCI, eight_bit=True),
     "planet-analytic": _fixed(PLANET_ANALYTIC, eight_bit=False),

@@ -32,18 +32,13 @@ from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import TileGrid, Window
 from geoscan.masks import Masking, masked, masking
-from geoscan.products import Product
+from geoscan.products import Product, Scaling
+from geoscan.resolution import is_native, is_usable, usable_range
 
 log = logging.getLogger(__name__)
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
-
-NATIVE: Final = 0.25
-"""Pixels that are this near, as a share, to the size that a model wants are not resampled."""
-
-MAX_RESAMPLING: Final = 4.0
-"""A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
 _WIDEST: Final = 20.0
 """Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
@@ -137,16 +132,17 @@ class Scene:
     def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
-        The scene itself when both sides of its pixels are within a quarter of `gsd_m`; otherwise the same pixels
-        resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
-        Raises ResolutionError when it is more than a factor of 4 off, SceneError when it is too wide to be resampled.
+        The scene itself when both sides of its pixels are native to the model (see `geoscan.resolution`); otherwise the
+        same pixels resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
+        Raises ResolutionError when they are not usable, SceneError when the scene is too wide to be resampled.
         """
-        if all(abs(side / gsd_m - 1) <= NATIVE for side in self.gsd):
+        if all(is_native(side, gsd_m) for side in self.gsd):
             return self
-        if any(not 1 / MAX_RESAMPLING <= side / gsd_m <= MAX_RESAMPLING for side in self.gsd):
-            fits = f"{gsd_m / MAX_RESAMPLING:.3g} to {gsd_m * MAX_RESAMPLING:.3g} m"
+        if not all(is_usable(side, gsd_m) for side in self.gsd):
+            low, high = usable_range(gsd_m)
             raise ResolutionError(
-                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits})"
+                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m "
+                f"({low:.3g} to {high:.3g} m)"
             )
         width = abs(self.transform.a * self.cols) + abs(self.transform.b * self.rows)
         if self.crs.is_geographic and width > _WIDEST:
@@ -382,6 +378,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     try:
         table = band_choice.table_of(source)
         bands = band_choice.choose(table, name, product.bands if asked is None else asked)
+        product = replace(product, scaling=product.scaling or _stated(source, bands))
         transform, rows, cols, resampling = source.transform, source.height, source.width, ""
         if not placed:
             resampling = Resampling.bilinear.name
@@ -415,6 +412,14 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         inputs.stamps(product.files),
         resampling,
     )
+
+
+def _stated(source: Any, bands: Bands) -> Scaling | None:
+    """Scale and offset that the file itself states, as GDAL keeps them; None where it states none."""
+    scale, offset = ([float(of[n - 1]) for n in bands] for of in (source.scales, source.offsets))
+    if scale == [1.0] * 3 and offset == [0.0] * 3:
+        return None
+    return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), "metadata")
 
 
 def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from geoscan import radiometry
 from geoscan.errors import RadiometryError
 from geoscan.radiometry import Radiometry, percentile, resolve, suited
+from geoscan.scaling import scaling_of
 from geoscan.scene import Scene
 
 ADAPTERS = [radiometry.VISUAL, radiometry.SENTINEL2_L1C, radiometry.SENTINEL2_TCI, radiometry.PLANET_ANALYTIC]
@@ -196,6 +197,6 @@ def test_planet_analytic_is_what_the_pairs_give(shared_data):
     ],
 )
 def test_a_models_look_comes_from_the_product_that_the_scene_is(make_scene, wanted, dtype, found):
-    scene = Scene.open(make_scene(pixels=np.ones((3, 8, 8)), dtype=dtype))
-    assert suited(wanted, scene) == found
-    resolve(found, scene)
+    scene = Scene.open(make_scene(pixels=np.full((3, 8, 8), 200 if dtype == "uint8" else 900), dtype=dtype))
+    assert suited(wanted, scene, scaling_of(scene)) == found
+    resolve(found, scene, scaling_of(scene))

@@ -20,6 +20,7 @@ from geoscan.machine import is_shortage
 
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
+    "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
     "train": "Train a model on Kaggle's Planet set.",
@@ -57,9 +58,9 @@ def _one_line() -> Iterator[None]:
     except Exception as err:
         if isinstance(err, OSError) and err.errno == errno.EPIPE:
             raise  # click ends in silence for a reader that has gone, as of `geoscan --help | head`
-        if (message := _line(err)) is None:
+        if (line := _line(err)) is None:
             raise
-        raise _Failure(message, getattr(err, "exit_status", 1)) from err
+        raise _Failure(line, getattr(err, "exit_status", 1)) from err
 
 
 def _line(err: Exception) -> str | None:

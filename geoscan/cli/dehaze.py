@@ -34,6 +34,8 @@ def dehaze(
     scene: str,
     out: Path,
     bands: tuple[int, int, int] | None,
+    scale: tuple[float, float, float] | None,
+    offset: tuple[float, float, float] | None,
     stretch: str,
     airlight: str,
     omega: float,
@@ -43,11 +45,13 @@ def dehaze(
     from geoscan.dehazed_scene import check_target, dehaze_scene
     from geoscan.dehazing import DehazeParams
     from geoscan.radiometry import resolve
+    from geoscan.scaling import scaling_of
     from geoscan.scene import Scene
 
     params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)
     check_target(out, [scene])
     opened = Scene.open(scene, bands=bands)
-    done = dehaze_scene(opened, resolve(stretch, opened), params, out, jobs=jobs, track=options.track("block"))
+    radiometry = resolve(stretch, opened, scaling_of(opened, scale, offset))
+    done = dehaze_scene(opened, radiometry, params, out, jobs=jobs, track=options.track("block"))
     light = " ".join(f"{value:.2f}" for value in done.airlight)
     log.info("%s: %d x %d px, airlight %s, %.1f s", out, done.rows, done.cols, light, done.seconds)

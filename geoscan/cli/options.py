@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from geoscan.cli import streams
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
+from geoscan.model.origin import NOT_STATED
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
@@ -93,7 +95,7 @@ class Data:
 def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add --kaggle-dir, --chips, --index, --gsd and --cache, which become one argument `data`.
 
-    together: whether both kinds of chips may be given, and not one of them alone.
+    together: whether both kinds of chips may be given, and not one of them alone; --licence is then added too.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
@@ -133,16 +135,22 @@ def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[.
             index: Path | None,
             gsd: float | None,
             cache: Path | None,
+            licence: str | None = None,
             **kwargs: Any,
         ) -> None:
-            known = ChipsSource(chips, index) if chips and index else None
+            known = ChipsSource(chips, index, licence or NOT_STATED) if chips and index else None
             kaggle = KaggleSource(kaggle_dir) if kaggle_dir else None
             if (chips is None) != (index is None) or not (kaggle or known) or (kaggle and known and not together):
                 either, all_three = ("", ", or all three") if together else ("either ", "")
                 raise click.UsageError(f"pass {either}--kaggle-dir, or --chips and --index{all_three}")
+            if licence and not known:
+                raise click.UsageError("--licence is that of --chips; pass those too")
             command(*args, data=Data(kaggle, known, gsd, cache), **kwargs)
 
-        return wrapped
+        with_licence = click.option(
+            "--licence", help="Whose --chips are, and under what licence, for the card.  [default: not stated]"
+        )
+        return with_licence(wrapped) if together else wrapped
 
     return add
 
@@ -177,8 +185,22 @@ def _three(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return red, green, blue
 
 
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
+    """Take one number, or one each for red, green and blue, as in 0.0001 or 0.02,0.02,0.03."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"{value!r} is not one number, or three for red, green and blue", ctx, param)
+    red, green, blue = numbers if len(numbers) == 3 else numbers * 3
+    return red, green, blue
+
+
 def pixels(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --bands and --stretch: which bands are read, and how their values become the visual look."""
+    """Add --bands, --scale, --offset and --stretch: which bands are read, and how their values become the look."""
     bands = click.option(
         "--bands", metavar="R,G,B", callback=_three, help="Numbers of the red, green and blue bands, from 1."
     )
@@ -186,9 +208,16 @@ def pixels(command: Callable[..., None]) -> Callable[..., None]:
         "--stretch",
         default="auto",
         show_default=True,
-        help="auto, visual, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
+        help="auto, visual, reflectance, sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH.",
     )
-    return bands(stretch(command))
+    scale = click.option(
+        "--scale",
+        metavar="S[,S,S]",
+        callback=_levels,
+        help="Reflectance is value x scale + offset, such as 0.0001.  [default: what metadata or the pixels say]",
+    )
+    offset = click.option("--offset", metavar="O[,O,O]", callback=_levels, help="See --scale; such as -0.1.")
+    return bands(scale(offset(stretch(command))))
 
 
 def tta(command: Callable[..., None]) -> Callable[..., None]:

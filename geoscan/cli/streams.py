@@ -41,12 +41,12 @@ def say(text: str) -> None:
         _give_up(_ERROR)
 
 
-def answer(text: str) -> None:
-    """Write what was asked for to stdout, with one line's end. Raises OutputError where it does not get there."""
+def answer(text: str, *, nl: bool = True) -> None:
+    """Write what was asked for to stdout, with a line's end (nl). Raises OutputError where it does not get there."""
     if _OUTPUT in _CLOSED:
         raise OutputError("standard output is closed, so nothing can be printed; send it somewhere")
     try:
-        click.echo(text.removesuffix("\n"))
+        click.echo(text, nl=nl)
     except (OSError, ValueError) as error:
         _give_up(_OUTPUT)
         reason = getattr(error, "strerror", None) or error

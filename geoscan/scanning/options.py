@@ -9,6 +9,7 @@ from typing import Final
 from geoscan.errors import InputError
 from geoscan.machine import BATCH
 from geoscan.polygons import Hysteresis
+from geoscan.products import Levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class ScanOptions:
     stride: int | None = None
     """Pixels from chip to chip; a whole chip if None, less lets them overlap."""
 
+    scale: Levels | None = None
+    """Reflectance is value * scale + offset, a number each for red, green and blue; what the scene says if None."""
+
+    offset: Levels | None = None
     stretch: str = "auto"
     """How values become the look that the model knows, see `radiometry.resolve`; `auto` also heeds the model."""
 

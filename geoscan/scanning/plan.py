@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from geoscan.grid import TileGrid
 from geoscan.model.package import Package
 from geoscan.polygons import Hysteresis
+from geoscan.products import Scaling
 from geoscan.radiometry import Radiometry, resolve, suited
+from geoscan.scaling import described, scaling_of
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scene import Scene
 
@@ -31,6 +33,9 @@ class Plan:
 
     package: Package
     grid: TileGrid
+    scaling: Scaling | None
+    """How values become reflectance; None where they are taken as they are."""
+
     radiometry: Radiometry
     tta: bool
     """Whether scores are means over symmetries (test-time augmentation)."""
@@ -59,20 +64,20 @@ class Plan:
             log.info("%s is resampled to the model's %g m (%s)", scene.name, preprocess.gsd, scene.resampling)
         stride = preprocess.chip if options.stride is None else options.stride
         grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride)
-        stretch = suited(preprocess.radiometry, scene) if options.stretch == "auto" else options.stretch
-        plan = cls(
+        scaling = scaling_of(scene, options.scale, options.offset)
+        stretch = suited(preprocess.radiometry, scene, scaling) if options.stretch == "auto" else options.stretch
+        return cls(
             name=name or scene.name,
             scene=scene,
             package=package,
             grid=grid,
-            radiometry=resolve(stretch, scene),
+            scaling=scaling,
+            radiometry=resolve(stretch, scene, scaling),
             tta=card.averages(options.tta),
             thresholds=thresholds,
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             batch=options.batch,
         )
-        log.debug("%s", plan._facts())
-        return plan
 
     @property
     def ground_m2(self) -> float:
@@ -80,9 +85,24 @@ class Plan:
         across, down = self.scene.gsd
         return self.grid.rows * self.grid.cols * across * down
 
-    def _facts(self) -> str:
-        scene = self.scene
+    @property
+    def reading(self) -> dict[str, str]:
+        """What was taken for granted about the scene, in words; it goes into layers and figures."""
+        product = self.scene.product
+        return {
+            "product": product.kind or "plain raster",
+            "bands": ",".join(map(str, self.scene.bands)),
+            "values": described(self.scaling),
+            "stretch": self.radiometry.name,
+            "mask": product.mask or self.scene.masking.in_words(),
+            "date": product.date or "unknown",
+        }
+
+    @property
+    def told(self) -> str:
+        """The same as one line."""
+        took = self.reading
         return (
-            f"{scene.name}: {scene.rows} x {scene.cols} px at {scene.gsd[0]:.3g} m, "
-            f"bands {','.join(map(str, scene.bands))}, stretch {self.radiometry.name}, model {self.package.card.name}"
+            f"{self.name}: {took['product']}; bands {took['bands']}; {took['values']}, stretch {took['stretch']}; "
+            f"mask: {took['mask']}; date {took['date']}; model {self.package.card.name}"
         )

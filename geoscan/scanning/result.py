@@ -36,7 +36,9 @@ def detect(scores: SceneScores) -> SceneResult:
     """
     plan = scores.plan
     scene, card = plan.scene, plan.package.card
-    provenance = Provenance(plan.name, card.name, card.digest, plan.thresholds, __version__, plan.tta, plan.prior)
+    provenance = Provenance(
+        plan.name, card.name, card.digest, plan.thresholds, __version__, plan.tta, plan.prior, plan.reading
+    )
     found = detections(
         plan.grid,
         scores.scores,

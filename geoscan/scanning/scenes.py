@@ -47,6 +47,7 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
             with _naming_shipped_models():
                 title = scene.name if scene.product.kind else name
                 plans.append(Plan.of(scene, choose(packages, scene.gsd), options, title))
+            log.info("%s", plans[-1].told)
         except (SceneError, RadiometryError, ReadError) as err:
             if not set(named).isdisjoint(group):
                 raise

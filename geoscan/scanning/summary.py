@@ -22,6 +22,9 @@ class Summary:
     model: str | list[str]
     digest: str | list[str]
     tta: bool | list[bool]
+    reading: Mapping[str, str] | list[Mapping[str, str]]
+    """What was taken for granted about the scene, see `Plan.reading`."""
+
     chips: int
     skipped: int
     """Chips without data."""
@@ -65,6 +68,7 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
         model=card.name,
         digest=card.digest,
         tta=plan.tta,
+        reading=plan.reading,
         chips=chips,
         skipped=chips - scored - len(scores.failed),
         failed=len(scores.failed),
@@ -90,15 +94,16 @@ def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Se
         return round(sum(getattr(one, name) for one in summaries), 4)
 
     def differing(name: str) -> Any:
-        values = list(dict.fromkeys(getattr(one, name) for one in summaries))
-        return values[0] if len(values) == 1 else values
+        values = [getattr(one, name) for one in summaries]
+        distinct = [value for n, value in enumerate(values) if value not in values[:n]]
+        return distinct[0] if len(distinct) == 1 else distinct
 
     observed = sum(one.observed_fraction * area for one, area in zip(summaries, ground_m2, strict=True))
     scored = added("chips") - added("skipped") - added("failed")
     stages = summaries[0].stage_seconds
     return Summary(
         scene=[str(one.scene) for one in summaries],
-        **{name: differing(name) for name in ("model", "digest", "tta")},
+        **{name: differing(name) for name in ("model", "digest", "tta", "reading")},
         **{name: added(name) for name in ("chips", "skipped", "failed", "flagged", "seconds")},
         detections=len(found),
         area_ha=round(sum(one.area_ha for one in found), 4),

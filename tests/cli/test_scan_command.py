@@ -17,6 +17,8 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from click.testing import CliRunner
 
 from geoscan.cli import main
@@ -27,6 +29,7 @@ KEYS = [
     "model",
     "digest",
     "tta",
+    "reading",
     "chips",
     "skipped",
     "failed",
@@ -78,7 +81,9 @@ def test_a_scan_finds_writes_and_ends_well(scene, package, tmp_path):
     result = invoke(scene, "--out", out, model=package)
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert result.stderr.startswith("scene.tif: 1 detection (4 of 12 chips, 6 ha) by fake; 100% of the scene observed;")
+    told, found = result.stderr.splitlines()
+    assert told.startswith("scene.tif: plain raster; bands 1,2,3; values as they are, stretch visual; mask: none; date")
+    assert found.startswith("scene.tif: 1 detection (4 of 12 chips, 6 ha) by fake; 100% of the scene observed;")
     (feature,) = json.loads(out.read_text())["features"]
     assert feature["properties"]["n_chips"] == 4
 
@@ -121,6 +126,8 @@ def test_scenes_of_one_name_are_told_apart_by_their_folders(scene, package, tmp_
     for folder in ("may", "june"):
         (tmp_path / folder).mkdir()
         shutil.copy(scene, tmp_path / folder / "visual.tif")
+        with rasterio.open(tmp_path / folder / "visual.tif", "r+") as target:
+            target.transform = target.transform @ Affine.translation(5000 * (1 + (folder == "may")), 0)  # not over it
     out = tmp_path / "mines.geojson"
     result = invoke(tmp_path / "may/visual.tif", tmp_path / "june", scene, "--out", out, model=package)
     assert result.exit_code == 0
@@ -323,7 +330,7 @@ def test_a_scheduler_that_does_not_answer_is_refused(scene, package, tmp_path, m
         result = invoke(scene, "--out", out, "--scheduler", address, model=package)
         assert result.exit_code == 2
         assert f"no dask scheduler answers at {address}" in result.stderr
-        assert result.stderr.count("\n") == 1, result.stderr
+        assert result.stderr.count("\n") == 2, result.stderr  # the first says how the scene is read
         assert not out.exists()
 
 

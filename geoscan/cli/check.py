@@ -1,0 +1,106 @@
+"""`geoscan check`: what a scene is and how it will be read."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from geoscan.cli import options, streams
+
+if TYPE_CHECKING:
+    from geoscan.arrays import Visual
+    from geoscan.scanning.check import Check
+
+_ACROSS = 6
+"""Chips side by side on the contact sheet."""
+
+
+@click.command(epilog="Example:  geoscan check scene.tif --preview chips.png")
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
+@options.pixels
+@click.option(
+    "--preview",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PNG to write: a contact sheet of chips as the model would see them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON, an object a scene and line.")
+@options.verbosity
+def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bool, **asked: Any) -> None:
+    """Say what scenes are and how a scan will read them, without running a model.
+
+    The exit status is 2 when one of them cannot be scanned; the others are told all the same.
+    """
+    from geoscan.errors import GeoscanError
+    from geoscan.model.package import find
+    from geoscan.scanning.check import check as check_scene
+    from geoscan.scanning.check import reason
+    from geoscan.scanning.options import ScanOptions
+    from geoscan.scene import Scene, find_scenes
+
+    if preview is not None:
+        from geoscan.files import check_target
+
+        check_target(preview, (".png",), "picture", scenes)
+    package = None if model == "auto" else find(model)
+    wanted = ScanOptions(model, **asked)
+    looks: list[Visual] = []
+    read: list[str] = []
+    status = 0
+    for address in find_scenes(scenes):
+        try:
+            scene = Scene.open(address, bands=wanted.bands)
+            found, chips = check_scene(scene, wanted, package)
+        except GeoscanError as error:
+            status = max(status, error.exit_status)
+            streams.answer(
+                json.dumps({"scene": address, "error": reason(error)}) if as_json else f"geoscan: {reason(error)}"
+            )
+            continue
+        looks += chips
+        read += scene.product.files
+        streams.answer(json.dumps(found.to_dict()) if as_json else _text(found))
+    if preview is not None and looks:
+        check_target(preview, (".png",), "picture", read)
+        _write(preview, looks)
+    if status:
+        click.get_current_context().exit(status)
+
+
+def _text(found: Check) -> str:
+    across, down = found.gsd
+    size = f"{across:.3g} m" if math.isclose(across, down, rel_tol=0.01) else f"{across:.3g} x {down:.3g} m"
+    fits = "; ".join(f"{one.model} ({one.gsd:g} m) {one.reading}" for one in found.models)
+    nodata = ", ".join("none" if value is None else f"{value:g}" for value in found.nodata)
+    rows = {
+        "scene": found.scene,
+        **found.reading,
+        "place": f"{found.crs}, {found.rows} x {found.cols} px of {size}",
+        "pixels": f"{found.dtype}, {found.layout}, nodata {nodata}",
+        "models": f"{fits}; a scan takes {found.model}",
+        "work": f"{found.chips:,} chips; to read and prepare them: {found.preparing_seconds:.1f} s, the network more",
+        "data": f"{found.observed_share:.0%} of the chips that were looked at",
+    }
+    lines = [f"{name + ':':<10}{text}" for name, text in rows.items()]
+    return "\n".join([*lines, *(f"warning:  {text}" for text in found.warnings)]) + "\n"
+
+
+def _write(path: Path, chips: list[Visual]) -> None:
+    """Write a contact sheet, with a grey line between chips."""
+    import cv2
+
+    from geoscan.files import replacing
+
+    side = max(max(chip.shape[1:]) for chip in chips) + 4
+    sheet = np.full((-(-len(chips) // _ACROSS) * side, _ACROSS * side, 3), 128, np.uint8)
+    for n, chip in enumerate(chips):
+        row, col = divmod(n, _ACROSS)
+        _, rows, cols = chip.shape
+        sheet[row * side + 2 : row * side + 2 + rows, col * side + 2 : col * side + 2 + cols] = chip.transpose(1, 2, 0)
+    with replacing(path) as part:
+        part.write_bytes(cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))[1].tobytes())

@@ -1,0 +1,82 @@
+"""`geoscan check`: what a scene is and how it will be read."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from geoscan.cli import main
+
+GROUND = np.random.default_rng(5).gamma(3.0, 250, (3, 200, 240)).clip(30, 9000).round()
+
+
+def invoke(*words):
+    return CliRunner().invoke(main, ["check", *map(str, words)], prog_name="geoscan")
+
+
+def test_it_says_how_a_scene_is_read_and_what_answers_a_doubt(make_scene):
+    path = make_scene(
+        pixels=GROUND[::-1] + 1000, dtype="uint16", gsd=10, descriptions=("B02_10m", "B03_10m", "B04_10m")
+    )
+    result = invoke(path)
+    assert result.exit_code == 0, result.output
+    assert "bands:    3,2,1" in result.stdout
+    assert "reflectance = value x 0.0001 - 0.1 (pixels)" in result.stdout
+    assert "EPSG:32721, 200 x 240 px of 10 m" in result.stdout
+    assert "sentinel2 (10 m) as it is; a scan takes sentinel2" in result.stdout
+    assert "25 chips" in result.stdout
+    assert "warning:  nothing says how values become reflectance" in result.stdout
+    assert "--scale and --offset" in result.stdout
+
+
+def test_an_option_takes_the_doubt_away(make_scene):
+    result = invoke(make_scene(pixels=GROUND, dtype="uint16", gsd=10), "--scale", "0.0001", "--json")
+    found = json.loads(result.stdout)
+    assert found["reading"]["values"] == "reflectance = value x 0.0001 (option)"
+    assert found["warnings"] == []
+    assert found["observed_share"] == 1
+    assert [one["reading"] for one in found["models"]] == ["resampled", "resampled", "as it is"]
+
+
+def test_black_chips_are_a_warning(make_scene):
+    result = invoke(make_scene(pixels=GROUND, dtype="uint16", gsd=10), "--scale", "1e-6")
+    assert "warning:  the chips are nearly black: --scale, --offset or --stretch may be wrong" in result.stdout
+
+
+def test_the_contact_sheet_shows_chips_as_the_model_sees_them(make_scene, tmp_path):
+    pixels = np.zeros((3, 48, 96))
+    pixels[0], pixels[1, :, 48:] = 255, 255  # red, then yellow
+    sheet = tmp_path / "chips.png"
+    result = invoke(make_scene(pixels=pixels, gsd=10), "--preview", sheet, "-q")
+    assert result.exit_code == 0, result.output
+    shown = cv2.imread(str(sheet))
+    assert shown[20, 20].tolist() == [0, 0, 255]  # blue, green, red
+    assert shown[20, 52 + 20].tolist() == [0, 255, 255]
+
+
+def test_scenes_that_cannot_be_scanned_are_one_line_each_and_the_others_are_told(make_scene, tmp_path):
+    (tmp_path / "no.tif").write_text("no raster")
+    result = invoke(tmp_path / "no.tif", make_scene(pixels=GROUND, dtype="uint16", gsd=10), "--json")
+    assert result.exit_code == 2
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert "cannot be opened" in first["error"]
+    assert second["chips"] == 25
+
+
+def test_it_never_starts_tensorflow(make_scene):
+    path = make_scene(pixels=GROUND, dtype="uint16", gsd=10)
+    run = f"main(['check', {str(path)!r}], standalone_mode=False)"
+    code = f"import sys; from geoscan.cli import main; {run}; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("False")
+
+
+@pytest.mark.parametrize("words", [["--scale", "a"], ["--scale", "1,2"], ["--offset", "nan"]])
+def test_scales_that_are_none_are_misuse(make_scene, words):
+    result = invoke(make_scene(), *words)
+    assert result.exit_code == 2
+    assert "is not one number, or three" in result.stderr

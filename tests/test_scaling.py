@@ -1,0 +1,142 @@
+"""Scale and offset from what is asked for, from metadata, and from the pixels."""
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from geoscan.errors import RadiometryError
+from geoscan.products import Scaling
+from geoscan.radiometry import resolve, suited
+from geoscan.scaling import described, scaling_of
+from geoscan.scene import Scene
+
+RNG = np.random.default_rng(5)
+GROUND = RNG.gamma(3.0, 250, (3, 96, 96)).clip(30, 9000).round()
+"""Reflectance x 10,000 of a scene with dark and bright ground."""
+
+
+def seen(path, **asked) -> Scaling | None:
+    return scaling_of(Scene.open(path), **asked)
+
+
+def looks(path) -> np.ndarray:
+    """The scene as the Sentinel-2 model sees it."""
+    scene = Scene.open(path)
+    scaling = scaling_of(scene)
+    whole = scene.overview()
+    return resolve(suited("sentinel2-l1c", scene, scaling), scene, scaling).apply(*whole)
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype", "scale", "offset"),
+    [
+        (GROUND, "uint16", 1e-4, 0.0),
+        (GROUND, "int16", 1e-4, 0.0),
+        (GROUND, "float32", 1e-4, 0.0),
+        (GROUND + 1000, "uint16", 1e-4, -0.1),
+        (GROUND + 1000, "float32", 1e-4, -0.1),
+        (GROUND / 1e4, "float32", 1.0, 0.0),
+        (GROUND / 1e4, "float64", 1.0, 0.0),
+    ],
+)
+def test_the_pixels_tell_where_nothing_else_does(make_scene, stored, dtype, scale, offset):
+    path = make_scene(pixels=stored, dtype=dtype, gsd=10)
+    assert seen(path) == Scaling((scale,) * 3, (offset,) * 3, "pixels")
+    assert (looks(path) == looks(make_scene(pixels=GROUND, dtype="uint16", gsd=10, name="plain.tif"))).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "dtype"),
+    [
+        (GROUND / 40, "uint8"),
+        (GROUND / 40, "uint16"),
+        ((GROUND * 20).clip(0, 65535), "uint16"),
+        (GROUND * 100, "float32"),
+    ],
+)
+def test_values_that_fit_nothing_are_taken_for_nothing(make_scene, pixels, dtype):
+    scene = Scene.open(make_scene(pixels=pixels.clip(0, 255 if dtype == "uint8" else None), dtype=dtype, gsd=10))
+    assert scaling_of(scene) is None
+    if dtype != "uint8":
+        with pytest.raises(RadiometryError, match=r"neither reflectance .* pass --scale and --offset"):
+            suited("sentinel2-l1c", scene, None)
+
+
+def test_what_is_asked_for_goes_first(make_scene):
+    path = make_scene(pixels=GROUND, dtype="uint16")
+    assert seen(path, scale=(2e-5,) * 3) == Scaling((2e-5,) * 3, (0.0,) * 3, "option")
+    assert seen(path, offset=(-0.1,) * 3) == Scaling((1.0,) * 3, (-0.1,) * 3, "option")
+    with pytest.raises(RadiometryError, match="a scale of 0"):
+        seen(path, scale=(0.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(("added", "offset", "source"), [(1000, -0.1, "metadata"), (0, 0.0, "pixels")])
+def test_gdals_own_scale_and_offset_are_heeded_but_an_offset_is_not_taken_off_twice(make_scene, added, offset, source):
+    path = make_scene(pixels=GROUND + added, dtype="uint16", gsd=10)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (1e-4,) * 3, (-0.1,) * 3
+    assert seen(path) == Scaling((1e-4,) * 3, (offset,) * 3, source)
+    plain = make_scene(pixels=GROUND, dtype="uint16", gsd=10, name="plain.tif")
+    assert (looks(path) == looks(plain)).all()
+
+
+@pytest.mark.parametrize(("low", "wanted"), [(1809, "planet-analytic"), (200, "reflectance")])
+def test_planets_radiance_has_nothing_dark_in_blue(make_scene, low, wanted):
+    pixels = (np.concatenate([GROUND, GROUND[:1]]) + low).astype("uint16")
+    scene = Scene.open(make_scene(pixels=pixels, dtype="uint16", gsd=3.0))
+    assert scene.planet
+    assert resolve("auto", scene, scaling_of(scene)).name == wanted
+
+
+def test_nodata_says_nothing(make_scene):
+    pixels = GROUND + 1000
+    pixels[:, :40] = 0
+    assert seen(make_scene(pixels=pixels, dtype="uint16", nodata=0)).offset == (-0.1,) * 3
+    assert seen(make_scene(pixels=pixels * 0, dtype="uint16", nodata=0, name="empty.tif")) is None
+
+
+def test_it_is_said_in_words():
+    assert described(None) == "values as they are"
+    assert described(Scaling((1e-4,) * 3, (-0.1,) * 3, "metadata")) == "reflectance = value x 0.0001 - 0.1 (metadata)"
+    assert described(Scaling((1.0,) * 3, (0.0,) * 3, "pixels")) == "reflectance = value x 1 (pixels)"
+
+
+NAMES = {
+    "plain": (None, None, None),
+    "sentinel": ("B04", "B03", "B02"),
+    "sentinel 10 m": ("B04_10m", "B03_10m", "B02_10m"),
+    "landsat": ("SR_B4", "SR_B3", "SR_B2"),
+    "words": ("Red", "GREEN band", "blue, 490 nm"),
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    st.sampled_from(sorted(NAMES)),
+    st.permutations([0, 1, 2]),
+    st.sampled_from(["uint16", "int16", "float32", "unit"]),
+    st.booleans(),
+    st.sampled_from([{}, {"tiled": True, "blockxsize": 16, "blockysize": 16}, {"interleave": "band"}]),
+    st.booleans(),
+)
+def test_the_same_ground_gives_the_same_look(make_scene, names, order, dtype, shifted, layout, half):
+    """Whatever the type, scale, offset, order, nodata and layout; a file without names is red, green, blue."""
+    order = [0, 1, 2] if names == "plain" else order
+    ground = GROUND.copy()
+    stored = (ground + 1000 * (shifted and dtype != "unit")) / (1e4 if dtype == "unit" else 1)
+    plain = make_scene(pixels=ground, dtype="uint16", gsd=10, name="plain.tif")
+    expected = looks(plain)
+    if half:
+        stored[:, :, :30] = 0
+        expected[:, :, :30] = 0
+    path = make_scene(
+        pixels=stored[order],
+        dtype="float32" if dtype == "unit" else dtype,
+        descriptions=None if names == "plain" else [NAMES[names][i] for i in order],
+        nodata=0 if half else None,
+        gsd=10,
+        **layout,
+    )
+    assert np.abs(looks(path).astype(int) - expected).max() <= (1 if dtype == "unit" else 0)
