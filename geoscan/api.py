@@ -81,7 +81,8 @@ def scan(
 
     Returns a row a detection in EPSG:4326, with the attributes of the layer (`layers.ATTRIBUTES`). The figures of the
     scan, as `geoscan --json` prints them, are in `.attrs["geoscan"]`.
-    Warns of chips that could not be read: there is no detection in them. Raises InputError for what cannot be scanned.
+    Warns of chips that could not be read, for there is no detection in them, and of scenes that were written meanwhile.
+    Raises InputError for what cannot be scanned.
     """
     options = ScanOptions(
         model=model,
@@ -116,6 +117,10 @@ def _warn(results: Iterable[SceneResult]) -> None:
         if result.failed:
             n, first = len(result.failed), next(iter(result.failed.values()))
             warnings.warn(f"{n} of {len(result.plan.grid)} chips could not be read, such as: {first}", stacklevel=3)
+        if result.changed:
+            warnings.warn(
+                f"{result.changed} was written during the scan: old and new pixels may be mixed", stacklevel=3
+            )
 
 
 @overload

@@ -11,6 +11,7 @@ GeoscanError            exit status 1: something failed
 │   └── DatasetError    training data that cannot be used
 ├── ReadError           pixels that could not be read (scan: the tile is marked failed)
 ├── OutputError         a file that could not be written
+├── ShortageError       the system gives no more memory
 └── ClusterError        a dask cluster that went down during the scan
 
 Every message is one line: what came, what fits, what to do. The command line catches the root, once.
@@ -70,6 +71,10 @@ class ReadError(GeoscanError, OSError):
 
 class OutputError(GeoscanError, OSError):
     """A file that could not be written."""
+
+
+class ShortageError(GeoscanError):
+    """The system gives no more memory, or no more threads."""
 
 
 class ClusterError(GeoscanError):

@@ -14,11 +14,13 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from geoscan.cli import streams
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
 from geoscan.model.origin import NOT_STATED
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
+_GDAL = logging.getLogger("rasterio")
 
 
 class _Handler(logging.Handler):
@@ -28,7 +30,21 @@ class _Handler(logging.Handler):
         text = record.getMessage().replace("\n", " ")  # a file's name may hold one
         if record.levelno > logging.INFO:
             text = f"{record.levelname.lower()}: {text}"
-        tqdm.write(text, file=sys.stderr)
+        streams.say(text)
+
+
+class _GdalHandler(_Handler):
+    """Writes what GDAL says where nobody listens, each thing once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = str(record.args[-1]) if isinstance(record.args, tuple) and record.args else record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            super().emit(logging.makeLogRecord({**vars(record), "msg": "GDAL says: %s", "args": (text,)}))
 
 
 def silent() -> bool:
@@ -149,6 +165,7 @@ def verbosity(command: Callable[..., None]) -> Callable[..., None]:
         if quiet and verbose:
             raise click.UsageError("-q and -v contradict each other; pass one of them")
         _LOGGER.handlers = [_Handler()]
+        _GDAL.handlers, _GDAL.propagate = [_GdalHandler()], False
         _LOGGER.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
         command(*args, **kwargs)
 

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from geoscan.arrays import Scores
 from geoscan.errors import OutputError, PackageError
 from geoscan.labels import MINE
+from geoscan.machine import is_shortage
 from geoscan.model.calibration import Calibration
 from geoscan.model.figures import Figures
 from geoscan.model.look import Look
@@ -130,7 +131,7 @@ class Package:
     def network(self) -> keras.Model:
         """Build the network of the card's spec, with the stored weights; code that they may bring along is never run.
 
-        Raises PackageError when they cannot be loaded, or do not fit the card.
+        Raises PackageError when they cannot be loaded, or do not fit the card; MemoryError when memory is short.
         """
         # TensorFlow takes seconds to import: only where a model runs
         from geoscan.model.backend import keras
@@ -140,6 +141,8 @@ class Package:
         try:
             stored = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         except Exception as err:  # Keras raises whatever the layer at fault does
+            if is_shortage(err):
+                raise MemoryError(f"{self.path / WEIGHTS} does not fit into memory") from err
             raise PackageError(f"{self.path / WEIGHTS} holds no network that is safe to load ({_brief(err)})") from err
         weights = {variable.path: variable for variable in stored.weights}
         alike = {path: weight.shape for path, weight in weights.items()} == {v.path: v.shape for v in network.weights}
