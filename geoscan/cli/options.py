@@ -14,6 +14,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
+from geoscan.errors import one_line
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
@@ -23,7 +24,7 @@ class _Handler(logging.Handler):
     """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().replace("\n", " ")  # a file's name may hold one
+        text = one_line(record.getMessage())  # a file's name may hold a line break
         if record.levelno > logging.INFO:
             text = f"{record.levelname.lower()}: {text}"
         tqdm.write(text, file=sys.stderr)

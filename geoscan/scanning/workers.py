@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from geoscan.errors import ClusterError, InputError
+from geoscan.errors import ClusterError, InputError, one_line
 from geoscan.machine import cores
 from geoscan.scanning.batch import Prepared, Scored
 
@@ -71,8 +71,9 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[W
                 resolve_address(scheduler)  # a client of an impossible address takes 20 s to give up, with a traceback
                 client = stack.enter_context(Client(scheduler, set_as_default=False))
             except (OSError, ValueError, TimeoutError) as err:
-                reason = " ".join(str(err).split())
-                raise InputError(f"no dask scheduler answers at {scheduler} ({reason}); give tcp://HOST:8786") from err
+                raise InputError(
+                    f"no dask scheduler answers at {scheduler} ({one_line(err)}); give tcp://HOST:8786"
+                ) from err
             if not client.nthreads():
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
