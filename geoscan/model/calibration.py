@@ -15,7 +15,7 @@ from geoscan.errors import PackageError
 from geoscan.model.spec import Activation, Spec
 
 GROUND_PRIOR = 0.008
-"""Share of chips with an artisanal mine in Kaggle's set. On the ground mines are far rarer: pass a share that is known."""
+"""Share of chips with an artisanal mine in Kaggle's set. On the ground mines are far rarer: give the known share."""
 
 
 @dataclass(frozen=True, slots=True)
