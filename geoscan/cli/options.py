@@ -82,6 +82,7 @@ def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
+        @_data_options(together)
         @functools.wraps(command)
         def wrapped(
             *args: Any,
@@ -99,45 +100,9 @@ def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[.
                 raise click.UsageError(f"pass {either}--kaggle-dir, or --chips and --index{all_three}")
             command(*args, data=Data(kaggle, known, gsd, cache), **kwargs)
 
-        for option in reversed(_data_options(together)):
-            wrapped = option(wrapped)
         return wrapped
 
     return add
-
-
-def _data_options(together: bool) -> list[Callable[[Callable[..., None]], Callable[..., None]]]:
-    """Return the options of `data_source` in the order of the help."""
-    beside = " Beside --kaggle-dir they are joined into mosaics." if together else ""
-    gsd = "10 for --chips alone" if together else "the model's for --chips"
-    kept = "Where prepared chips are kept." if together else "Where train keeps prepared chips, for --unseen."
-    return [
-        click.option(
-            "--kaggle-dir",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Directory of Kaggle's Planet set: train_v2.csv and train-jpg/ or train-tif-v2/.",
-        ),
-        click.option(
-            "--chips",
-            type=click.Path(exists=True, path_type=Path),
-            help=f"Zip archive or directory of chips that show a mine or not; needs --index.{beside}",
-        ),
-        click.option(
-            "--index",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.",
-        ),
-        click.option(
-            "--gsd",
-            type=click.FloatRange(0, min_open=True),
-            help=f"Metres per pixel of the chips.  [default: 3.4 for Kaggle's, {gsd}]",
-        ),
-        click.option(
-            "--cache",
-            type=click.Path(file_okay=False, path_type=Path),
-            help=f"{kept}  [default: ~/.cache/geoscan]",
-        ),
-    ]
 
 
 def verbosity(command: Callable[..., None]) -> Callable[..., None]:
@@ -200,3 +165,44 @@ def jobs(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(0),
         help="Threads that read and dehaze; all cores unless given, 0 works without any.",
     )(command)
+
+
+def _data_options(together: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what adds the options of `data_source`."""
+    beside = " Beside --kaggle-dir they are joined into mosaics." if together else ""
+    gsd = "10 for --chips alone" if together else "the model's for --chips"
+    kept = "Where prepared chips are kept." if together else "Where train keeps prepared chips, for --unseen."
+    added = [
+        click.option(
+            "--kaggle-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Directory of Kaggle's Planet set: train_v2.csv and train-jpg/ or train-tif-v2/.",
+        ),
+        click.option(
+            "--chips",
+            type=click.Path(exists=True, path_type=Path),
+            help=f"Zip archive or directory of chips that show a mine or not; needs --index.{beside}",
+        ),
+        click.option(
+            "--index",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.",
+        ),
+        click.option(
+            "--gsd",
+            type=click.FloatRange(0, min_open=True),
+            help=f"Metres per pixel of the chips.  [default: 3.4 for Kaggle's, {gsd}]",
+        ),
+        click.option(
+            "--cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            help=f"{kept}  [default: ~/.cache/geoscan]",
+        ),
+    ]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(added):
+            command = option(command)
+        return command
+
+    return add
