@@ -14,7 +14,6 @@ atmosphere, by the model of `geoscan.train.augment`. The report says which figur
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from scipy.stats import t as student
 
 from geoscan.data.cache import default_directory
@@ -33,7 +33,9 @@ from geoscan.dehazing import DehazeParams
 from geoscan.errors import PackageError
 from geoscan.evaluate.metrics import auc, average_precision
 from geoscan.files import replacing
-from geoscan.labels import MINE_COLUMN
+from geoscan.labels import MINE_COLUMN, readable
+from geoscan.model.figures import AblatedFigure, Variant
+from geoscan.model.figures_markdown import ablation_table
 from geoscan.model.package import load, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import NetworkDetector
@@ -45,7 +47,9 @@ from geoscan.train.recipe import Recipe
 from geoscan.train.run import material_of, run
 from geoscan.train.scoring import score
 
-Figures = dict[str, float]
+Run = dict[str, float | None]
+"""What one training came to: figures by name, as people read it."""
+_REPORT = TypeAdapter(dict[str, Variant])
 
 
 def main() -> None:
@@ -84,29 +88,26 @@ def main() -> None:
     asked = variants(options.question, base, data)
     if unknown := set(options.only or ()) - asked.keys():
         parser.error(f"no variant is called {', '.join(unknown)}; there are {', '.join(asked)}")
-    found: dict[str, list[Figures]] = {}
+    found: dict[str, list[Run]] = {}
     for seed in range(options.seeds):
         for name in options.only or asked:
             figures = measured(replace(asked[name], split=replace(base.split, seed=seed)), data)
             found.setdefault(name, []).append(figures)
-            print(
-                f"seed {seed}, {name}: "
-                + ", ".join(f"{key} {value:.4f}" for key, value in figures.items() if "/" not in key)
-            )
+            print(f"seed {seed}, {name}: {figures}")
             report = {name: summary(runs, found[next(iter(found))]) for name, runs in found.items()}
             with replacing(options.out) as part:
-                part.write_text(json.dumps(report, indent=2) + "\n")
-    for name, figures in report.items():
-        print(f"{name}: {json.dumps(figures)}")
+                part.write_bytes(_REPORT.dump_json(report, indent=2) + b"\n")
+    print(ablation_table(report))
     if options.card:
         into_card(options.card, options.question, report)
 
 
-def into_card(path: Path, question: str, report: Mapping[str, Any]) -> None:
+def into_card(path: Path, question: str, report: Mapping[str, Variant]) -> None:
     """Put a report into the card of a model package."""
     package = load(path)
-    told = {**package.card.metrics.get("ablation", {}), question: report}
-    save(path, package.network(), replace(package.card, metrics={**package.card.metrics, "ablation": told}))
+    figures = package.card.figures
+    figures = replace(figures, ablations={**figures.ablations, question: report})
+    save(path, package.network(), replace(package.card, figures=figures))
 
 
 def recipe(data: TrainingData, epochs: int | None, side: int | None) -> Recipe:
@@ -146,14 +147,15 @@ def variants(question: str, base: Recipe, data: TrainingData) -> Mapping[str, Re
     }
 
 
-def measured(variant: Recipe, data: TrainingData) -> Figures:
+def measured(variant: Recipe, data: TrainingData) -> Run:
     """Train one variant and return its figures on the chips that were held out."""
     with tempfile.TemporaryDirectory() as out:
         package, _ = run(variant, data, Job(Path(out) / "model", default_directory()))
-        metrics = package.card.metrics
-        if "mine" not in metrics:
-            labels = {f"f2/{label}": one["f2"] for label, one in metrics["labels"].items()}
-            return {key: metrics["not_only_cloudy"][key] for key in ("f2_samples", "f2_at_0.2")} | labels
+        figures = package.card.figures
+        if figures.f2 is not None:
+            labels = {f"F2 of {readable(label)}": one.f2 for label, one in figures.labels.items()}
+            return {"F2, tuned": figures.f2.tuned, "F2 at 0.2": figures.f2.fixed, **labels}
+        assert figures.mine is not None
         chips = read_chips(data.labelled)
         assert isinstance(chips, MineChips)
         material = material_of(variant, data, default_directory())
@@ -165,10 +167,10 @@ def measured(variant: Recipe, data: TrainingData) -> Figures:
         scores = score(detect, variant.spec.labels, np.stack(pixels))[:, MINE_COLUMN]
         known = material.targets[rows, MINE_COLUMN]
         return {
-            "ap": metrics["mine"]["ap"],
-            "auc": metrics["mine"]["auc"],
-            "ap_l2a_like": average_precision(known, scores),
-            "auc_l2a_like": auc(known, scores),
+            "AP": figures.mine.ap,
+            "AUC": figures.mine.auc,
+            "AP, no atmosphere": average_precision(known, scores),
+            "AUC, no atmosphere": auc(known, scores),
         }
 
 
@@ -182,18 +184,19 @@ def surface(
     )
 
 
-def summary(runs: Sequence[Figures], base: Sequence[Figures]) -> dict[str, Any]:
+def summary(runs: Sequence[Run], base: Sequence[Run]) -> Variant:
     """Mean of each figure, and of its difference to the first variant with a 95 % interval over the seeds."""
-    told: dict[str, Any] = {"seeds": len(runs)}
+    told = {}
     for key in runs[0]:
-        values = np.array([figures[key] for figures in runs])
-        change = values - np.array([figures[key] for figures in base[: len(runs)]])
-        told[key] = round(float(np.nanmean(values)), 4) if np.isfinite(values).any() else None
+        values = np.array([figures[key] for figures in runs], float)
+        change = values - np.array([figures[key] for figures in base[: len(runs)]], float)
+        mean = round(float(np.nanmean(values)), 4) if np.isfinite(values).any() else None
+        told[key] = AblatedFigure(mean)
         if len(runs) > 1 and np.isfinite(change).all() and runs is not base:
             half = float(student.ppf(0.975, len(runs) - 1) * change.std(ddof=1) / len(runs) ** 0.5)
-            mean = float(change.mean())
-            told[f"{key} difference"] = [round(mean, 4), round(mean - half, 4), round(mean + half, 4)]
-    return told
+            low, middle, high = (round(float(change.mean()) + move, 4) for move in (-half, 0, half))
+            told[key] = AblatedFigure(mean, middle, (low, high))
+    return Variant(len(runs), told)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
 # Needs `pip install '.[imagenet]'`. Takes about four and a half hours on 2 cores; started again, it goes on where it was.
 set -euo pipefail
 data=$1 out=$2
-small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv")
+small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv"
+    --licence "Amazon Mining Watch (MIT, Earth Genome; Copernicus Sentinel data)")
 planet=(--kaggle-dir "$data/planet" "${small[@]}")
 mkdir -p "$out"
 

@@ -28,15 +28,10 @@ from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import Window
+from geoscan.resolution import is_native, is_usable, usable_range
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
-
-NATIVE: Final = 0.25
-"""Pixels that are this near, as a share, to the size that a model wants are not resampled."""
-
-MAX_RESAMPLING: Final = 4.0
-"""A scene this many times finer or coarser than its model is refused: it no longer shows what the model learned."""
 
 _WIDEST: Final = 20.0
 """Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
@@ -116,16 +111,17 @@ class Scene:
     def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
 
-        The scene itself when both sides of its pixels are within a quarter of `gsd_m`; otherwise the same pixels
-        resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
-        Raises ResolutionError when it is more than a factor of 4 off, SceneError when it is too wide to be resampled.
+        The scene itself when both sides of its pixels are native to the model (see `geoscan.resolution`); otherwise the
+        same pixels resampled to a north-up grid of `gsd_m`, in the scene's CRS, or UTM when that is geographic.
+        Raises ResolutionError when they are not usable, SceneError when the scene is too wide to be resampled.
         """
-        if all(abs(side / gsd_m - 1) <= NATIVE for side in self.gsd):
+        if all(is_native(side, gsd_m) for side in self.gsd):
             return self
-        if any(not 1 / MAX_RESAMPLING <= side / gsd_m <= MAX_RESAMPLING for side in self.gsd):
-            fits = f"{gsd_m / MAX_RESAMPLING:.3g} to {gsd_m * MAX_RESAMPLING:.3g} m"
+        if not all(is_usable(side, gsd_m) for side in self.gsd):
+            low, high = usable_range(gsd_m)
             raise ResolutionError(
-                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m ({fits})"
+                f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m "
+                f"({low:.3g} to {high:.3g} m)"
             )
         if self.false_alpha and not gdal.selects(self.path):
             raise SceneError(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_model
 
+from geoscan.model.figures import AblatedFigure, Figures, Variant
 from geoscan.model.package import load
 
 SCRIPT = Path(__file__).parents[1] / "examples/ablate.py"
@@ -39,13 +40,20 @@ def test_variants_differ_from_the_first_in_what_is_asked_and_nothing_else(ablate
 
 
 def test_differences_are_taken_seed_by_seed(ablate):
-    base = [{"f2": 0.5}, {"f2": 0.7}, {"f2": 0.6}]
-    other = [{"f2": 0.52}, {"f2": 0.72}, {"f2": 0.62}]
-    assert ablate.summary(base, base) == {"seeds": 3, "f2": 0.6}
-    assert ablate.summary(other, base) == {"seeds": 3, "f2": 0.62, "f2 difference": [0.02, 0.02, 0.02]}
-    mean, low, high = ablate.summary([{"f2": 0.5}, {"f2": 0.8}, {"f2": 0.6}], base)["f2 difference"]
-    assert low < 0 < mean < high
-    assert high - mean == pytest.approx(4.303 * np.std([0, 0.1, 0], ddof=1) / 3**0.5, abs=1e-3)
+    base = [{"F2": 0.5}, {"F2": 0.7}, {"F2": 0.6}]
+    other = [{"F2": 0.52}, {"F2": 0.72}, {"F2": 0.62}]
+    assert ablate.summary(base, base) == Variant(3, {"F2": AblatedFigure(0.6)})
+    assert ablate.summary(other, base) == Variant(3, {"F2": AblatedFigure(0.62, 0.02, (0.02, 0.02))})
+    found = ablate.summary([{"F2": 0.5}, {"F2": 0.8}, {"F2": 0.6}], base).figures["F2"]
+    low, high = found.interval
+    assert low < 0 < found.difference < high
+    assert high - found.difference == pytest.approx(4.303 * np.std([0, 0.1, 0], ddof=1) / 3**0.5, abs=1e-3)
+
+
+def test_a_figure_that_a_seed_lacks_has_no_difference(ablate):
+    found = ablate.summary([{"F2": None}, {"F2": 0.5}], [{"F2": 0.4}, {"F2": 0.4}]).figures["F2"]
+    assert found == AblatedFigure(0.5)
+    assert ablate.summary([{"F2": None}], [{"F2": None}]).figures["F2"] == AblatedFigure(None)
 
 
 def test_a_question_nobody_asks_is_misuse():
@@ -55,11 +63,12 @@ def test_a_question_nobody_asks_is_misuse():
 
 
 def test_the_report_goes_into_a_card_that_stays_whole(ablate, tmp_path):
-    before = tiny_model.package(tmp_path / "m", metrics={"notes": "one"})
-    ablate.into_card(tmp_path / "m", "dehaze", {"none": {"seeds": 3, "f2": 0.6}})
+    report = {"none": Variant(3, {"F2": AblatedFigure(0.6)})}
+    before = tiny_model.package(tmp_path / "m", figures=Figures(("one",), ablations={"loss": {}}))
+    ablate.into_card(tmp_path / "m", "dehaze", report)
     after = load(tmp_path / "m")
-    assert after.card.metrics == {"notes": "one", "ablation": {"dehaze": {"none": {"seeds": 3, "f2": 0.6}}}}
-    assert "Ablations" in (tmp_path / "m" / "card.md").read_text()
+    assert after.card.figures == Figures(("one",), ablations={"loss": {}, "dehaze": report})
+    assert "Ablation: dehaze" in (tmp_path / "m" / "card.md").read_text()
     for one, other in zip(after.network().get_weights(), before.network().get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

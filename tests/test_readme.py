@@ -9,6 +9,7 @@ import pytest
 from geoscan.cli import main
 from geoscan.layers import ATTRIBUTES
 from geoscan.model.package import shipped
+from geoscan.resolution import native_range, usable_range
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,7 +54,7 @@ def test_resolution_ranges_are_those_of_the_code(package):
     )
     assert row is not None
     gsd = package.card.preprocess.gsd
-    assert [float(one) for one in row.groups()] == pytest.approx([0.75 * gsd, 1.25 * gsd, gsd / 4, gsd * 4])
+    assert [float(one) for one in row.groups()] == pytest.approx([*native_range(gsd), *usable_range(gsd)])
 
 
 def test_every_attribute_of_a_layer_is_explained():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from geoscan.machine import BATCH
 log = logging.getLogger(__name__)
 
 
-@click.command(epilog="Example:  geoscan evaluate --kaggle-dir unseen/ --model models/mine --json figures.json")
+@click.command(epilog="Example:  geoscan evaluate --kaggle-dir unseen/ --model models/mine --plots pictures/")
 @options.data_source(together=False)
 @click.option("--model", required=True, help="Shipped model, or directory of a package.")
 @click.option("--against", metavar="MODEL", help="A second model to compare with.")
@@ -25,12 +24,7 @@ log = logging.getLogger(__name__)
     help="Measure only on chips that were kept out of the model's training, by the split in its card. Give the data "
     "set that it was trained on.",
 )
-@click.option(
-    "--json",
-    "out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the figures; else they are printed.",
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, in the layout of a card.")
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
@@ -43,24 +37,20 @@ def evaluate(
     against: str | None,
     tta: bool | None,
     unseen: bool,
-    out: Path | None,
+    as_json: bool,
     plots: Path | None,
 ) -> None:
     """Measure a model with the thresholds of its card: F2 as Kaggle defines it, each label, mines against the rest.
 
-    Give either --kaggle-dir, or --chips and --index. Figures on chips that the model was trained on tell nothing;
-    --unseen leaves them out.
+    The figures are printed as Markdown, as in a card. Give either --kaggle-dir, or --chips and --index. Figures on
+    chips that the model was trained on tell nothing; --unseen leaves them out.
     """
-    from geoscan.files import check_place, replacing
-
-    if out is not None:
-        check_place(out)
     if plots is not None:
         from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
 
         check_folder(plots)
     from geoscan.data.labelled import read_chips
-    from geoscan.evaluate.figures import difference, figures
+    from geoscan.evaluate.report import evaluation
     from geoscan.evaluate.sample import sample_of, score
     from geoscan.evaluate.unseen import unseen_by_all
     from geoscan.model.package import find
@@ -73,14 +63,9 @@ def evaluate(
     models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
 
     judged = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
-    found = [figures(one) for one in judged]
-    facts = found[0] if against is None else {**found[0], "against": {**found[1], "difference": difference(*judged)}}
-    text = json.dumps(facts, indent=2) + "\n"
-    if out is None:
-        click.echo(text, nl=False)
-    else:
-        with replacing(out) as part:
-            part.write_text(text, encoding="utf-8")
+    found = evaluation(*judged)
+    click.echo(found.to_json() if as_json else found.to_markdown(), nl=False)
     if plots is not None:
-        for path in draw(plots, judged, found):
+        figures = [one.figures for one in (found, found.against) if one is not None]
+        for path in draw(plots, judged, figures):
             log.info("wrote %s", path)

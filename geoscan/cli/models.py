@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import click
 
 from geoscan.cli import options
-
-if TYPE_CHECKING:
-    from geoscan.model.package import Card
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +34,5 @@ def models(name: str | None, as_json: bool) -> None:
         count = f"{len(card.labels)} label{'s' if len(card.labels) > 1 else ''}"
         click.echo(
             f"{card.name}: {count}, {card.preprocess.chip} px at {card.preprocess.gsd:g} m, "
-            f"{_quality(card)}, digest {card.digest[:12]}"
+            f"{card.figures.headline}, digest {card.digest[:12]}"
         )
-
-
-def _quality(card: Card) -> str:
-    """The figure by which a model of its kind is judged."""
-    figures = card.metrics.get("not_only_cloudy", {})
-    if figures.get("f2_samples") is not None:
-        return f"F2 {figures['f2_samples']:.3f} on {figures['n']} chips"
-    mine = card.metrics.get("mine", {})
-    if mine.get("ap") is not None:
-        return f"mine AP {mine['ap']:.2f} ({mine['n']:,} mines, {mine['n_other']:,} other)"
-    return "no figures"

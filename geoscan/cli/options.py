@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
 from geoscan.errors import one_line
+from geoscan.model.origin import NOT_STATED
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
@@ -78,7 +79,7 @@ class Data:
 def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add --kaggle-dir, --chips, --index, --gsd and --cache, which become one argument `data`.
 
-    together: whether both kinds of chips may be given, and not one of them alone.
+    together: whether both kinds of chips may be given, and not one of them alone; --licence is then added too.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,16 +92,22 @@ def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[.
             index: Path | None,
             gsd: float | None,
             cache: Path | None,
+            licence: str | None = None,
             **kwargs: Any,
         ) -> None:
-            known = ChipsSource(chips, index) if chips and index else None
+            known = ChipsSource(chips, index, licence or NOT_STATED) if chips and index else None
             kaggle = KaggleSource(kaggle_dir) if kaggle_dir else None
             if (chips is None) != (index is None) or not (kaggle or known) or (kaggle and known and not together):
                 either, all_three = ("", ", or all three") if together else ("either ", "")
                 raise click.UsageError(f"pass {either}--kaggle-dir, or --chips and --index{all_three}")
+            if licence and not known:
+                raise click.UsageError("--licence is that of --chips; pass those too")
             command(*args, data=Data(kaggle, known, gsd, cache), **kwargs)
 
-        return wrapped
+        with_licence = click.option(
+            "--licence", help="Whose --chips are, and under what licence, for the card.  [default: not stated]"
+        )
+        return with_licence(wrapped) if together else wrapped
 
     return add
 

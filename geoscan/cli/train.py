@@ -163,20 +163,7 @@ def train(
         track, advance = options.track(" chips prepared"), options.advance(bar)
         job = Job(out, data.cache_directory, resume, keep_folds, track, advance)
         package, outcome = run(_recipe(chips, data.gsd, how), chips, job)
-    metrics = package.card.metrics
-    if "mine" in metrics:
-        mine = metrics["mine"]
-        found = mine["sensitivity_at_specificity"]["0.994"]
-        click.echo(
-            f"{package.path}: average precision {mine['ap']:.3f} on {mine['n']} mines and {mine['n_other']} others; "
-            f"finds {found:.3f} of the mines at specificity 0.994"
-        )
-    else:
-        figures = metrics["not_only_cloudy"]
-        click.echo(
-            f"{package.path}: F2 {figures['f2_samples']:.3f} on {figures['n']} validation chips "
-            f"(all answered clear primary: {figures['f2_of_always_clear_primary']:.3f})"
-        )
+    click.echo(f"{package.path}: {package.card.figures.headline}")
     if outcome.interrupted:
         click.get_current_context().exit(1)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import rasterio
@@ -21,6 +21,7 @@ from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, re
 from geoscan.errors import DatasetError, ReadError
 from geoscan.gdal import FAILURES, cause
 from geoscan.labels import LABELS, WEATHER
+from geoscan.model.origin import TrainedOn
 from geoscan.model.split import DataKind
 from geoscan.radiometry import PLANET_ANALYTIC
 
@@ -66,13 +67,13 @@ class KaggleChips:
         return fingerprint_of(self.names, self.targets)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> TrainedOn:
         """What a card says of them."""
-        return {
-            "source": 'Kaggle "Planet: Understanding the Amazon from Space"',
-            "licence": "Planet imagery under Kaggle's competition rules; not redistributed with the model",
-            "fingerprint": self.fingerprint,
-        }
+        return TrainedOn(
+            source='Kaggle "Planet: Understanding the Amazon from Space"',
+            licence="Planet imagery under Kaggle's competition rules; not redistributed with the model",
+            fingerprint=self.fingerprint,
+        )
 
     def take(self, indexes: Iterable[int]) -> KaggleChips:
         """Keep the chips at these positions, in this order."""

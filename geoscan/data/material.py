@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from geoscan.data.mine_chips import MineChips, read_mine_chips
 from geoscan.data.sources import ChipsSource, TrainingData
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS, MINE_COLUMN
+from geoscan.model.origin import SmallChips, TrainedOn
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.split import Split
 from geoscan.progress import Track
@@ -48,8 +47,8 @@ class Material:
     split: Split
     """What decided which chips are in which part."""
 
-    facts: Mapping[str, Any]
-    """For the card: sources, counts, fingerprint."""
+    facts: TrainedOn
+    """For the card, without counts of chips."""
 
     campaigns: tuple[str, ...] = ()
     """Names of the sampling campaigns of the chips, where they have any."""
@@ -112,6 +111,9 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
     groups, fold = divide(chosen, split, as_taken(chosen, preprocess, cached))
     fold[~cached.readable] = -1
     log.info("%d chips of %d places in %d parts", cached.readable.sum(), groups.max() + 1, fold.max() + 1)
+    facts = found.facts
+    if isinstance(data.labelled, ChipsSource):
+        facts = replace(facts, licence=data.labelled.licence)
     material = Material(
         chosen.names,
         cached.pixels,
@@ -119,7 +121,7 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
         fold,
         groups,
         split.of(found.kind, found.fingerprint),
-        found.facts,
+        facts,
         campaigns=chosen.campaigns if isinstance(chosen, MineChips) else (),
     )
     return material if data.small is None else _with_small(material, data.small)
@@ -132,11 +134,11 @@ def _with_small(material: Material, source: ChipsSource) -> Material:
     small = known.take(of_one_size(known))
     _, fold = divide(small, material.split, ())
     mine = small.targets[:, MINE_COLUMN]
-    counts = {"source": source.chips.name, "mine": int((mine == 1).sum()), "other": int((mine == 0).sum())}
+    chips = SmallChips(source.chips.name, int((mine == 1).sum()), int((mine == 0).sum()), source.licence)
     return replace(
         material,
         split=replace(material.split, small=known.fingerprint),
-        facts={**material.facts, "small_chips": counts},
+        facts=replace(material.facts, small_chips=chips),
         small=small,
         small_fold=fold,
     )

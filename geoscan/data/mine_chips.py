@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from geoscan.data import images
 from geoscan.data.chips import Problems, fingerprint_of, read_table
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE_COLUMN
+from geoscan.model.origin import TrainedOn
 from geoscan.model.split import DataKind
 
 _TARGET = {"mine": 1.0, "other": 0.0}
@@ -39,10 +40,9 @@ class MineChips(images.Images):
         return fingerprint_of(self.names, self.targets)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> TrainedOn:
         """What a card says of them."""
-        campaigns = len(set(self.campaigns))
-        return {"source": self.source.name, "fingerprint": self.fingerprint, "campaigns": campaigns}
+        return TrainedOn(self.source.name, fingerprint=self.fingerprint, campaigns=len(set(self.campaigns)))
 
     def take(self, indexes: Iterable[int]) -> MineChips:
         """Keep the chips at these positions, in this order."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from geoscan.errors import DatasetError
+from geoscan.model.origin import NOT_STATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class ChipsSource:
 
     index: Path
     """Table that names each chip and its label."""
+
+    licence: str = NOT_STATED
+    """Whose the chips are, and under what licence, for the card."""
 
 
 Source: TypeAlias = KaggleSource | ChipsSource

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from geoscan.arrays import Scores, Targets
 from geoscan.labels import LABELS, MINE, columns
 from geoscan.model.calibration import Calibration, scaled
+from geoscan.model.figures import CalibrationFigures, measured
 from geoscan.model.spec import Head, Spec
 
 COLDEST, HOTTEST = 0.1, 10.0
@@ -42,8 +42,10 @@ def fit_calibration(targets: Targets, scores: Scores, spec: Spec) -> Calibration
     )
 
 
-def calibration_figures(targets: Targets, scores: Scores, spec: Spec, calibration: Calibration) -> dict[str, Any]:
-    """Say for the card what calibration changes: of each head the known values, NLL and calibration error.
+def calibration_figures(
+    targets: Targets, scores: Scores, spec: Spec, calibration: Calibration
+) -> dict[str, CalibrationFigures]:
+    """Say what calibration changes for each head, by its name.
 
     targets, scores: (n, 17), as for `fit_calibration`; on the chips that fitted it the figures flatter a little.
     """
@@ -110,14 +112,14 @@ def _temperature(true: _Array, scores: _Array, head: Head) -> float:
     return temperature if nll(temperature) < nll(1.0) else 1.0
 
 
-def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> dict[str, float]:
+def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> CalibrationFigures:
     chosen = columns(head.labels)
     true, before = _counted(targets, scores, head)
     _, after = _counted(targets, calibrated, head)
-    return {
-        "n_known": len(true),
-        "nll_before": _nll(true, before),
-        "nll": _nll(true, after),
-        "ece_before": expected_calibration_error(targets[:, chosen], scores[:, chosen]),
-        "ece": expected_calibration_error(targets[:, chosen], calibrated[:, chosen]),
-    }
+    return CalibrationFigures(
+        n_known=len(true),
+        nll_before=measured(_nll(true, before)),
+        nll=measured(_nll(true, after)),
+        ece_before=measured(expected_calibration_error(targets[:, chosen], scores[:, chosen])),
+        ece=measured(expected_calibration_error(targets[:, chosen], calibrated[:, chosen])),
+    )

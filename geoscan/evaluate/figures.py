@@ -1,117 +1,149 @@
-"""The figures of a model on chips that it has not seen."""
+"""The figures of a model on chips that it has not seen: what `train` writes into a card, and `evaluate` prints."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Scores
+from geoscan.arrays import Scores, Targets
 from geoscan.data.chips import only_cloudy
-from geoscan.evaluate.lookalikes import lookalikes, share_interval, threshold_at_specificity
-from geoscan.evaluate.metrics import ap_difference, f2_difference, f2_interval, f2_samples, label_metrics, mine_metrics
-from geoscan.evaluate.sample import Scored
-from geoscan.evaluate.thresholds import START, predict
-from geoscan.labels import LABELS, MINE
+from geoscan.data.deal import stratified_group_split
+from geoscan.evaluate.calibration import calibration_figures
+from geoscan.evaluate.lookalikes import called, lookalikes
+from geoscan.evaluate.metrics import f2_interval, f2_samples, label_figures, mine_figures
+from geoscan.evaluate.thresholds import START, cross_tuned_f2, predict
+from geoscan.labels import LABELS, MINE, MINE_COLUMN, columns
+from geoscan.model.figures import (
+    CampaignFigures,
+    F2Figures,
+    Figures,
+    LookalikeFigures,
+    MineFigures,
+    measured,
+)
+from geoscan.model.package import Card
 
-_SPECIFICITIES = (0.99, 0.994)
+_CONSTANT = np.isin(LABELS, ("clear", "primary"))
+_FOLDS = 5
+"""Into so many parts chips are dealt to tune thresholds on some and judge them by another."""
 
 
-def figures(scored: Scored) -> dict[str, Any]:
-    """Return what a model is worth, with the thresholds of its card, as plain values for JSON.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A model's scores of labelled chips that it has not seen."""
 
-    Of Kaggle's chips, if the model knows all 17 labels: sample-averaged F2 and its interval, of all and of those not
-    tagged only `cloudy`. Always: each label's figures, where the label is known, and those of mines against the rest.
-    Of mine/other chips also those of each sampling campaign and of each kind of look-alike.
+    targets: Targets
+    """(n, 17)"""
+
+    scores: Scores
+    """(n, 17), columns as in `LABELS`; what the model does not know scores 0."""
+
+    campaigns: tuple[str, ...] | None = None
+    """(n,), where each chip comes from; None for Kaggle's, which do not tell."""
+
+    places: NDArray[np.integer] | None = None
+    """(n,), numbers of the places that chips show, where the card's thresholds were tuned on these same chips: the
+    tuned F2 is then of thresholds tuned on other places. None where the card's thresholds were tuned on other chips."""
+
+    folds: NDArray[np.integer] | None = None
+    """(n,), from 0, which of several networks gave each score; None where there is one."""
+
+    def of_mines(self, rows: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], Scores]:
+        """Targets and scores of the mine label, each (n,), of all chips or of those at `rows`."""
+        chosen = slice(None) if rows is None else rows
+        return self.targets[chosen, MINE_COLUMN], self.scores[chosen, MINE_COLUMN]
+
+
+def figures(card: Card, answers: Answers) -> Figures:
+    """Measure what a model is worth, with the thresholds and the calibration of its card; its own figures are not read.
+
+    Of every model each label and mines against the rest; of one that knows all 17 labels, on Kaggle's chips, F2; of
+    chips that name their sampling campaigns, each of them and each kind of look-alike.
     """
-    found: dict[str, Any] = {"model": scored.package.card.name, "digest": scored.package.card.digest}
-    if _has_f2(scored):
-        kept = ~only_cloudy(scored.sample.targets)
-        found |= _f2(scored, np.ones(len(kept), bool))
-        found["not_only_cloudy"] = {"n": int(kept.sum()), **_f2(scored, kept)}
-    labels = label_metrics(scored.targets, scored.scores, dict(scored.package.card.thresholds), scored.labels)
-    targets, scores = scored.column(MINE)
-    mine = mine_metrics(targets, scores, _SPECIFICITIES, scored.sample.campaigns)
-    bars = {f"{one:g}": threshold_at_specificity(targets, scores, one) for one in _SPECIFICITIES}
-    found |= {
-        "n": len(scored.sample),
-        "labels": {label: asdict(one) for label, one in labels.items() if one.n_known},
-        "mine": {**asdict(mine), "threshold_at_specificity": bars},
-    }
-    if scored.sample.campaigns is not None:
-        threshold = scored.package.card.thresholds[MINE]
-        found["campaigns"] = _by_campaign(scored.sample.campaigns, targets, scores, threshold)
-        found["lookalikes"] = lookalikes(scored.sample.campaigns, targets, scores, threshold)
-        found["lookalikes_at_0.994"] = lookalikes(scored.sample.campaigns, targets, scores, bars["0.994"])
-    plain: dict[str, Any] = _plain(found)
-    return plain
+    kept = ~only_cloudy(answers.targets)
+    f2 = has_f2(card, answers)
+    mine = mine_figures(*answers.of_mines(), campaigns=answers.campaigns)
+    chosen = columns(card.labels)
+    labels = label_figures(
+        answers.targets[kept][:, chosen], answers.scores[kept][:, chosen], card.thresholds, card.labels
+    )
+    return Figures(
+        f2=_f2(card, answers, kept) if f2 else None,
+        f2_all=_f2(card, answers, np.ones(len(kept), bool)) if f2 else None,
+        labels={label: one for label, one in labels.items() if one.n_known},
+        mine=mine,
+        mine_folds=_folds(answers),
+        campaigns=_campaigns(answers, card.thresholds[MINE]),
+        lookalikes=_lookalikes(answers, card.thresholds[MINE], mine.operating_points[-1].threshold),
+        calibration=calibration_figures(answers.targets, answers.scores, card.spec, card.calibration),
+    )
 
 
-def difference(first: Scored, second: Scored) -> dict[str, Any]:
-    """How much better the first model is on the same chips, with paired bootstrap intervals, as plain values for JSON.
-
-    In sample-averaged F2, of all chips and of those not tagged only `cloudy`; in average precision of mines where one
-    of the models, or the sample, has no F2.
-    """
-    if not (_has_f2(first) and _has_f2(second)):
-        targets, scores = first.column(MINE)
-        ap, interval = ap_difference(targets, scores, second.column(MINE)[1], first.sample.campaigns)
-        return {"mine_ap": _plain(ap), "mine_ap_interval": _plain(interval)}
-    targets = first.sample.targets
-    kept = ~only_cloudy(targets)
-    named = {}
-    for key, rows in (("all", np.ones(len(kept), bool)), ("not_only_cloudy", kept)):
-        f2, interval = f2_difference(targets[rows], _predicted(first)[rows], _predicted(second)[rows])
-        named[key] = {"f2_samples": _plain(f2), "f2_samples_interval": _plain(interval)}
-    return {**named["all"], "not_only_cloudy": named["not_only_cloudy"]}
-
-
-def _has_f2(scored: Scored) -> bool:
+def has_f2(card: Card, answers: Answers) -> bool:
     """Tell whether Kaggle's measure exists: over all of its labels, for chips that have them all."""
-    return set(scored.labels) == set(LABELS) and scored.sample.campaigns is None
+    return answers.campaigns is None and set(card.labels) == set(LABELS)
 
 
-def _predicted(scored: Scored) -> NDArray[np.bool_]:
-    """(n, 17), columns as in `LABELS`."""
-    order = [scored.labels.index(label) for label in LABELS]
-    return predict(scored.scores, dict(scored.package.card.thresholds), scored.labels)[:, order]
+def predicted(card: Card, scores: Scores) -> NDArray[np.bool_]:
+    """(n, 17), what a model that knows all 17 labels predicts at the thresholds of its card. scores: (n, 17)."""
+    return predict(scores, dict(card.thresholds), LABELS)
 
 
-def _f2(scored: Scored, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    targets, predicted = scored.sample.targets[rows], _predicted(scored)[rows]
-    return {
-        "f2_samples": f2_samples(targets, predicted),
-        "f2_samples_interval": f2_interval(targets, predicted),
-        "f2_at_0.2": f2_samples(scored.targets[rows], scored.scores[rows] >= START),
-    }
+def _f2(card: Card, answers: Answers, rows: NDArray[np.bool_]) -> F2Figures:
+    """F2 of the chips at `rows`, (n,).
+
+    Chips that all show one place count as places of their own: a leak, but there is nothing else to tune on.
+    """
+    targets, scores = answers.targets[rows], answers.scores[rows]
+    if answers.places is None:
+        tuned = predicted(card, scores)
+        f2, interval, common = f2_samples(targets, tuned), f2_interval(targets, tuned), None
+    else:
+        places = answers.places[rows]
+        places = places if len(np.unique(places)) > 1 else np.arange(len(targets))
+        parts = stratified_group_split(targets, places, min(_FOLDS, len(np.unique(places))), seed=0)
+        crossed = cross_tuned_f2(targets, scores, parts)
+        f2, interval, common = crossed.f2, crossed.f2_interval, crossed.f2_common
+    fixed, constant = scores >= START, np.broadcast_to(_CONSTANT, targets.shape)
+    return F2Figures(
+        n=len(targets),
+        tuned=measured(f2),
+        tuned_interval=interval,
+        tuned_common=common,
+        fixed=measured(f2_samples(targets, fixed)),
+        fixed_interval=f2_interval(targets, fixed),
+        constant=measured(f2_samples(targets, constant)),
+    )
 
 
-def _by_campaign(
-    campaigns: Sequence[str], targets: NDArray[np.floating], scores: Scores, threshold: float
-) -> dict[str, dict[str, Any]]:
-    """What each sampling campaign holds, and the share of its chips that is called mine."""
-    names, found = np.array(campaigns), {}
-    for name in sorted(set(campaigns)):
-        rows = names == name
-        n, called = int(rows.sum()), int((scores[rows] >= threshold).sum())
-        found[name] = {
-            "n": n,
-            "mine": int((targets[rows] == 1).sum()),
-            "other": int((targets[rows] == 0).sum()),
-            "called_mine": called / n,
-            "called_mine_interval": share_interval(called, n),
-        }
+def _folds(answers: Answers) -> dict[str, MineFigures]:
+    """Mines against the rest in each fold.
+
+    Those of all chips also ask that the networks of the folds agree on a scale; these do not.
+    """
+    if answers.folds is None:
+        return {}
+    found = {}
+    for fold in np.unique(answers.folds):
+        found[f"fold {fold + 1}"] = mine_figures(*answers.of_mines(answers.folds == fold))
     return found
 
 
-def _plain(value: Any) -> Any:
-    """Replace NaN, which JSON has no word for, by None."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]:
+    """What each sampling campaign holds, and the share of its chips that is called a mine."""
+    names, found = np.array(answers.campaigns or ()), {}
+    for name in sorted(set(answers.campaigns or ())):
+        targets, scores = answers.of_mines(names == name)
+        share = called(scores, threshold)
+        found[name] = CampaignFigures(len(targets), int((targets == 1).sum()), int((targets == 0).sum()), *share)
+    return found
+
+
+def _lookalikes(answers: Answers, threshold: float, strict: float | None) -> dict[str, LookalikeFigures]:
+    if answers.campaigns is None:
+        return {}
+    return lookalikes(
+        answers.campaigns, answers.targets[:, MINE_COLUMN], answers.scores[:, MINE_COLUMN], threshold, strict
+    )

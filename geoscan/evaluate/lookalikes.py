@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from geoscan.evaluate.metrics import Interval
+from geoscan.model.figures import Interval, LookalikeFigures
 
 KINDS = {
     "riverbank": ("riverbank", "sandbar"),
@@ -32,46 +31,40 @@ def kind(campaign: str) -> str:
 
 
 def lookalikes(
-    campaigns: Sequence[str], targets: NDArray[np.floating], scores: NDArray[np.floating], threshold: float
-) -> dict[str, dict[str, Any]]:
+    campaigns: Sequence[str],
+    targets: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    threshold: float,
+    strict: float | None,
+) -> dict[str, LookalikeFigures]:
     """Share of the chips without a mine that are called mine, for each kind of look-alike that occurs.
 
     campaigns: n names. targets: (n,) of the mine label, 1 = mine, 0 = other; only others count.
-    scores: (n,); a chip is called mine where its score is at least the threshold.
-    Returns {kind: {n, called_mine, called_mine_interval}}, kinds in the order of `KINDS`.
+    scores: (n,); a chip is called mine where its score is at least the threshold. strict: a second threshold.
+    Returns the figures by kind, in the order of `KINDS`.
     """
     kinds = np.array([kind(campaign) for campaign in campaigns])
     found = {}
     for name in (*KINDS, REST):
         rows = (kinds == name) & (targets == 0)
         if n := int(rows.sum()):
-            called = int((scores[rows] >= threshold).sum())
-            found[name] = {"n": n, "called_mine": called / n, "called_mine_interval": share_interval(called, n)}
+            strictly = (None, None) if strict is None else called(scores[rows], strict)
+            found[name] = LookalikeFigures(n, *called(scores[rows], threshold), *strictly)
     return found
 
 
-def share_interval(hits: int, n: int) -> Interval:
-    """95 % interval of a share (Wilson 1927), which stays wide where none of a few chips was hit. NaN without chips.
+def called(scores: NDArray[np.floating], threshold: float) -> tuple[float, Interval | None]:
+    """Share of the scores, (n,) of 1 or more, that are at least the threshold, and its interval."""
+    hits = int((scores >= threshold).sum())
+    return hits / len(scores), share_interval(hits, len(scores))
+
+
+def share_interval(hits: int, n: int) -> Interval | None:
+    """95 % interval of a share (Wilson 1927), which stays wide where none of a few chips was hit. None without chips.
 
     It takes the chips for independent: two composites of one place make it too narrow.
     """
     if n == 0:
-        return float("nan"), float("nan")
+        return None
     interval = binomtest(hits, n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
-
-
-def threshold_at_specificity(targets: NDArray[np.floating], scores: NDArray[np.floating], specificity: float) -> float:
-    """Lowest threshold at which at least this fraction of the others scores below it; NaN without others.
-
-    targets: (n,) 1 = mine, 0 = other, NaN left out. It is a score of the set, or lies just above its highest.
-    """
-    others = np.sort(scores[targets == 0])[::-1]
-    if not len(others):
-        return float("nan")
-    allowed = int((1 - specificity) * len(others) + 1e-9)
-    if allowed >= len(others):
-        return float(scores.min())
-    refused = others[allowed]
-    above = scores[scores > refused]
-    return float(above.min() if len(above) else np.nextafter(refused, np.inf, dtype=scores.dtype))

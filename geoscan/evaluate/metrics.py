@@ -1,64 +1,18 @@
 """How good scores are: Kaggle's sample-averaged F2, figures per label, figures for mines against the rest."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.labels import LABELS
-
-Interval: TypeAlias = tuple[float, float]
-"""Low and high end of a 95 % percentile bootstrap, over chips or over groups of them, widened where needed to hold the
-estimate itself."""
+from geoscan.model.figures import SPECIFICITIES, Interval, LabelFigures, MineFigures, OperatingPoint, measured
 
 _Weights: TypeAlias = NDArray[np.float64]
 _RESAMPLES_AT_ONCE = 64
 _FEWEST_CAMPAIGNS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class LabelMetrics:
-    """One label on the chips where it is known. NaN stands for a figure that does not exist, such as recall of none."""
-
-    n: int
-    """Chips where the label holds."""
-    n_known: int
-    precision: float
-    recall: float
-    f2: float
-    ap: float
-    threshold: float
-    f2_interval: Interval
-    ap_interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class MineMetrics:
-    """Mines against the rest."""
-
-    n: int
-    n_other: int
-    auc: float
-    ap: float
-    sensitivity_at_specificity: dict[str, float]
-    auc_interval: Interval
-    ap_interval: Interval
-    sensitivity_interval: dict[str, Interval]
-    resampled: str
-    """What the intervals draw with replacement, `chips` or `campaigns`."""
-
-
-def mean_of(several: Sequence[MineMetrics]) -> dict[str, Any]:
-    """Mean of each figure that `MineMetrics` has for any set of chips, 0..1; NaN where one of them is."""
-    found = [one.sensitivity_at_specificity for one in several]
-    return {
-        "auc": float(np.mean([one.auc for one in several])),
-        "ap": float(np.mean([one.ap for one in several])),
-        "sensitivity_at_specificity": {key: float(np.mean([one[key] for one in found])) for key in found[0]},
-    }
 
 
 def f2_samples(targets: NDArray[np.floating], predicted: NDArray[np.bool_]) -> float:
@@ -84,39 +38,39 @@ def f2_each(targets: NDArray[np.floating], predicted: NDArray[np.bool_]) -> NDAr
 
 def f2_interval(
     targets: NDArray[np.floating], predicted: NDArray[np.bool_], resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Bootstrap interval of `f2_samples`."""
+) -> Interval | None:
+    """Bootstrap interval of `f2_samples`; None without any chip."""
     each = f2_each(targets, predicted)
     each = each[np.isfinite(each)]
     return bootstrap(lambda weights: weights @ each / weights.sum(1), len(each), resamples, seed)
 
 
-def label_metrics(
+def label_figures(
     targets: NDArray[np.floating],
     scores: NDArray[np.floating],
-    thresholds: dict[str, float],
+    thresholds: Mapping[str, float],
     labels: Sequence[str] = LABELS,
     resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, LabelMetrics]:
+) -> dict[str, LabelFigures]:
     """Precision, recall, F2 and average precision of every label, in the order of the columns.
 
     targets, scores: (n, labels); a label is predicted where its score is at least its threshold.
     """
     return {
-        label: _label_metrics(targets[:, column], scores[:, column], thresholds[label], resamples, seed)
+        label: _label_figures(targets[:, column], scores[:, column], thresholds[label], resamples, seed)
         for column, label in enumerate(labels)
     }
 
 
-def mine_metrics(
+def mine_figures(
     targets: NDArray[np.floating],
     scores: NDArray[np.floating],
-    specificities: Sequence[float] = (0.99, 0.994),
+    specificities: Sequence[float] = SPECIFICITIES,
     campaigns: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> MineMetrics:
+) -> MineFigures:
     """Figures for one column, targets and scores (n,): 1 = mine, 0 = other, NaN left out.
 
     campaigns: (n,), where each chip comes from. Of 5 or more, the intervals draw whole campaigns: chips of one are
@@ -126,24 +80,42 @@ def mine_metrics(
     groups = _groups(campaigns, known)
     true, ranked = targets[known] == 1, scores[known]
     curve = _Curve(true, ranked)
-    figures: dict[str, Callable[[_Weights], _Weights]] = {"auc": curve.auc, "ap": curve.ap}
+
+    def estimate(figure: Callable[[_Weights], _Weights]) -> tuple[float | None, Interval | None]:
+        value = float(figure(np.ones((1, len(true))))[0])
+        return measured(value), bootstrap(figure, len(true), resamples, seed, groups)
+
+    (auc, auc_interval), (ap, ap_interval) = estimate(curve.auc), estimate(curve.ap)
+    points = []
     for specificity in specificities:
-        figures[f"{specificity:g}"] = partial(curve.sensitivity, specificity=specificity)
-    whole = np.ones((1, len(true)))
-    estimate = {name: float(figure(whole)[0]) for name, figure in figures.items()}
-    interval = {name: bootstrap(figure, len(true), resamples, seed, groups) for name, figure in figures.items()}
-    keys = [f"{specificity:g}" for specificity in specificities]
-    return MineMetrics(
+        bar = measured(threshold_at_specificity(true, ranked, specificity))
+        points.append(OperatingPoint(specificity, *estimate(partial(curve.sensitivity, specificity=specificity)), bar))
+    return MineFigures(
         n=int(true.sum()),
         n_other=int((~true).sum()),
-        auc=estimate["auc"],
-        ap=estimate["ap"],
-        sensitivity_at_specificity={key: estimate[key] for key in keys},
-        auc_interval=interval["auc"],
-        ap_interval=interval["ap"],
-        sensitivity_interval={key: interval[key] for key in keys},
+        auc=auc,
+        auc_interval=auc_interval,
+        ap=ap,
+        ap_interval=ap_interval,
+        operating_points=tuple(points),
         resampled="chips" if groups is None else "campaigns",
     )
+
+
+def threshold_at_specificity(targets: NDArray[np.generic], scores: NDArray[np.floating], specificity: float) -> float:
+    """Lowest threshold at which at least this fraction of the others scores below it; NaN without others.
+
+    targets: (n,) 1 = mine, 0 = other, NaN left out. It is a score of the set, or lies just above its highest.
+    """
+    others = np.sort(scores[targets == 0])[::-1]
+    if not len(others):
+        return float("nan")
+    allowed = int((1 - specificity) * len(others) + 1e-9)
+    if allowed >= len(others):
+        return float(scores.min())
+    refused = others[allowed]
+    above = scores[scores > refused]
+    return float(above.min() if len(above) else np.nextafter(refused, np.inf, dtype=scores.dtype))
 
 
 def f2_difference(
@@ -152,7 +124,7 @@ def f2_difference(
     second: NDArray[np.bool_],
     resamples: int = 1000,
     seed: int = 0,
-) -> tuple[float, Interval]:
+) -> tuple[float | None, Interval | None]:
     """How much better the first predictions' `f2_samples` is than the second's, and its paired bootstrap interval.
 
     targets, first, second: (n, labels), as in `f2_samples`; each draw takes the same chips for both.
@@ -160,7 +132,7 @@ def f2_difference(
     each = f2_each(targets, first) - f2_each(targets, second)
     each = each[np.isfinite(each)]
     if not len(each):
-        return float("nan"), (float("nan"), float("nan"))
+        return None, None
     return float(each.mean()), bootstrap(lambda w: w @ each / w.sum(1), len(each), resamples, seed)
 
 
@@ -171,10 +143,10 @@ def ap_difference(
     campaigns: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> tuple[float, Interval]:
+) -> tuple[float | None, Interval | None]:
     """How much higher the first scores' average precision is than the second's, and its paired bootstrap interval.
 
-    targets, first, second, campaigns: (n,), as in `mine_metrics`; each draw takes the same chips for both.
+    targets, first, second, campaigns: (n,), as in `mine_figures`; each draw takes the same chips for both.
     """
     known = ~np.isnan(targets)
     one, two = (_Curve(targets[known] == 1, scores[known]) for scores in (first, second))
@@ -184,7 +156,7 @@ def ap_difference(
 
     estimate = float(difference(np.ones((1, int(known.sum()))))[0])
     groups = _groups(campaigns, known)
-    return estimate, bootstrap(difference, int(known.sum()), resamples, seed, groups)
+    return measured(estimate), bootstrap(difference, int(known.sum()), resamples, seed, groups)
 
 
 def auc(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:
@@ -203,17 +175,18 @@ def bootstrap(
     resamples: int,
     seed: int,
     groups: NDArray[np.generic] | None = None,
-) -> Interval:
+) -> Interval | None:
     """95 % percentile interval of a figure over n chips drawn with replacement, one by one or in whole groups.
 
+    It is widened where needed to hold the figure itself; None where no draw has the figure, as without chips.
     figure: takes weights (b, n), how often each chip was drawn, and gives (b,) values, NaN where undefined.
     groups: (n,), names or numbers of the groups (Davison, Hinkley 1997, section 3.8); None draws single chips.
     """
     if n == 0:
-        return float("nan"), float("nan")
+        return None
     values = np.concatenate([figure(weights) for weights in _draws(n, resamples, seed, groups)])
     if not np.isfinite(values).any():
-        return float("nan"), float("nan")
+        return None
     low, high = np.nanpercentile(values, [2.5, 97.5])
     estimate = float(figure(np.ones((1, n)))[0])
     return float(np.fmin(low, estimate)), float(np.fmax(high, estimate))
@@ -239,9 +212,9 @@ def _draws(n: int, resamples: int, seed: int, groups: NDArray[np.generic] | None
         yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
 
 
-def _label_metrics(
+def _label_figures(
     targets: NDArray[np.floating], scores: NDArray[np.floating], threshold: float, resamples: int, seed: int
-) -> LabelMetrics:
+) -> LabelFigures:
     known = ~np.isnan(targets)
     true, score = targets[known] == 1, scores[known]
     predicted = score >= threshold
@@ -252,16 +225,16 @@ def _label_metrics(
 
     curve = _Curve(true, score)
     whole = np.ones((1, len(true)))
-    return LabelMetrics(
+    return LabelFigures(
         n=int(true.sum()),
         n_known=len(true),
-        precision=float(_ratio(hits.sum(), predicted.sum())),
-        recall=float(_ratio(hits.sum(), true.sum())),
-        f2=float(f2(whole)[0]),
-        ap=float(curve.ap(whole)[0]),
-        threshold=threshold,
+        precision=measured(float(_ratio(hits.sum(), predicted.sum()))),
+        recall=measured(float(_ratio(hits.sum(), true.sum()))),
+        f2=measured(float(f2(whole)[0])),
         f2_interval=bootstrap(f2, len(true), resamples, seed),
+        ap=measured(float(curve.ap(whole)[0])),
         ap_interval=bootstrap(curve.ap, len(true), resamples, seed),
+        threshold=threshold,
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +25,7 @@ from geoscan.evaluate.mistakes import contact_sheet
 from geoscan.evaluate.sample import Scored
 from geoscan.files import check_place, replacing
 from geoscan.labels import MINE, readable
+from geoscan.model.figures import Figures, LabelFigures
 
 _NAMES = ("f2.png", "precision_recall.png", "reliability.png", "mistakes.png")
 _FEWEST = 5
@@ -38,6 +39,9 @@ _DPI = 150
 
 _TICKS = (0, 0.5, 1)
 _ROOT_TICKS = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
+
+_UNKNOWN = (math.nan, math.nan)
+"""Ends of an interval that does not exist."""
 
 _BINS = 15
 _FEWEST_IN_BIN = 40
@@ -65,11 +69,11 @@ def check_folder(folder: Path) -> None:
     check_place(folder)
 
 
-def draw(folder: Path, scored: Sequence[Scored], figures: Sequence[Mapping[str, Any]]) -> list[Path]:
+def draw(folder: Path, scored: Sequence[Scored], figures: Sequence[Figures]) -> list[Path]:
     """Write the pictures of a model, beside those of a second one if given, and return their paths.
 
-    scored: one model or two on the same chips; figures: what `evaluate.figures` returned for each. The worst mistakes
-    are those of the first. Raises OutputError when a picture cannot be written, ReadError for a chip that is gone.
+    scored: one model or two on the same chips; figures: those of each. The worst mistakes are those of the first.
+    Raises OutputError when a picture cannot be written, ReadError for a chip that is gone.
     """
     titles = _titles(scored)
     pictures = (
@@ -89,7 +93,7 @@ def draw(folder: Path, scored: Sequence[Scored], figures: Sequence[Mapping[str, 
     return paths
 
 
-def f2_bars(figures: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> Figure:
+def f2_bars(figures: Sequence[Figures], titles: Sequence[str]) -> Figure:
     """F2 of each label of the first model that occurs, with bootstrap intervals, the most frequent label on top."""
     counts = _counts(figures[0])
     shown = [label for label in counts if counts[label]]
@@ -99,11 +103,11 @@ def f2_bars(figures: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> Figu
     axes = figure.add_subplot()
     height = 0.8 / len(figures)
     for i, (each, title) in enumerate(zip(figures, titles, strict=True)):
-        rows = [(y, each["labels"][label]) for y, label in enumerate(shown) if label in each["labels"]]
+        rows = [(y, each.labels[label]) for y, label in enumerate(shown) if label in each.labels]
         places = [y + (i - (len(figures) - 1) / 2) * height for y, _ in rows]
-        f2 = np.array([one["f2"] for _, one in rows], float)
-        low, high = np.array([one["f2_interval"] for _, one in rows], float).reshape(-1, 2).T
-        axes.barh(places, f2, height * 0.92, color=_COLORS[i], label=f"{title}{_in_short(each)}")
+        f2 = np.array([one.f2 for _, one in rows], float)
+        low, high = np.array([one.f2_interval or _UNKNOWN for _, one in rows], float).reshape(-1, 2).T
+        axes.barh(places, f2, height * 0.92, color=_COLORS[i], label=f"{title}: {each.headline}")
         whiskers = (np.maximum(f2 - low, 0), np.maximum(high - f2, 0))
         drawn = high > 0  # a bar and a whisker of no length would look like a figure that is missing
         axes.errorbar(
@@ -129,7 +133,7 @@ def f2_bars(figures: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> Figu
     return figure
 
 
-def precision_recall(scored: Sequence[Scored], figures: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> Figure:
+def precision_recall(scored: Sequence[Scored], figures: Sequence[Figures], titles: Sequence[str]) -> Figure:
     """Precision over recall of each label of the first model with 5 positives or more, the card's threshold marked."""
     counts = _counts(figures[0])
     shown = [label for label in counts if counts[label] >= _FEWEST]
@@ -143,8 +147,8 @@ def precision_recall(scored: Sequence[Scored], figures: Sequence[Mapping[str, An
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, label in zip(panels, shown, strict=False):
         for i, (one, each) in enumerate(zip(scored, figures, strict=True)):
-            if label in each["labels"]:
-                _curve(axes, one, each["labels"][label], label, i, above=len(scored) - 1 - i)
+            if label in each.labels:
+                _curve(axes, one, each.labels[label], label, i, above=len(scored) - 1 - i)
         axes.set_title(f"{readable(label)} ({counts[label]:,})", size="medium", pad=6 + 11 * len(scored))
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=_TICKS, yticks=_TICKS)
         _tidy(axes, "both")
@@ -210,7 +214,7 @@ def bins(true: NDArray[np.bool_], scores: NDArray[np.floating]) -> Bins:
     return Bins(n[held], total[held] / n[held], hits[held])
 
 
-def _curve(axes: Axes, scored: Scored, figures: Mapping[str, Any], label: str, which: int, above: int) -> None:
+def _curve(axes: Axes, scored: Scored, figures: LabelFigures, label: str, which: int, above: int) -> None:
     """One precision-recall curve, in the steps that average precision sums, and its figure in a line above the axes."""
     targets, scores = scored.column(label)
     known = np.isfinite(targets)
@@ -222,11 +226,11 @@ def _curve(axes: Axes, scored: Scored, figures: Mapping[str, Any], label: str, w
     recall, precision = (hits / hits[-1])[gained], (hits / (ends + 1))[gained]
     color = _COLORS[which]
     axes.step([0, *recall], [precision[0], *precision], where="pre", color=color, linewidth=1.4)
-    if figures["precision"] is not None:
-        place = figures["recall"], figures["precision"]
+    if figures.precision is not None and figures.recall is not None:
+        place = figures.recall, figures.precision
         axes.plot(*place, _MARKERS[which], color=color, mec="white", ms=7, clip_on=False, zorder=3)
-    low, high = figures["ap_interval"]
-    text = f"AP {figures['ap']:.2f} ({low:.2f} to {high:.2f})"
+    low, high = figures.ap_interval or _UNKNOWN
+    text = f"AP {figures.ap:.2f} ({low:.2f} to {high:.2f})"
     axes.annotate(
         text,
         (0.5, 1),
@@ -249,7 +253,8 @@ def _reliability_lines(axes: Axes, scored: Scored, title: str, labels: Sequence[
             continue
         groups = bins(targets[known] == 1, scores[:, columns][known])
         share = groups.hits / groups.n
-        low, high = np.array([share_interval(int(k), int(n)) for k, n in zip(groups.hits, groups.n, strict=True)]).T
+        ends = [share_interval(int(k), int(n)) for k, n in zip(groups.hits, groups.n, strict=True)]
+        low, high = np.array(ends, float).T  # no bin is empty
         error = expected_calibration_error(targets, scores[:, columns], len(groups.n))
         _, caps, whiskers = axes.errorbar(
             groups.score,
@@ -285,18 +290,6 @@ def _titles(scored: Sequence[Scored]) -> list[str]:
     return [f"{card.name} {card.digest[:8]}" for card in cards]
 
 
-def _in_short(figures: Mapping[str, Any]) -> str:
-    """The one figure that sums a model up, for the legend."""
-    if (f2 := figures.get("f2_samples")) is not None:
-        low, high = figures["f2_samples_interval"]
-        return f": F2 averaged over chips {f2:.3f} ({low:.3f} to {high:.3f})"
-    mine = figures["mine"]
-    if mine["ap"] is None:
-        return ""
-    low, high = mine["ap_interval"]
-    return f": average precision of mines {mine['ap']:.3f} ({low:.3f} to {high:.3f})"
-
-
 def _legend(figure: Figure, note: str) -> None:
     handles, names = figure.axes[0].get_legend_handles_labels()
     legend = figure.legend(handles, names, loc="outside upper left", frameon=False, title=note, alignment="left")
@@ -322,10 +315,9 @@ def _empty(why: str) -> Figure:
     return figure
 
 
-def _counts(figures: Mapping[str, Any]) -> dict[str, int]:
+def _counts(figures: Figures) -> dict[str, int]:
     """Chips that have each label, the most frequent label first."""
-    labels = figures["labels"].items()
-    return {label: one["n"] for label, one in sorted(labels, key=lambda item: -item[1]["n"])}
+    return {label: one.n for label, one in sorted(figures.labels.items(), key=lambda item: -item[1].n)}
 
 
 def _root(share: NDArray[np.floating]) -> NDArray[np.floating]:

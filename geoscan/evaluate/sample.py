@@ -15,6 +15,7 @@ from geoscan.data.kaggle import GSD
 from geoscan.data.labelled import LabelledChips
 from geoscan.data.mine_chips import MineChips
 from geoscan.errors import DatasetError, PackageError, ReadError
+from geoscan.evaluate.figures import Answers
 from geoscan.grid import TileGrid
 from geoscan.labels import LABELS, columns
 from geoscan.machine import BATCH
@@ -22,7 +23,7 @@ from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Averaged, Detector
 from geoscan.progress import Track
-from geoscan.scene import MAX_RESAMPLING, NATIVE
+from geoscan.resolution import MAX_RESAMPLING, is_native, is_usable
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,12 @@ class Scored:
     def labels(self) -> tuple[str, ...]:
         """Labels in the order of the columns."""
         return self.package.card.labels
+
+    def answers(self) -> Answers:
+        """Return what figures are made of."""
+        scores = np.zeros((len(self.scores), len(LABELS)), np.float32)
+        scores[:, columns(self.labels)] = self.scores
+        return Answers(self.sample.targets, scores, self.sample.campaigns)
 
     def column(self, label: str) -> tuple[NDArray[np.float32], Scores]:
         """Targets and scores of one label, each (n,)."""
@@ -169,9 +176,11 @@ class _Scorer:
 
 def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual:
     """Bring a chip to the model's ground resolution, unless it is near to it."""
-    factor = (gsd or preprocess.gsd) / preprocess.gsd
+    if gsd is None or is_native(gsd, preprocess.gsd):
+        return pixels
+    factor = gsd / preprocess.gsd
     rows, cols = (max(1, round(side * factor)) for side in pixels.shape[1:])
-    if abs(factor - 1) <= NATIVE or (rows, cols) == pixels.shape[1:]:
+    if (rows, cols) == pixels.shape[1:]:
         return pixels
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (cols, rows), interpolation=how)
@@ -180,7 +189,7 @@ def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual
 
 def _check_gsd(sample: Sample, package: Package) -> None:
     own = package.card.preprocess.gsd
-    if sample.gsd is not None and not own / MAX_RESAMPLING <= sample.gsd <= own * MAX_RESAMPLING:
+    if sample.gsd is not None and not is_usable(sample.gsd, own):
         raise PackageError(
             f"chips of {sample.gsd:g} m are too far from the {own:g} m of {package.card.name} (factor "
             f"{MAX_RESAMPLING:g} at most); take another model, or correct --gsd"

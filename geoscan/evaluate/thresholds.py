@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from geoscan.evaluate.metrics import f2_samples
+from geoscan.evaluate.metrics import f2_interval, f2_samples
 from geoscan.labels import LABELS
+from geoscan.model.figures import Interval
 
 START = 0.2
 """Under F2 a miss costs four times as much as a false alarm: from about this score on, a label is best called."""
@@ -26,6 +27,7 @@ class CrossTuned:
 
     f2: float
     """With a threshold for each label."""
+    f2_interval: Interval | None
     f2_common: float
     """With the best common threshold of the other chips."""
     f2_start: float
@@ -110,7 +112,8 @@ def cross_tuned_f2(
         here, rest = folds == fold, folds != fold
         tuned[here] = predict(scores[here], tune_f2(targets[rest], scores[rest]))
         common[here] = scores[here] >= best_common(targets[rest], scores[rest])
-    return CrossTuned(*(f2_samples(targets, predicted) for predicted in (tuned, common, scores >= START)))
+    f2, f2_common, f2_start = (f2_samples(targets, predicted) for predicted in (tuned, common, scores >= START))
+    return CrossTuned(f2, f2_interval(targets, tuned), f2_common, f2_start)
 
 
 def _ascend(true: NDArray[np.bool_], known: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float64]:

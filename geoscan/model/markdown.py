@@ -1,14 +1,16 @@
-"""The card for people: everything that `card.json` knows of a model, as Markdown."""
+"""Cards for people: all that `card.json` says of a model, as Markdown, and a page of several models."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from geoscan.labels import MINE, readable
-from geoscan.scene import MAX_RESAMPLING, NATIVE
+from geoscan.model.figures import Figures
+from geoscan.model.figures_markdown import Cell, figures_markdown, table
+from geoscan.model.origin import TrainedOn, Training
+from geoscan.resolution import native_range, usable_range
 
 if TYPE_CHECKING:
     from geoscan.model.package import Card
@@ -16,62 +18,36 @@ if TYPE_CHECKING:
 FEW = 10
 """Chips with a label below which the card warns of its figures."""
 
-_Values: TypeAlias = Mapping[str, Any]
-_NONE = "-"
-_F2 = (
-    "F2 as Kaggle defines it: of each chip's labels, averaged over chips; tuned thresholds come from other places than "
-    "those that they are judged on."
+_PAGE = (
+    "These models come with geoscan. Each finds artisanal gold mines in one kind of satellite image. `geoscan scan` "
+    "takes the one whose resolution is nearest to the scene's. `geoscan models NAME` prints a model's whole card, with "
+    "its limits and how it was trained. `examples/models_readme.py` writes this page from the cards."
 )
-_SENSITIVITY = ("sensitivity_at_specificity", "sensitivity_interval")
+_WORDS = (
+    "A scene whose pixels have the size that a model takes is read as it is; a finer or a coarser one is resampled, or "
+    "refused. A chip is the square piece of a scene that gets one score for each label. The last column is the one "
+    "figure by which such a model is judged. F2 is Kaggle's measure, over all labels; AP is the average precision of "
+    "mines. Both are at best 1."
+)
 
-_WORDS = {
-    "all": "all chips",
-    "ap": "AP",
-    "auc": "AUC",
-    "best_epoch": "best epoch",
-    "called_mine": "called a mine",
-    "ece": "calibration error",
-    "ece_before": "calibration error before",
-    "f2": "F2",
-    "f2_at_0.2": "F2, 0.2 everywhere",
-    "f2_common_threshold": "F2, one threshold",
-    "f2_of_always_clear_primary": "F2 of answering clear primary everywhere",
-    "f2_samples": "F2",
-    "mine": "mines",
-    "n_known": "known",
-    "n_other": "others",
-    "nll": "NLL",
-    "nll_before": "NLL before",
-    "not_only_cloudy": "chips not tagged only cloudy",
-    "other": "others",
-    "resampled": "intervals over",
-}
-"""Keys of the card that people would not understand as they are."""
-
-_FAMILIES = {
-    "densenet": "DenseNet-BC (Huang, Liu, van der Maaten, Weinberger 2017)",
-    "efficientnet-lite0": "EfficientNet-Lite0 (Tan, Le 2019)",
-}
+_FAMILIES = {"densenet": "DenseNet-BC", "efficientnet-lite0": "EfficientNet-Lite0"}
+_PAPERS = {"densenet": "Huang, Liu, van der Maaten, Weinberger 2017", "efficientnet-lite0": "Tan, Le 2019"}
 
 
 def card_markdown(card: Card) -> str:
-    """Render a card; what it does not hold is left out, and what it holds under names of its own is shown as it is.
-
-    A figure with an interval is written `0.872 (0.845 to 0.889)`, one that does not exist as a dash. The same card,
-    read back from JSON, gives the same text.
-    """
+    """Render a card. The same card, read back from JSON, gives the same text."""
     sections = {
         "What it is for": _purpose(card),
         "What it is not for": _no_purpose(card),
-        "Input": _input(card),
-        "Network": _network(card),
-        "Trained on": _data({**card.data, "split": card.split.facts()} if card.split else card.data),
-        "Figures": _figures(card.metrics),
+        "Input": [table(("", ""), _input(card))],
+        "Network": [table(("", ""), _network(card))],
+        "Trained on": _data(card),
+        "Figures": [figures_markdown(card.figures)],
         "Thresholds": _thresholds(card),
         "Calibration": _calibration(card),
         "How it was trained": _training(card.training),
         "Limits": _limits(card),
-        "Identity": _identity(card),
+        "Identity": [table(("", ""), _identity(card))],
     }
     blocks = [f"# {card.name}"]
     for title, content in sections.items():
@@ -80,124 +56,126 @@ def card_markdown(card: Card) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def models_markdown(models: Sequence[tuple[Card, int]]) -> str:
+    """Render a page of several models: a table to choose by, then the figures of each.
+
+    models: cards, and the sizes of their weights in bytes.
+    """
+    rows = [_model_row(card, size) for card, size in models]
+    blocks = [
+        "# Models",
+        _PAGE,
+        table(("model", "takes pixels of", "resamples", "chip", "network", "weights", "judged by"), rows),
+        _WORDS,
+    ]
+    for card, _ in models:
+        blocks += [f"## {card.name}", _sources(card.data), figures_markdown(card.figures)]
+    return "\n\n".join(blocks) + "\n"
+
+
 def _purpose(card: Card) -> list[str]:
     others = [readable(label) for label in card.labels if label != MINE]
     known = f" It also answers {len(others)} other labels: {', '.join(others)}." if others else ""
     return [
         f"It finds chips with artisanal gold mines in red, green, blue satellite imagery at about "
-        f"{card.preprocess.gsd:g} m per pixel, so that a person looks at few places in place of all.{known}",
+        f"{card.preprocess.gsd:g} m per pixel, so that a person needs to look at a few places only.{known}",
         f"`geoscan scan SCENE --model {card.name} --out mines.geojson` makes polygons of them.",
     ]
 
 
 def _no_purpose(card: Card) -> list[str]:
-    return _bullets(
-        [
-            "Proof: a polygon is a place worth a look, in better imagery or on the ground; act on nothing else.",
-            "Proof of absence: where there is no polygon there may be a mine, under cloud or too small to be seen.",
-            f"Outlines or areas: it answers for chips of {_metres(card)}.",
-            "Other sensors, seasons and regions than it was measured on, until it has been measured there "
-            "(`geoscan evaluate`).",
-        ]
-    )
+    return [
+        _bullets(
+            "Proof of a mine: a polygon is a place to look at in better imagery or on the ground, before anybody acts.",
+            "Proof that there is none: a mine may lie under cloud, or be too small to be seen.",
+            f"Outlines or areas of mines: it answers for whole chips, {_metres(card)}.",
+            "Other sensors, seasons and regions than it was measured on: measure it there first (`geoscan evaluate`).",
+        )
+    ]
 
 
-def _input(card: Card) -> list[str]:
+def _input(card: Card) -> list[tuple[str, Cell]]:
     preprocess = card.preprocess
-    rows = [
+    haze = "none"
+    if preprocess.dehaze is not None:
+        how = asdict(preprocess.dehaze)
+        mode = how.pop("airlight")
+        haze = f"dark channel prior, airlight `{mode}`; {_option(how)}"
+    return [
         ("chip", f"{preprocess.chip} x {preprocess.chip} px, {_metres(card)}"),
         ("ground sample distance", f"{preprocess.gsd:g} m per pixel"),
         ("bands", "red, green, blue, 8 bit"),
         ("radiometry", f"`{preprocess.radiometry}`"),
-        ("scores", "means over symmetries" if card.tta else "of each chip as it is"),
+        ("scores", "means over the 8 symmetries of each chip" if card.tta else "of each chip as it is"),
+        ("haze removal", haze),
     ]
-    if preprocess.dehaze is None:
-        return [_table(("", ""), [*rows, ("haze removal", "none")])]
-    how = asdict(preprocess.dehaze)
-    mode = how.pop("airlight")
-    text = f"dark channel prior, airlight `{mode}`; " + _text(how)
-    return [_table(("", ""), [*rows, ("haze removal", text)])]
 
 
-def _network(card: Card) -> list[str]:
-    spec = asdict(card.spec)
-    heads = spec.pop("heads")
-    family = spec.pop("family")
-    rows = [("family", _FAMILIES.get(family, family))]
-    if (parameters := card.training.get("parameters")) is not None:
-        rows.append(("parameters", _figure(parameters)))
-    rows += [(_word(key), _text(value)) for key, value in spec.items()]
-    rows += [(f"head `{h['name']}`", f"{h['activation']} over {', '.join(h['labels'])}") for h in heads]
-    return [_table(("", ""), rows)]
+def _network(card: Card) -> list[tuple[str, Cell]]:
+    family = card.spec.family
+    rows: list[tuple[str, Cell]] = [("family", f"{_FAMILIES[family]} ({_PAPERS[family]})")]
+    if card.training.parameters is not None:
+        rows.append(("parameters", card.training.parameters))
+    options = asdict(card.spec)
+    rows += [(readable(name), _option(options[name])) for name in options if name not in {"family", "heads"}]
+    return rows + [(f"head `{h.name}`", f"{h.activation} over {', '.join(h.labels)}") for h in card.spec.heads]
 
 
-def _data(data: _Values) -> list[str]:
-    rest = dict(data)
-    parts = {part: rest.pop(f"{part}_positives", {}) for part in ("training", "validation")}
-    nested = {key: rest.pop(key) for key, value in list(rest.items()) if isinstance(value, Mapping)}
-    blocks = _any(rest)
-    if labels := list(dict.fromkeys(label for part in parts.values() for label in part)):
-        rows = [(_word(label), *(_figure(part.get(label)) for part in parts.values())) for label in labels]
-        blocks += ["Chips with each label:", _table(("label", "training", "validation"), rows)]
-    for key, value in nested.items():
-        blocks += [f"### {_word(key)}", *_any(value, depth=4)]
-    return blocks
+def _data(card: Card) -> list[str]:
+    data = card.data
+    counts = {
+        "campaigns": data.campaigns,
+        "training chips": data.training_chips,
+        "validation chips": data.validation_chips,
+    }
+    lines = [f"source: {data.source}", f"licence: {data.licence}"]
+    lines += [f"fingerprint: {data.fingerprint}"] if data.fingerprint else []
+    lines += [f"{name}: {count:,}" for name, count in counts.items() if count is not None]
+    if data.small_chips is not None:
+        small = data.small_chips
+        lines.append(f"in mosaics: {small.source}, {small.mine:,} mines and {small.other:,} others")
+        lines.append(f"licence of those: {small.licence}")
+    split = card.split.facts() if card.split else {}
+    lines += [f"split, {readable(key)}: {_option(value)}" for key, value in split.items()]
+    labels = dict.fromkeys((*data.training_positives, *data.validation_positives))
+    rows = [
+        (readable(label), data.training_positives.get(label), data.validation_positives.get(label)) for label in labels
+    ]
+    counted = ["Chips with each label:", table(("label", "training", "validation"), rows)] if rows else []
+    return [_bullets(*lines), *counted]
 
 
-def _figures(metrics: _Values) -> list[str]:
-    """Figures in the order in which people ask for them, and last those that nobody here knows by name."""
-    if not metrics:
-        return ["Nothing was measured."]
-    rest = dict(metrics)
-    notes = rest.pop("notes", ())
-    f2, mine = _taken(rest, "f2_samples"), _taken(rest, "auc")
-    campaigns = {f"`{name}`": values for name, values in _popped(rest, "campaigns").items()}
-    sections = (
-        ("All labels together", _F2, "chips", f2),
-        (
-            "Each label",
-            "At the thresholds below, tuned on these same chips; `n` of them have the label.",
-            "label",
-            _popped(rest, "labels"),
-        ),
-        ("Mines against the rest", "", "chips", mine),
-        ("Sampling campaigns", "Chips of one campaign show the same places.", "campaign", campaigns),
-        ("Look-alikes", "What is no mine, and what the model makes of it.", "kind", _popped(rest, "lookalikes")),
-        ("Ablations", "What changes when one thing is left out or replaced.", "", _popped(rest, "ablation")),
-        ("How well calibrated", "", "head", _popped(rest, "calibration")),
-        ("More", "", "", rest),
+def _sources(data: TrainedOn) -> str:
+    """Sentence with all sources and their licences."""
+    small = data.small_chips
+    mosaics = f", and on mosaics of {small.source} ({small.licence})" if small else ""
+    return f"Trained on {data.source} ({data.licence}){mosaics}."
+
+
+def _model_row(card: Card, size: int) -> tuple[Cell, ...]:
+    native, usable = _ranges(card)
+    parameters = card.training.parameters
+    weights = f"{size / 1e6:.2g} MB" + (f", {parameters / 1e6:.1f} million numbers" if parameters else "")
+    return (
+        f"`{card.name}`",
+        native,
+        usable,
+        f"{card.preprocess.chip} px, {card.preprocess.chip * card.preprocess.gsd:.0f} m",
+        _FAMILIES[card.spec.family],
+        weights,
+        card.figures.headline,
     )
-    blocks = [notes] if isinstance(notes, str) else [str(note) for note in notes]
-    if "_interval" in str(metrics):
-        blocks.append(
-            "In brackets: 95 % intervals, by bootstrap over chips unless the table says over what; Wilson's of shares."
-        )
-    for title, line, first, values in sections:
-        if values:
-            blocks += [f"### {title}", *filter(None, [line]), *_any(values, first, depth=4)]
-    return blocks
-
-
-def _popped(rest: dict[str, Any], key: str) -> _Values:
-    """Take a mapping out of `rest`; empty when there is none."""
-    return rest.pop(key) if isinstance(rest.get(key), Mapping) else {}
-
-
-def _taken(rest: dict[str, Any], key: str) -> _Values:
-    """Take out of `rest` every mapping that holds a key."""
-    names = [name for name, values in rest.items() if isinstance(values, Mapping) and key in values]
-    return {name: rest.pop(name) for name in names}
 
 
 def _thresholds(card: Card) -> list[str]:
     detection = card.detection
-    rows = [(readable(label), _figure(card.thresholds[label])) for label in card.labels]
+    rows = [(readable(label), card.thresholds[label]) for label in card.labels]
     return [
         "A label holds where its score is not below:",
-        _table(("label", "threshold"), rows),
+        table(("label", "threshold"), rows),
         "Polygons are made of the scores for artisanal mine: one chip of a polygon reaches "
-        f"`--high` {_text(detection.high)}, each of them `--low` {_text(detection.low)}, "
-        f"and a chip without neighbours `--isolated` {_text(detection.isolated)}.",
+        f"`--high` {_option(detection.high)}, each of them `--low` {_option(detection.low)}, "
+        f"and a chip without neighbours `--isolated` {_option(detection.isolated)}.",
     ]
 
 
@@ -205,11 +183,11 @@ def _calibration(card: Card) -> list[str]:
     calibration = card.calibration
     if not calibration.temperatures and calibration.seen_prior is None:
         return ["None was fitted: the scores rank chips, they are no probabilities."]
-    rows = [(name, _figure(value)) for name, value in calibration.temperatures.items()]
+    rows = [*calibration.temperatures.items()]
     blocks = [
         "Thresholds are for the scores as the model gives them. Divided by these temperatures, their logits become "
         "those of probabilities (Guo, Pleiss, Sun, Weinberger 2017, section 4.2):",
-        _table(("head", "temperature"), rows),
+        table(("head", "temperature"), rows),
     ]
     if calibration.seen_prior is None:
         return blocks if rows else []
@@ -221,136 +199,76 @@ def _calibration(card: Card) -> list[str]:
     return [*(blocks if rows else []), prior]
 
 
-def _training(training: _Values) -> list[str]:
-    rest = {key: value for key, value in training.items() if key not in {"geoscan", "keras", "parameters"}}
-    command, recipe = rest.pop("command", None), rest.pop("recipe", {})
-    epochs = len(rest.pop("history", ()))
-    blocks = [f"```sh\n{command}\n```"] if command else []
-    if recipe:
-        blocks.append("```ini\n" + "\n".join(_options(recipe)) + "\n```")
-    if epochs:
-        best = rest.pop("best_epoch", None)
-        blocks.append(f"{epochs} epochs" + (f"; the weights are those of number {best}." if best else "."))
-    if (seconds := rest.pop("seconds", None)) is not None:
-        blocks.append(f"It took {_duration(seconds)}.")
-    if rest.pop("interrupted", False):
+def _training(training: Training) -> list[str]:
+    blocks = ["```ini\n" + "\n".join(_options(training.recipe)) + "\n```"] if training.recipe else []
+    if training.history:
+        best = training.best_epoch
+        kept = f"; the weights are those of number {best}." if best else "."
+        blocks.append(f"{len(training.history)} epochs{kept}")
+    if training.seconds is not None:
+        blocks.append(f"It took {_duration(training.seconds)}.")
+    if training.interrupted:
         blocks.append("**The run was interrupted before its end.**")
-    return blocks + _any(rest)
+    if training.teachers:
+        blocks += ["It was taught by the models with these digests:", _bullets(*training.teachers)]
+    return blocks
 
 
 def _limits(card: Card) -> list[str]:
     lines = ["It sees colour and texture, no infrared: bare soil, sandbars, ponds and mines look alike to it."]
-    labels = card.metrics.get("labels", {})
-    if rare := [f"{readable(label)} ({v['n']})" for label, v in labels.items() if v.get("n", FEW) < FEW]:
+    if rare := [f"{readable(label)} ({one.n})" for label, one in card.figures.labels.items() if one.n < FEW]:
         lines.append(
             f"Measured on fewer than {FEW} chips, so read their intervals, not their figures: {', '.join(rare)}."
         )
-    if not card.metrics:
+    if card.figures == Figures():
         lines.append("Nobody has measured it: trust nothing that it says.")
     if card.preprocess.dehaze is None:
-        lines.append("It takes haze as it comes.")
-    lines.append(
-        f"Scenes within {NATIVE * 100:g} % of its ground sample distance are read as they are, up to a factor of "
-        f"{MAX_RESAMPLING:g} they are resampled, beyond that refused."
-    )
-    return _bullets(lines)
+        lines.append("It does not remove haze.")
+    native, usable = _ranges(card)
+    lines.append(f"It reads pixels of {native} as they are; other scenes of {usable} are resampled, the rest refused.")
+    return [_bullets(*lines)]
 
 
-def _identity(card: Card) -> list[str]:
-    rows = [("digest", f"`{card.digest or 'not saved yet'}`")]
-    rows += [(name, card.training[name]) for name in ("geoscan", "keras") if name in card.training]
-    return [_table(("", ""), rows)]
+def _identity(card: Card) -> list[tuple[str, Cell]]:
+    rows: list[tuple[str, Cell]] = [("digest", f"`{card.digest or 'not saved yet'}`")]
+    versions = (("geoscan", card.training.geoscan), ("keras", card.training.keras))
+    return rows + [(name, version) for name, version in versions if version]
 
 
-def _any(values: _Values, first: str = "", depth: int = 3) -> list[str]:
-    """Blocks for values of any shape: plain ones as a list, mappings of plain ones as a table, deeper ones below."""
-    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
-    flat = {key: value for key, value in values.items() if isinstance(value, Mapping) and _is_flat(value)}
-    blocks = _bullets(f"{name}: {text}" for name, text in _cells(plain).items())
-    if flat:
-        blocks.append(_rows(first, flat))
-    for key, value in values.items():
-        if key not in plain and key not in flat:
-            blocks += [f"{'#' * min(depth, 6)} {_word(key)}", *_any(value, first, depth + 1)]
-    return blocks
-
-
-def _is_flat(values: _Values) -> bool:
-    return not any(isinstance(value, Mapping) for key, value in values.items() if key not in _SENSITIVITY)
-
-
-def _rows(first: str, rows: _Values) -> str:
-    """Table of mappings, a row each, with every column that one of them has."""
-    texts = {name: _cells(values) for name, values in rows.items()}
-    columns = list(dict.fromkeys(column for cells in texts.values() for column in cells))
-    lines = [(_word(name), *(cells.get(column, _NONE) for column in columns)) for name, cells in texts.items()]
-    return _table((first, *columns), lines)
-
-
-def _cells(values: _Values) -> dict[str, str]:
-    """Texts of a row by column, each figure with the interval that stands beside it under a key of its own."""
-    cells: dict[str, str] = {}
-    for key, value in values.items():
-        if key == _SENSITIVITY[0] and isinstance(value, Mapping):
-            ends = values.get(_SENSITIVITY[1]) or {}
-            cells |= {f"sensitivity at specificity {k}": _figure(v, ends.get(k)) for k, v in value.items()}
-        elif key != _SENSITIVITY[1] and key.removesuffix("_interval") not in values.keys() - {key}:
-            name = "mines" if key == "n" and "n_other" in values else _word(key)
-            cells[name] = _figure(value, values.get(f"{key}_interval"))
-    return cells
-
-
-def _figure(value: Any, interval: Any = None) -> str:
-    """Text of something measured or counted; `0.872 (0.845 to 0.889)` with an interval that exists."""
-    text = _text(value)
-    if isinstance(value, float) and text != _NONE:
-        text = f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
-    elif isinstance(value, int) and not isinstance(value, bool):
-        text = f"{value:,}"
-    ends = [_figure(end) for end in interval] if isinstance(interval, (list, tuple)) else []
-    return text if len(ends) != 2 or _NONE in (text, *ends) else f"{text} ({ends[0]} to {ends[1]})"
-
-
-def _text(value: Any) -> str:
-    """Text of something that was chosen, such as an option."""
+def _option(value: Any) -> str:
+    """Text of something that was chosen."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{_word(key)} {_text(one)}" for key, one in value.items())
+        return ", ".join(f"{readable(key)} {_option(one)}" for key, one in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value)) or "none"
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return _NONE
+        return ", ".join(map(_option, value)) or "none"
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _word(key: str) -> str:
-    """A key of the card as people write it; a name in backticks stays as it is."""
-    return key if key.startswith("`") else _WORDS.get(key, readable(key))
+def _options(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Options at every depth, a line each, the names above them joined by dots."""
+    lines: list[str] = []
+    for key, value in values.items():
+        whole = _options(value, f"{prefix}{key}.") if isinstance(value, Mapping) else []
+        lines += whole or [f"{prefix}{key} = {_one_line(_option(value))}"]
+    return lines
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _bullets(lines: Iterable[str]) -> list[str]:
-    """One block, or none."""
-    block = "\n".join(f"- {_one_line(line)}" for line in lines)
-    return [block] if block else []
+def _bullets(*lines: str) -> str:
+    return "\n".join(f"- {_one_line(line)}" for line in lines)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _options(values: _Values, prefix: str = "") -> list[str]:
-    """Options at every depth, a line each, the names above them joined by dots."""
-    lines: list[str] = []
-    for key, value in values.items():
-        whole = _options(value, f"{prefix}{key}.") if isinstance(value, Mapping) else []
-        lines += whole or [f"{prefix}{key} = {_one_line(_text(value))}"]
-    return lines
+def _ranges(card: Card) -> tuple[str, str]:
+    """Pixels that it takes as they are, and those that can be resampled for it."""
+    (low, high), (least, most) = native_range(card.preprocess.gsd), usable_range(card.preprocess.gsd)
+    return f"{low:.3g} to {high:.3g} m", f"{least:.3g} to {most:.3g} m"
 
 
 def _metres(card: Card) -> str:
@@ -359,7 +277,7 @@ def _metres(card: Card) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.3g} %"
 
 
 def _duration(seconds: float) -> str:

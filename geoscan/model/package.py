@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from geoscan.arrays import Scores
 from geoscan.errors import OutputError, PackageError, one_line
 from geoscan.labels import MINE
 from geoscan.model.calibration import Calibration
+from geoscan.model.figures import Figures
 from geoscan.model.markdown import card_markdown
+from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
 from geoscan.model.split import Split
@@ -46,21 +48,21 @@ class Card:
     detection: thresholds on the score of artisanal mine, from which polygons are made.
     calibration: from scores to probabilities; the thresholds are for the scores.
     tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
-    metrics: measured on chips that training did not see.
-    data: what it was trained on: sources, counts, fingerprint, licence.
-    split: which of these chips it has not seen.
-    training: how: geoscan's version, seed, epochs, options.
+    figures: measured on chips that training did not see.
+    data: what it was trained on. split: which of these chips it has not seen. training: how.
     digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # what nobody reads shall not look as if it counted
 
     name: str
     spec: Annotated[Spec, Field(discriminator="family")]
     preprocess: Preprocess
     thresholds: Mapping[str, float]
     detection: Hysteresis
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    figures: Figures = field(default_factory=Figures)
+    data: TrainedOn = field(default_factory=TrainedOn)
+    training: Training = field(default_factory=Training)
     calibration: Calibration = field(default_factory=Calibration)
     tta: bool = False
     split: Split | None = None
@@ -88,12 +90,6 @@ class Card:
     def averages(self, asked: bool | None) -> bool:
         """Tell whether to average scores over symmetries: as asked, as the thresholds are tuned for if None."""
         return self.tta if asked is None else asked
-
-    @property
-    def mine_auc(self) -> float:
-        """How well mines are told from the rest, where that was measured on enough of them; else 0.5, as by chance."""
-        measured = self.metrics.get("mine") or self.metrics.get("mosaics") or {}
-        return float(measured.get("auc") or 0.5)
 
     def mine_probability(self, scores: Scores, prior: float) -> NDArray[np.float64]:
         """Chance that each chip holds a mine, (n,), 0..1, where `prior` is the share of chips that do.
@@ -163,7 +159,7 @@ def save(path: Path, network: keras.Model, card: Card) -> Package:
         path.mkdir(parents=True, exist_ok=True)
         _portable(network, card.spec).save(part)
         _make_reproducible(part, weights)
-        card = replace(card, digest=_digest(weights, card))
+        card = replace(card, digest=_digest(weights, card.to_json()))
         (path / _NEXT_CARD).write_text(card.to_json(), encoding="utf-8")
         text.write_text(card_markdown(Card.from_json(card.to_json())), encoding="utf-8")
         weights.replace(path / WEIGHTS)
@@ -191,13 +187,14 @@ def load(path: Path) -> Package:
     except PackageError as err:
         raise PackageError(f"{path / CARD}: {err}; train the model anew or restore the file") from err
     try:
-        found = _digest(path / WEIGHTS, card)
+        found = _digest(path / WEIGHTS, text)
     except OSError as err:
         raise PackageError(f"{path / WEIGHTS} cannot be read: {err.strerror or err}") from err
     if card.digest != found:
         with suppress(OSError, PackageError):
-            following = Card.from_json((path / _NEXT_CARD).read_bytes())
-            if following.digest == _digest(path / WEIGHTS, following):
+            text = (path / _NEXT_CARD).read_bytes()
+            following = Card.from_json(text)
+            if following.digest == _digest(path / WEIGHTS, text):
                 return Package(path, following)
         raise PackageError(
             f"{path}: card and weights do not fit together (the card says {card.digest[:12]}, found {found[:12]}); "
@@ -235,7 +232,7 @@ def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
 
     def worth(package: Package) -> tuple[float, float]:
         own = package.card.preprocess.gsd
-        return max(own / middle, middle / own), -package.card.mine_auc
+        return max(own / middle, middle / own), -package.card.figures.mine_auc
 
     return min(packages, key=worth)
 
@@ -258,8 +255,13 @@ def _portable(network: keras.Model, spec: Spec) -> keras.Model:
     return copy
 
 
-def _digest(weights: Path, card: Card) -> str:
-    facts = json.loads(replace(card, digest="").to_json())
+def _digest(weights: Path, text: str | bytes) -> str:
+    """SHA-256 of the weights and of what the JSON of a card holds, but for its digest.
+
+    It reads the JSON, not the card made of it: a later version may add figures, and the seal of an older card holds.
+    """
+    facts = json.loads(text)
+    facts.pop("digest", None)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(weights.read_bytes())
     return digest.hexdigest()

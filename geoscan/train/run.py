@@ -50,7 +50,7 @@ def run(recipe: Recipe, data: TrainingData, job: Job) -> tuple[Package, Outcome]
         trainer.material,
         crossed or trained.scores,
         trainer.facts(trained),
-        extra=trainer.mosaic_figures(mosaics, trained.network),
+        trainer.mosaic_figures(mosaics, trained.network),
     )
     package = save(job.out, trained.network, card)
     if not trained.outcome.interrupted:

@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan import __version__
 from geoscan.arrays import Scores
 from geoscan.data.images import Images
 from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
-from geoscan.evaluate.metrics import mine_metrics
+from geoscan.evaluate.metrics import mine_figures
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.backend import keras, tf
+from geoscan.model.figures import MineFigures
 from geoscan.model.network import POOL, with_output
+from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
 from geoscan.model.runtime import Averaged, Detector, NetworkDetector, TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD
@@ -102,26 +105,36 @@ class Trainer:
         scores = score(self._as_scans(detect), recipe.spec.labels, chips, validation)
         return Trained(without, network, outcome, Judged(validation, scores, recipe.tta))
 
-    def facts(self, trained: Trained) -> dict[str, Any]:
+    def facts(self, trained: Trained) -> Training:
         """What a card says of how its network was trained."""
-        made = {"recipe": self.recipe.facts(), "teachers": self._digests(trained.without)}
-        return {**made, "parameters": trained.network.count_params(), **asdict(trained.outcome)}
+        outcome = trained.outcome
+        return Training(
+            geoscan=__version__,
+            keras=keras.version(),
+            recipe=self.recipe.facts(),
+            teachers=tuple(self._digests(trained.without)),
+            parameters=trained.network.count_params(),
+            history=tuple(outcome.history),
+            best_epoch=outcome.best_epoch,
+            seconds=outcome.seconds,
+            interrupted=outcome.interrupted,
+        )
 
     def validation_mosaics(self) -> Mosaics | None:
         """Return mosaics of the small chips that are held out, where a share is. Raises DatasetError."""
         _, small = self.material.small_sides()
         return None if small is None else self._mosaics(small)
 
-    def mosaic_figures(self, mosaics: Mosaics | None, network: keras.Model) -> dict[str, Any]:
-        """Figures of a network on mosaics, for the card; none without mosaics."""
+    def mosaic_figures(self, mosaics: Mosaics | None, network: keras.Model) -> MineFigures | None:
+        """Figures of a network on mosaics, for the card; None without mosaics."""
         if mosaics is None:
-            return {}
+            return None
         rng = np.random.default_rng(self.recipe.split.seed)
         drawn = [mosaics.draw(rng) for _ in range(_MOSAICS_SCORED)]
         detect = self._as_scans(NetworkDetector(network, self.recipe.spec))
         scores = score(detect, self.recipe.spec.labels, np.stack([chip for chip, _ in drawn]))
         targets = np.stack([targets for _, targets in drawn])
-        return {"mosaics": asdict(mine_metrics(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN]))}
+        return mine_figures(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])
 
     def _known_scores(self, fold: int, kept: Checkpoint) -> Scores | None:
         """Scores of a fold that an earlier run has finished, None where it must be trained.

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from geoscan.cli import main
+from geoscan.model.figures import F2Figures, Figures, MineFigures
 from geoscan.model.markdown import card_markdown
 from geoscan.model.package import Card
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
@@ -42,10 +43,12 @@ def test_no_model_is_said(monkeypatch):
 
 def test_each_kind_has_the_figure_it_is_judged_by(make_package, monkeypatch):
     planet = make_package("planet")
-    planet = replace(planet, card=replace(planet.card, metrics={"not_only_cloudy": {"f2_samples": 0.9064, "n": 173}}))
+    f2 = F2Figures(173, 0.9064, None, None, None, None, None)
+    planet = replace(planet, card=replace(planet.card, figures=Figures(f2=f2)))
     mine = make_package("mine", gsd=10, spec=DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=48, heads=MINE_HEADS))
-    unmeasured = replace(mine, card=replace(mine.card, metrics={"mine": {"n": 0, "n_other": 9, "ap": None}}))
-    mine = replace(mine, card=replace(mine.card, metrics={"mine": {"n": 1752, "n_other": 7991, "ap": 0.871}}))
+    unmeasured = replace(mine, card=replace(mine.card, figures=Figures()))
+    figures = Figures(mine=MineFigures(1752, 7991, None, None, 0.871, None, (), None))
+    mine = replace(mine, card=replace(mine.card, figures=figures))
     monkeypatch.setattr("geoscan.model.package.shipped", lambda: [planet, mine, unmeasured])
     first, second, third = invoke().stdout.splitlines()
     assert ", F2 0.906 on 173 chips, " in first

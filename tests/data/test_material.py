@@ -18,6 +18,7 @@ from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DehazeParams
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS
+from geoscan.model.origin import SmallChips
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.split import Split
 
@@ -151,12 +152,12 @@ def test_counts_positives_where_a_label_is_known(root, tmp_path):
 
 def test_the_fingerprint_tells_names_and_labels(root, tmp_path):
     made = collect(root, tmp_path)
-    assert collect(root, tmp_path, seed=3).facts["fingerprint"] == made.facts["fingerprint"]
+    assert collect(root, tmp_path, seed=3).facts.fingerprint == made.facts.fingerprint
     table = root / "train_v2.csv"
     text = table.read_text()
     try:
         table.write_text(text.replace("train_0,clear primary water", "train_0,clear primary road"))
-        assert collect(root, tmp_path).facts["fingerprint"] != made.facts["fingerprint"]
+        assert collect(root, tmp_path).facts.fingerprint != made.facts.fingerprint
     finally:
         table.write_text(text)
 
@@ -181,13 +182,13 @@ def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root,
         every, none = made.small_sides()
         assert len(every) == 16
         assert none is None
-    assert made.facts["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
+    assert made.facts.small_chips == SmallChips("small.zip", 8, 8)
 
 
 def test_without_small_chips_there_are_none(root, tmp_path):
     made = collect(root, tmp_path)
     assert made.small_sides() == (None, None)
-    assert "small_chips" not in made.facts
+    assert made.facts.small_chips is None
 
 
 TINY = Preprocess(8, 10.0, "sentinel2-l1c", None)
@@ -208,8 +209,8 @@ def test_chips_alone_are_split_by_campaign(tmp_path, options):
     assert set.union(*places.values()) == set(range(options.get("folds", 2)))
     for one, other in itertools.combinations(range(17), 2):
         assert (made.groups[one] == made.groups[other]) == (made.campaigns[one] == made.campaigns[other])
-    assert made.facts["campaigns"] == 6
-    assert made.facts["source"] == "small.zip"
+    assert made.facts.campaigns == 6
+    assert made.facts.source == "small.zip"
     assert positives(made.targets[made.readable]) == {"artisinal_mine": 8}
     assert made.small_sides() == (None, None)
 

@@ -9,6 +9,7 @@ from scipy.special import expit, logit, softmax
 from geoscan.evaluate.calibration import calibration_figures, expected_calibration_error, fit_calibration
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import GROUND_PRIOR, Calibration
+from geoscan.model.figures import CalibrationFigures
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=4, chip=16)
@@ -62,7 +63,7 @@ def test_is_never_less_likely_than_no_calibration(seed, n, unknown, distortion):
         scaled = calibration.apply(scores, SPEC)
         assert nll(targets[:, 4:], scaled[:, 4:]) <= nll(targets[:, 4:], scores[:, 4:]) + 1e-6
     for figures in calibration_figures(targets, scores, SPEC, calibration).values():
-        assert not figures["nll"] > figures["nll_before"] + 1e-6
+        assert figures.nll is None or figures.nll <= figures.nll_before + 1e-6
 
 
 def test_makes_scores_that_were_too_sure_better_calibrated():
@@ -70,9 +71,9 @@ def test_makes_scores_that_were_too_sure_better_calibrated():
     scores = scored(3 * logits)
     figures = calibration_figures(targets, scores, SPEC, fit_calibration(targets, scores, SPEC))
     for head, n in (("weather", 2000), ("land", 2000 * 13)):
-        assert figures[head]["n_known"] == n
-        assert figures[head]["nll"] < figures[head]["nll_before"]
-        assert figures[head]["ece"] < figures[head]["ece_before"] / 3
+        assert figures[head].n_known == n
+        assert figures[head].nll < figures[head].nll_before
+        assert figures[head].ece < figures[head].ece_before / 3
 
 
 @pytest.mark.parametrize("positives", [0, 4])
@@ -90,8 +91,7 @@ def test_nothing_known_fits_nothing():
     calibration = fit_calibration(targets, scores, SPEC)
     assert calibration == Calibration({"weather": 1.0, "land": 1.0})
     figures = calibration_figures(targets, scores, SPEC, calibration)
-    assert figures["land"]["n_known"] == 0
-    assert math.isnan(figures["land"]["ece"])
+    assert figures["land"] == CalibrationFigures(0, None, None, None, None)
 
 
 def test_columns_that_the_model_lacks_are_not_looked_at():

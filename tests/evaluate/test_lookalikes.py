@@ -1,10 +1,9 @@
-import math
-
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from geoscan.evaluate.lookalikes import REST, kind, lookalikes, share_interval, threshold_at_specificity
+from geoscan.evaluate.lookalikes import REST, kind, lookalikes, share_interval
+from geoscan.model.figures import LookalikeFigures
 
 
 @pytest.mark.parametrize(
@@ -26,10 +25,14 @@ def test_a_campaigns_name_tells_its_kind(campaign, expected):
 def test_only_chips_without_a_mine_count():
     campaigns = ["landslide_1"] * 4 + ["random"] * 2 + ["all sorts"]
     targets = np.array([0, 0, 0, 1, 0, np.nan, 1])
-    found = lookalikes(campaigns, targets, np.array([0.9, 0.5, 0.1, 0.9, 0.4, 0.9, 0.9]), 0.5)
+    scores = np.array([0.9, 0.5, 0.1, 0.9, 0.4, 0.9, 0.9])
+    found = lookalikes(campaigns, targets, scores, 0.5, 0.6)
     assert list(found) == ["landslide", "random"]
-    assert (found["landslide"]["n"], found["landslide"]["called_mine"]) == (3, pytest.approx(2 / 3))
-    assert (found["random"]["n"], found["random"]["called_mine"]) == (1, 0)
+    assert found["landslide"] == LookalikeFigures(
+        3, pytest.approx(2 / 3), share_interval(2, 3), pytest.approx(1 / 3), share_interval(1, 3)
+    )
+    assert (found["random"].n, found["random"].called_mine) == (1, 0)
+    assert lookalikes(campaigns, targets, scores, 0.5, None)["random"].called_mine_strict is None
 
 
 def test_no_hit_among_few_still_has_a_wide_interval():
@@ -37,31 +40,10 @@ def test_no_hit_among_few_still_has_a_wide_interval():
     assert low == 0
     assert high == pytest.approx(0.278, abs=0.001), "by Wilson's formula, z^2 / (n + z^2)"
     assert share_interval(3, 10)[0] < 0.3 < share_interval(3, 10)[1]
-    assert all(math.isnan(end) for end in share_interval(0, 0))
+    assert share_interval(0, 0) is None
 
 
 def test_intervals_cover_the_share_that_made_them():
     hits = np.arange(41)
     inside = [low <= 0.2 <= high for low, high in (share_interval(int(k), 40) for k in hits)]
     assert binom.pmf(hits[inside], 40, 0.2).sum() == pytest.approx(0.95, abs=0.03)
-
-
-@pytest.mark.parametrize("specificity", [0.5, 0.9, 0.99, 1.0])
-def test_the_threshold_reaches_the_specificity_and_no_lower_score_does(specificity):
-    rng = np.random.default_rng(0)
-    targets = (rng.random(300) < 0.3).astype(float)
-    scores = np.round(rng.random(300) + 0.3 * targets, 2).astype(np.float32)  # rounded: ties
-
-    def reached(threshold):
-        return (scores[targets == 0] < threshold).mean() >= specificity - 1e-9
-
-    threshold = threshold_at_specificity(targets, scores, specificity)
-    assert reached(threshold)
-    assert not any(reached(score) for score in scores[scores < threshold])
-
-
-def test_the_threshold_when_the_highest_score_is_no_mine():
-    targets, scores = np.array([1.0, 0.0]), np.array([0.2, 1.0], np.float32)
-    assert threshold_at_specificity(targets, scores, 0.99) > 1
-    assert threshold_at_specificity(targets, scores, 0) == pytest.approx(0.2)
-    assert math.isnan(threshold_at_specificity(targets[:1], scores[:1], 0.99))

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,10 +9,12 @@ from geoscan.evaluate.metrics import (
     ap_difference,
     auc,
     average_precision,
+    f2_difference,
     f2_interval,
     f2_samples,
-    label_metrics,
-    mine_metrics,
+    label_figures,
+    mine_figures,
+    threshold_at_specificity,
 )
 
 
@@ -83,28 +87,29 @@ def test_ranking_figures_equal_slow_references(table):
         wins = (positives[:, None] > negatives).mean() + (positives[:, None] == negatives).mean() / 2
         assert auc(targets, scores) == pytest.approx(wins)
         specificities = (0.5, 0.9, 0.994)
-        found = mine_metrics(targets, scores, specificities, resamples=1).sensitivity_at_specificity
-        for specificity in specificities:
+        found = mine_figures(targets, scores, specificities, resamples=1).operating_points
+        for specificity, point in zip(specificities, found, strict=True):
             reached = max([0, *(recall for recall, _, s in points if s >= specificity - 1e-9)])
-            assert found[f"{specificity:g}"] == pytest.approx(reached)
+            assert (point.specificity, point.sensitivity) == (specificity, pytest.approx(reached))
+            assert point.sensitivity == (positives >= point.threshold).mean(), "by its own threshold"
 
 
 @given(tables(), st.integers(0, 9))
 def test_intervals_contain_the_estimates(table, seed):
     targets, scores = table
     labels = ("a", "b", "c", "d")
-    for metrics in label_metrics(targets, scores, dict.fromkeys(labels, 0.3), labels, 70, seed).values():
-        assert metrics.n <= metrics.n_known
-        for value, (low, high) in ((metrics.f2, metrics.f2_interval), (metrics.ap, metrics.ap_interval)):
-            assert np.isnan(value) or low <= value <= high
-    value, (low, high) = f2_samples(targets, scores > 0.3), f2_interval(targets, scores > 0.3, 70, seed)
-    assert np.isnan(value) or low - 1e-12 <= value <= high + 1e-12
+    for one in label_figures(targets, scores, dict.fromkeys(labels, 0.3), labels, 70, seed).values():
+        assert one.n <= one.n_known
+        for value, interval in ((one.f2, one.f2_interval), (one.ap, one.ap_interval)):
+            assert value is None or interval[0] <= value <= interval[1]
+    value, interval = f2_samples(targets, scores > 0.3), f2_interval(targets, scores > 0.3, 70, seed)
+    assert np.isnan(value) or interval[0] - 1e-12 <= value <= interval[1] + 1e-12
 
 
-def test_label_metrics_by_hand():
+def test_label_figures_by_hand():
     targets = np.array([1, 1, 1, 0, 0, np.nan])[:, None]
     scores = np.array([0.9, 0.8, 0.1, 0.7, 0.2, 0.9])[:, None]
-    found = label_metrics(targets, scores, {"water": 0.5}, ("water",))["water"]
+    found = label_figures(targets, scores, {"water": 0.5}, ("water",))["water"]
     assert (found.n, found.n_known, found.threshold) == (3, 5, 0.5)
     assert found.precision == pytest.approx(2 / 3)
     assert found.recall == pytest.approx(2 / 3)
@@ -112,21 +117,23 @@ def test_label_metrics_by_hand():
     assert found.ap == pytest.approx((1 + 1 + 3 / 5) / 3)
 
 
-def test_mine_metrics_separate_and_repeat():
+def test_mine_figures_separate_and_repeat():
     rng = np.random.default_rng(0)
     targets = np.repeat([1.0, 0.0, np.nan], [100, 900, 5])
     scores = targets.copy()
     scores[np.isnan(targets)] = 0.5
-    perfect = mine_metrics(targets, scores, resamples=100)
+    perfect = mine_figures(targets, scores, resamples=100)
     assert (perfect.n, perfect.n_other, perfect.auc, perfect.ap) == (100, 900, 1, 1)
-    assert perfect.sensitivity_at_specificity == {"0.99": 1, "0.994": 1}
+    assert [(point.specificity, point.sensitivity) for point in perfect.operating_points] == [(0.99, 1), (0.994, 1)]
     noisy = np.where(targets == 1, 1, 0) + rng.normal(size=len(targets))
-    some = mine_metrics(targets, noisy, resamples=200)
-    assert some == mine_metrics(targets, noisy, resamples=200)
+    some = mine_figures(targets, noisy, resamples=200)
+    assert some == mine_figures(targets, noisy, resamples=200)
     low, high = some.auc_interval
     assert 0.03 < high - low < 0.12
     assert low < 0.76 < high  # two normals one deviation apart
-    assert some.sensitivity_at_specificity["0.994"] <= some.sensitivity_at_specificity["0.99"]
+    lax, strict = some.operating_points
+    assert strict.sensitivity <= lax.sensitivity
+    assert strict.threshold >= lax.threshold
 
 
 def test_intervals_over_campaigns_know_that_chips_of_one_are_alike():
@@ -134,13 +141,13 @@ def test_intervals_over_campaigns_know_that_chips_of_one_are_alike():
     campaigns = np.repeat([f"place {i}" for i in range(20)], 50)
     targets = (np.arange(20) % 2).repeat(50).astype(float)
     scores = np.where(np.isin(np.arange(20), (1, 3, 5)).repeat(50), -1.0, targets)
-    over_chips = mine_metrics(targets, scores, resamples=300)
-    over_campaigns = mine_metrics(targets, scores, campaigns=campaigns.tolist(), resamples=300)
+    over_chips = mine_figures(targets, scores, resamples=300)
+    over_campaigns = mine_figures(targets, scores, campaigns=campaigns.tolist(), resamples=300)
     assert (over_chips.resampled, over_campaigns.resampled) == ("chips", "campaigns")
-    widths = [np.diff(one.sensitivity_interval["0.99"])[0] for one in (over_chips, over_campaigns)]
+    widths = [np.diff(one.operating_points[0].interval)[0] for one in (over_chips, over_campaigns)]
     assert widths[0] < 0.15 < 0.4 < widths[1]
-    assert over_campaigns.sensitivity_at_specificity["0.99"] == pytest.approx(0.7)
-    few = mine_metrics(targets[:200], scores[:200], campaigns=campaigns[:200].tolist(), resamples=10)
+    assert over_campaigns.operating_points[0].sensitivity == pytest.approx(0.7)
+    few = mine_figures(targets[:200], scores[:200], campaigns=campaigns[:200].tolist(), resamples=10)
     assert few.resampled == "chips"
 
 
@@ -155,9 +162,36 @@ def test_a_difference_over_campaigns_is_paired():
     assert ap_difference(targets, targets + scores, scores)[1] != (low, high)
 
 
-def test_figures_that_do_not_exist_are_nan():
-    only = mine_metrics(np.zeros(4), np.linspace(0, 1, 4), resamples=10)
-    assert np.isnan(only.auc)
-    assert np.isnan(only.ap_interval[0])
-    none = mine_metrics(np.array([]), np.array([]), resamples=10)
-    assert np.isnan(none.ap)
+def test_figures_that_do_not_exist_are_none():
+    only = mine_figures(np.zeros(4), np.linspace(0, 1, 4), resamples=10)
+    assert only.auc is only.ap_interval is None
+    assert only.operating_points[0].sensitivity is None
+    assert only.operating_points[0].threshold == pytest.approx(1)
+    none = mine_figures(np.array([]), np.array([]), resamples=10)
+    assert none.ap is none.operating_points[0].threshold is None
+    assert ap_difference(np.zeros(4), np.zeros(4), np.ones(4), resamples=10) == (None, None)
+    assert f2_difference(np.zeros((0, 2)), np.zeros((0, 2), bool), np.zeros((0, 2), bool)) == (None, None)
+    assert f2_interval(np.full((3, 2), np.nan), np.zeros((3, 2), bool)) is None
+    label = label_figures(np.zeros((4, 1)), np.zeros((4, 1)), {"water": 0.5}, ("water",), resamples=10)["water"]
+    assert label.recall is label.precision is label.ap is label.ap_interval is None
+
+
+@pytest.mark.parametrize("specificity", [0.5, 0.9, 0.99, 1.0])
+def test_the_threshold_reaches_the_specificity_and_no_lower_score_does(specificity):
+    rng = np.random.default_rng(0)
+    targets = (rng.random(300) < 0.3).astype(float)
+    scores = np.round(rng.random(300) + 0.3 * targets, 2).astype(np.float32)  # rounded: ties
+
+    def reached(threshold):
+        return (scores[targets == 0] < threshold).mean() >= specificity - 1e-9
+
+    threshold = threshold_at_specificity(targets, scores, specificity)
+    assert reached(threshold)
+    assert not any(reached(score) for score in scores[scores < threshold])
+
+
+def test_the_threshold_when_the_highest_score_is_no_mine():
+    targets, scores = np.array([1.0, 0.0]), np.array([0.2, 1.0], np.float32)
+    assert threshold_at_specificity(targets, scores, 0.99) > 1
+    assert threshold_at_specificity(targets, scores, 0) == pytest.approx(0.2)
+    assert math.isnan(threshold_at_specificity(targets[:1], scores[:1], 0.99))

@@ -8,15 +8,20 @@ from PIL import Image
 from tiny_model import card
 
 from geoscan.errors import InputError, OutputError
+from geoscan.evaluate import figures as room
 from geoscan.evaluate import plots
-from geoscan.evaluate.figures import figures
 from geoscan.evaluate.mistakes import contact_sheet, worst
 from geoscan.evaluate.sample import Sample, Scored
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import Calibration
+from geoscan.model.figures import Figures, LabelFigures
 from geoscan.model.package import Package
 
 N = 60
+
+
+def figures(one):
+    return room.figures(one.package.card, one.answers())
 
 
 def scored(tmp_path, *, mines=8, seed=0, campaigns=None, **facts):
@@ -46,7 +51,8 @@ def test_bars_are_sorted_by_count_and_say_it(tmp_path):
     counts = [int(tick.rpartition("(")[2].rstrip(")")) for tick in ticks]
     assert counts == sorted(counts, reverse=True)
     assert "artisanal mine (8)" in ticks
-    assert figure.axes[0].patches[0].get_width() == pytest.approx(found["labels"]["clear"]["f2"])
+    assert figure.axes[0].patches[0].get_width() == pytest.approx(found.labels["clear"].f2)
+    assert any(text == f"a: {found.headline}" for text in texts(figure))
     assert figure.get_supxlabel() == "no chip has: conventional mine, blow down"
 
 
@@ -64,8 +70,8 @@ def test_curves_are_drawn_where_there_are_enough_positives(tmp_path):
     one = scored(tmp_path, mines=4)
     found = figures(one)
     shown = texts(plots.precision_recall([one], [found], ["a"]))
-    enough = [label for label, each in found["labels"].items() if each["n"] >= 5]
-    assert f"clear ({found['labels']['clear']['n']})" in shown
+    enough = [label for label, each in found.labels.items() if each.n >= 5]
+    assert f"clear ({found.labels['clear'].n})" in shown
     assert not any("artisanal" in text for text in shown)
     assert sum(text.startswith("AP ") for text in shown) == len(enough)
 
@@ -76,12 +82,12 @@ def test_the_area_under_the_drawn_curve_is_the_average_precision(tmp_path):
     axes = plots.precision_recall([one], [found], ["a"]).axes[0]
     recall, precision = axes.lines[0].get_data()
     area = (np.diff(recall) * precision[1:]).sum()
-    assert area == pytest.approx(found["labels"]["clear"]["ap"])
+    assert area == pytest.approx(found.labels["clear"].ap)
 
 
 def test_no_label_with_enough_positives_is_said(tmp_path):
     one = scored(tmp_path)
-    none = {"labels": {MINE: {"n": 0}}}
+    none = Figures(labels={MINE: LabelFigures(0, 9, None, None, None, None, None, None, 0.2)})
     assert texts(plots.precision_recall([one], [none], ["a"])) == ["no label has 5 chips or more"]
     assert texts(plots.f2_bars([none], ["a"])) == ["no chip has any label that the model knows"]
 

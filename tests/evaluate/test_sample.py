@@ -1,21 +1,18 @@
 """Evaluation with detectors whose answers are known beforehand."""
 
 import csv
-import json
 from dataclasses import replace
 
 import kaggle_dir
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from tiny_model import card
 
-from geoscan.cli import main
 from geoscan.data.labelled import read_chips
 from geoscan.data.sources import ChipsSource, KaggleSource
 from geoscan.errors import DatasetError, PackageError
-from geoscan.evaluate.figures import difference, figures
+from geoscan.evaluate.figures import figures
 from geoscan.evaluate.sample import sample_of, score
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
@@ -44,12 +41,17 @@ def small_sample(folder, index, gsd=None):
     return sample_of(read_chips(ChipsSource(folder, index)), gsd)
 
 
-def on_kaggle(package, detect, directory, **options):
-    return figures(score([(package, detect)], kaggle_sample(directory), **options)[0])
+def measured(package, detect, sample):
+    (scored,) = score([(package, detect)], sample)
+    return figures(package.card, scored.answers())
+
+
+def on_kaggle(package, detect, directory):
+    return measured(package, detect, kaggle_sample(directory))
 
 
 def on_small(package, detect, folder, index, gsd=None):
-    return figures(score([(package, detect)], small_sample(folder, index, gsd))[0])
+    return measured(package, detect, small_sample(folder, index, gsd))
 
 
 class Oracle:
@@ -70,27 +72,21 @@ class Oracle:
 
 def test_a_detector_that_knows_the_tags_is_perfect(package, kaggle):
     found = on_kaggle(package, Oracle(), kaggle)
-    assert found["n"] == 20
-    assert found["f2_samples"] == found["f2_at_0.2"] == 1
-    assert found["not_only_cloudy"]["n"] == 18
-    mine = found["labels"][MINE]
-    assert (mine["n"], mine["precision"], mine["recall"], mine["f2"], mine["ap"]) == (4, 1, 1, 1, 1)
-    assert found["mine"]["auc"] == 1
-    assert found["mine"]["sensitivity_at_specificity"] == {"0.99": 1, "0.994": 1}
-
-
-def test_a_label_nobody_has_gives_no_figure_and_valid_json(package, kaggle):
-    found = on_kaggle(package, Oracle(), kaggle)
-    assert found["labels"]["blow_down"]["recall"] is None
-    json.dumps(found, allow_nan=False)
+    assert (found.f2_all.n, found.f2.n) == (20, 18)
+    assert found.f2_all.tuned == found.f2_all.fixed == found.f2.tuned == 1
+    mine = found.labels[MINE]
+    assert (mine.n, mine.precision, mine.recall, mine.f2, mine.ap) == (4, 1, 1, 1, 1)
+    assert found.mine.auc == 1
+    assert [point.sensitivity for point in found.mine.operating_points] == [1, 1]
+    assert found.labels["blow_down"].recall is None
 
 
 def test_the_thresholds_are_those_of_the_card(package, kaggle):
     """All scores 0.25 too high: everything passes the card's 0.2, and the same in the fixed threshold's figure."""
     found = on_kaggle(package, Oracle(wrong=0.25), kaggle)
-    assert found["labels"][MINE]["recall"] == 1
-    assert found["labels"][MINE]["precision"] == pytest.approx(4 / 20)
-    assert found["f2_samples"] == found["f2_at_0.2"] < 0.7
+    assert found.labels[MINE].recall == 1
+    assert found.labels[MINE].precision == pytest.approx(4 / 18)
+    assert found.f2.tuned == found.f2.fixed == pytest.approx(5 * 3 / (4 * 3 + 17)), "3 of 17 labels hold"
 
 
 def test_tta_is_what_the_mean_of_the_symmetries_makes(package, kaggle):
@@ -110,7 +106,7 @@ def test_tta_is_what_the_mean_of_the_symmetries_makes(package, kaggle):
 def test_an_unreadable_chip_is_left_out(package, kaggle):
     whole = (kaggle / "train-jpg" / "train_19.jpg").read_bytes()
     (kaggle / "train-jpg" / "train_19.jpg").write_bytes(whole[:200])
-    assert on_kaggle(package, Oracle(), kaggle)["n"] == 19
+    assert on_kaggle(package, Oracle(), kaggle).f2_all.n == 19
 
 
 @pytest.fixture
@@ -139,11 +135,11 @@ def bright_is_mine(chips):
 
 def test_mines_against_the_rest_by_campaign(package, small):
     found = on_small(package, bright_is_mine, *small)
-    assert (found["mine"]["n"], found["mine"]["n_other"]) == (3, 9)
-    assert found["mine"]["auc"] == found["mine"]["ap"] == 1
-    assert list(found["labels"]) == [MINE]
-    assert found["campaigns"]["hills"]["mine"] == 2
-    assert found["campaigns"]["river"]["other"] == 3
+    assert (found.mine.n, found.mine.n_other) == (3, 9)
+    assert found.mine.auc == found.mine.ap == 1
+    assert list(found.labels) == [MINE]
+    assert found.campaigns["hills"].mine == 2
+    assert found.campaigns["river"].other == 3
 
 
 @pytest.mark.parametrize(("gsd", "side"), [(3.7, 48), (4.5, 48), (10, 130), (14.8, 192), (1, 13)])
@@ -171,12 +167,11 @@ def test_chips_too_far_from_the_models_resolution_are_refused(package, small, gs
 def test_look_alikes_at_the_cards_threshold_and_at_a_specificity(package, small):
     """The card's 0.2 calls the dark chips mines, whose scores are about 0.22; the other threshold does not."""
     found = on_small(package, bright_is_mine, *small)
-    assert found["lookalikes"]["other_negatives"]["n"] == 9
-    assert found["lookalikes"]["other_negatives"]["called_mine"] == 1
-    assert found["lookalikes_at_0.994"]["other_negatives"]["called_mine"] == 0
-    assert 0.25 < found["mine"]["threshold_at_specificity"]["0.994"] < 0.8
-    hills = found["campaigns"]["hills"]
-    assert (hills["n"], hills["called_mine"]) == (8, 1)
+    others = found.lookalikes["other_negatives"]
+    assert (others.n, others.called_mine, others.called_mine_strict) == (9, 1, 0)
+    assert 0.25 < found.mine.operating_points[-1].threshold < 0.8
+    hills = found.campaigns["hills"]
+    assert (hills.n, hills.called_mine) == (8, 1)
 
 
 @pytest.fixture
@@ -199,11 +194,9 @@ def test_a_model_that_knows_only_mines_is_measured_by_them(mine_only, kaggle):
 
     found = on_kaggle(mine_only, detect, kaggle)
     assert sum(seen) == 20 * 4
-    assert list(found["labels"]) == [MINE]
-    assert (found["mine"]["n"], found["mine"]["n_other"], found["mine"]["ap"]) == (4, 16, 1)
-    assert not [key for key in found if key.startswith("f2")]
-    assert "not_only_cloudy" not in found
-    json.dumps(found, allow_nan=False)
+    assert list(found.labels) == [MINE]
+    assert (found.mine.n, found.mine.n_other, found.mine.ap) == (4, 16, 1)
+    assert found.f2 is found.f2_all is None
 
 
 def test_labels_that_kaggle_has_not_are_refused(tmp_path, kaggle):
@@ -218,32 +211,7 @@ def test_the_order_of_a_cards_labels_does_not_matter(tmp_path, package, kaggle):
     oracle = Oracle(wrong=0.15)
     one = on_kaggle(package, Oracle(wrong=0.15), kaggle)
     two = on_kaggle(Package(tmp_path, card(turned)), lambda chips: oracle(chips)[:, order], kaggle)
-    assert one == two | {"labels": one["labels"]}
-    assert one["labels"] == two["labels"]
-
-
-def test_the_difference_of_two_models_is_paired(package, kaggle):
-    """A model against itself differs by 0 for sure; against one that calls everything, by the gap of the two."""
-    pairs = [(package, Oracle()), (package, Oracle()), (package, Oracle(wrong=0.25))]
-    good, same, poor = score(pairs, kaggle_sample(kaggle))
-    assert difference(good, same)["f2_samples_interval"] == [0, 0]
-    gap = difference(good, poor)
-    assert gap["f2_samples"] == pytest.approx(1 - figures(poor)["f2_samples"])
-    low, high = gap["f2_samples_interval"]
-    assert 0 < low <= gap["f2_samples"] <= high
-    assert gap["not_only_cloudy"]["f2_samples"] == pytest.approx(1 - 5 * 3 / (4 * 3 + 17)), "3 of 17 labels hold"
-
-
-def test_without_f2_the_difference_is_in_average_precision(package, mine_only, small):
-    rng = np.random.default_rng(0)
-    good, poor = score(
-        [(package, bright_is_mine), (mine_only, lambda chips: rng.random((len(chips), 1)).astype(np.float32))],
-        small_sample(*small, 10),
-    )
-    gap = difference(good, poor)
-    assert gap["mine_ap"] == pytest.approx(1 - figures(poor)["mine"]["ap"])
-    low, high = gap["mine_ap_interval"]
-    assert 0 <= low <= gap["mine_ap"] <= high <= 1
+    assert one == two
 
 
 def test_nothing_readable_is_an_error(package, small):
@@ -252,48 +220,3 @@ def test_nothing_readable_is_an_error(package, small):
         file.write_bytes(b"no image")
     with pytest.raises(DatasetError, match="none of the 12 chips"):
         on_small(package, bright_is_mine, folder, index)
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["--chips", "."], ["--kaggle-dir", ".", "--chips", ".", "--index", "LICENSE"]]
-)
-def test_the_command_wants_one_data_set(arguments):
-    result = CliRunner().invoke(main, ["evaluate", "--model", "planet", *arguments])
-    assert result.exit_code == 2
-    assert "--kaggle-dir, or --chips and --index" in result.output
-
-
-def evaluate(*words):
-    return CliRunner().invoke(main, ["evaluate", *map(str, words)])
-
-
-def test_the_command_writes_the_figures_and_the_pictures(tiny_package, kaggle, tmp_path):
-    out, plots = tmp_path / "figures.json", tmp_path / "plots"
-    model = tiny_package.path
-    result = evaluate(
-        "--model", model, "--against", model, "--kaggle-dir", kaggle, "--json", out, "--plots", plots, "--gsd", 3
-    )
-    assert result.exit_code == 0, result.output
-    assert result.stdout == ""
-    found = json.loads(out.read_text())
-    assert found["digest"] == tiny_package.card.digest
-    assert {"f2_samples", "f2_at_0.2", "labels", "mine"} <= found.keys() & found["against"].keys()
-    assert 0 <= found["f2_samples"] <= 1
-    assert found["against"]["model"] == found["model"]
-    assert found["against"]["difference"]["f2_samples"] == 0
-    written = sorted(plots.iterdir())
-    assert [path.name for path in written] == ["f2.png", "mistakes.png", "precision_recall.png", "reliability.png"]
-    for path in written:
-        assert f"wrote {path}" in result.stderr
-        with Image.open(path) as picture:
-            assert picture.format == "PNG"
-            assert min(picture.size) > 100
-
-
-def test_places_are_checked_before_the_work(kaggle, tmp_path):
-    (tmp_path / "taken" / "f2.png").mkdir(parents=True)
-    for plots in (tmp_path / "no" / "plots", kaggle / "train_v2.csv", tmp_path / "taken"):
-        result = evaluate("--model", "no such model", "--kaggle-dir", kaggle, "--plots", plots)
-        assert result.exit_code == 2
-        assert len(result.stderr.splitlines()) == 1
-        assert plots.name in result.stderr

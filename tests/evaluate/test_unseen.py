@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import kaggle_dir
@@ -46,6 +47,12 @@ def trained_on(source, split, cache):
     """What a training makes of the chips."""
     spec = MINES if isinstance(source, ChipsSource) else PLANET
     return gather(TrainingData(source), card(spec).preprocess, split, cache)
+
+
+def measured(text):
+    """How many chips a report is of."""
+    mine = json.loads(text)["figures"]["mine"]
+    return mine["n"] + mine["n_other"]
 
 
 def validated(made, without=None):
@@ -105,15 +112,16 @@ def test_the_command_measures_by_unseen_chips_alone(small, cache, monkeypatch, t
         lambda *_: lambda chips: chips.mean((1, 2, 3))[:, None].astype(np.float32) / 255,
     )
     words = ["evaluate", "--chips", str(small.chips), "--index", str(small.index), "--cache", str(cache), "--unseen"]
+    words.append("--json")
     result = CliRunner().invoke(main, [*words, "--model", "one"])
     assert result.exit_code == 0, result.output
-    assert f'"n": {len(validated(made))},' in result.stdout
+    assert measured(result.stdout) == len(validated(made))
     held_out = unseen(named["one"], read_chips(small), cache)
     assert result.stderr.count("broken.png cannot be read") == ("broken.png" in held_out)
     both = validated(made) & validated(folded, 0)
     result = CliRunner().invoke(main, [*words, "--model", "one", "--against", "other"])
     if both:
-        assert f'"n": {len(both)},' in result.stdout
+        assert measured(result.stdout) == len(both)
     else:
         assert result.exit_code == 1
         assert "no chip was kept out of the training of both" in result.stderr

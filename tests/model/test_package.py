@@ -18,17 +18,20 @@ from geoscan.errors import InputError, OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model import package as packages
 from geoscan.model.calibration import Calibration
+from geoscan.model.figures import F2Figures, Figures, MineFigures
 from geoscan.model.markdown import card_markdown
+from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, Card, choose, find, load, save, shipped
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec, Head
 
 network = cache(build)
+FIGURES = Figures(notes=("of two chips",), f2=F2Figures(2, 0.5, None, None, None, None, 0.1))
 CHIPS = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return package(tmp_path_factory.mktemp("made") / "tiny", seed=1, metrics={"f2": 0.5, "nothing": float("nan")})
+    return package(tmp_path_factory.mktemp("made") / "tiny", seed=1, figures=FIGURES)
 
 
 @pytest.fixture
@@ -59,7 +62,9 @@ def test_round_trip_gives_the_same_scores_and_card(made):
 
 
 def test_card_round_trips_through_json():
-    whole = card(dehaze=DehazeParams(omega=0.5, fixed_airlight=(0.5, 0.6, 0.7)), data={"source": "rendered", "n": 3})
+    dehaze = DehazeParams(omega=0.5, fixed_airlight=(0.5, 0.6, 0.7))
+    history = Training(history=({"loss": 0.5},), teachers=("abc",))
+    whole = card(dehaze=dehaze, figures=FIGURES, data=TrainedOn("rendered", campaigns=3), training=history)
     assert Card.from_json(whole.to_json()) == whole
 
 
@@ -128,7 +133,7 @@ def test_holds_nothing_but_weights_and_cards(made):
 
 
 def test_same_network_and_card_give_the_same_bytes(made, tmp_path):
-    twin = package(tmp_path / "twin", seed=1, metrics={"f2": 0.5, "nothing": float("nan")})
+    twin = package(tmp_path / "twin", seed=1, figures=FIGURES)
     assert twin.card.digest == made.card.digest
     for name in (CARD, MARKDOWN, WEIGHTS):
         assert (twin.path / name).read_bytes() == (made.path / name).read_bytes()
@@ -151,6 +156,20 @@ def test_refuses_a_flipped_byte_in_the_weights(copy, where):
 def test_refuses_an_edited_card(copy):
     edit(copy, data={"source": "elsewhere"})
     refused(copy, "do not fit together")
+
+
+def test_refuses_what_nobody_would_read(copy):
+    edit(copy, metrics={"f2": 1})
+    refused(copy, "metrics: Unexpected")
+
+
+def test_the_seal_is_of_the_card_as_it_was_written(copy, made):
+    """A later version may add figures; a card that does not have them yet is as good as before."""
+    facts = json.loads((copy / CARD).read_text())
+    del facts["figures"]["ablations"]
+    facts["digest"] = packages._digest(copy / WEIGHTS, json.dumps(facts))
+    (copy / CARD).write_text(json.dumps(facts))
+    assert load(copy).card.figures == made.card.figures
 
 
 @pytest.mark.parametrize("name", [CARD, WEIGHTS])
@@ -194,7 +213,7 @@ def test_a_model_must_know_mines():
 
 def seal(path, whole):
     """Write a card that fits whatever the weights are."""
-    whole = replace(whole, digest=packages._digest(path / WEIGHTS, whole))
+    whole = replace(whole, digest=packages._digest(path / WEIGHTS, whole.to_json()))
     (path / CARD).write_text(whole.to_json())
 
 
@@ -371,12 +390,9 @@ def test_chooses_the_nearest_ground_sample_distance(installed, gsd, name):
 
 def test_of_one_resolution_the_better_at_mines_is_chosen(installed):
     coarse = next(package for package in shipped() if package.card.name == "coarse")
-    for metrics, better in (
-        ({"mine": {"auc": 0.9}}, True),
-        ({"mosaics": {"auc": 0.6}}, True),
-        ({"mine": {"auc": 0.4}}, False),
-    ):
-        other = replace(coarse, card=replace(coarse.card, name="other", metrics=metrics))
+    for kind, auc, better in (("mine", 0.9, True), ("mosaics", 0.6, True), ("mine", 0.4, False)):
+        figures = Figures(**{kind: MineFigures(9, 9, auc, None, None, None, (), None)})
+        other = replace(coarse, card=replace(coarse.card, name="other", figures=figures))
         assert (choose([coarse, other], (10, 10)).card.name == "other") == better
 
 

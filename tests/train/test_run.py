@@ -12,18 +12,20 @@ import pytest
 import small_chips
 from PIL import Image
 
+from geoscan import __version__
 from geoscan.data.kaggle import read_chip, read_kaggle
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.errors import DatasetError
+from geoscan.evaluate.figures import Answers, figures
 from geoscan.labels import LABELS
 from geoscan.model.backend import tf
+from geoscan.model.origin import SmallChips
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import NetworkDetector, TensorFlowDetector
 from geoscan.model.spec import DenseNetSpec
 from geoscan.model.split import Split
 from geoscan.train.augment import Augmentation
-from geoscan.train.card import figures
 from geoscan.train.job import CHECKPOINT, Job
 from geoscan.train.loop import Schedule
 from geoscan.train.mosaics import Mosaics
@@ -89,18 +91,21 @@ def test_writes_a_package_that_loads_and_nothing_else(trained):
 def test_the_card_holds_figures_facts_and_history(trained):
     package, outcome = trained
     card = load(package.path).card
-    named = card.metrics["not_only_cloudy"]
-    assert named["n"] + 1 <= card.metrics["all"]["n"] == card.data["validation_chips"]
-    assert 0.9 < named["f2_samples"] <= 1
-    assert named["f2_of_always_clear_primary"] < named["f2_samples"]
-    low, high = named["f2_at_0.2_interval"]
-    assert low <= named["f2_at_0.2"] <= high
-    assert set(card.metrics["labels"]) == set(LABELS)
-    assert card.metrics["labels"]["primary"]["n"] == card.data["validation_positives"]["primary"]
-    assert len(card.training["history"]) == len(outcome.history)
-    assert card.training["best_epoch"] == outcome.best_epoch
-    assert card.training["recipe"]["batch"] == 10
-    assert not card.training["interrupted"]
+    f2 = card.figures.f2
+    assert f2.n + 1 <= card.figures.f2_all.n == card.data.validation_chips
+    assert 0.9 < f2.tuned <= 1
+    assert f2.constant < f2.tuned
+    assert f2.tuned_interval[0] <= f2.tuned <= f2.tuned_interval[1]
+    assert f2.fixed_interval[0] <= f2.fixed <= f2.fixed_interval[1]
+    assert set(card.figures.labels) == set(LABELS)
+    assert card.figures.labels["primary"].n == card.data.validation_positives["primary"]
+    assert card.figures.headline == f"F2 {f2.tuned:.3f} on {f2.n} chips"
+    assert len(card.training.history) == len(outcome.history)
+    assert card.training.best_epoch == outcome.best_epoch
+    assert card.training.recipe["batch"] == 10
+    assert card.training.geoscan == __version__
+    assert card.training.keras
+    assert not card.training.interrupted
 
 
 def test_the_package_finds_what_it_was_taught(trained, root):
@@ -118,8 +123,8 @@ def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained
     made = material_of(RECIPE, planet(root), cache)
     _, rows = made.sides()
     scores = score(NetworkDetector(package.network(), SPEC), SPEC.labels, made.chips, rows)
-    wanted = figures(made.targets[rows], scores, ~made.tagged_only_cloudy[rows], made.groups[rows], 0)
-    assert package.card.metrics["all"]["f2_samples"] == pytest.approx(wanted["all"]["f2_samples"], abs=1e-6)
+    wanted = figures(package.card, Answers(made.targets[rows], scores, places=made.groups[rows]))
+    assert package.card.figures.f2_all.tuned == pytest.approx(wanted.f2_all.tuned, abs=1e-6)
 
 
 def test_validation_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, untraced):
@@ -237,8 +242,8 @@ def test_killed_and_resumed_gives_the_same_model(options, tmp_path, cache):
     resumed = geoscan(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     found = load(tmp_path / "out")
-    assert found.card.training["best_epoch"] == expected.card.training["best_epoch"]
-    for epoch, wanted in zip(found.card.training["history"], expected.card.training["history"], strict=True):
+    assert found.card.training.best_epoch == expected.card.training.best_epoch
+    for epoch, wanted in zip(found.card.training.history, expected.card.training.history, strict=True):
         assert epoch == pytest.approx(wanted, abs=1e-6)
     weights = load(tmp_path / "whole").network().get_weights()
     for one, other in zip(found.network().get_weights(), weights, strict=True):
@@ -253,11 +258,11 @@ def test_ctrl_c_keeps_the_best_epoch(options, tmp_path):
     assert "interrupted; of the epochs so far" in done.stderr
     assert "Traceback" not in done.stderr
     card = load(tmp_path / "out").card
-    assert card.training["interrupted"]
-    assert len(card.training["history"]) == 2
+    assert card.training.interrupted
+    assert len(card.training.history) == 2
     resumed = geoscan(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert len(load(tmp_path / "out").card.training["history"]) == 4
+    assert len(load(tmp_path / "out").card.training.history) == 4
 
 
 @pytest.mark.large
@@ -286,17 +291,17 @@ def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, 
     recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1))
     package, _ = run(recipe, planet(copy), Job(tmp_path / "out", tmp_path / "cache"))
     assert sum("train_7.jpg" in record.getMessage() for record in caplog.records) == 1
-    assert package.card.data["training_chips"] + package.card.data["validation_chips"] == 59
+    assert package.card.data.training_chips + package.card.data.validation_chips == 59
 
 
 def test_mosaics_of_small_chips_are_learned_and_measured(root, cache, tmp_path, untraced):
     recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1), batch=24)
     small = small_chips.make(tmp_path / "chips", places=6, side=48)
-    package, _ = run(recipe, planet(root, small), Job(tmp_path / "out", cache))
+    package, _ = run(recipe, planet(root, (*small, "MIT")), Job(tmp_path / "out", cache))
     card = load(package.path).card
-    assert card.metrics["mosaics"]["n"] + card.metrics["mosaics"]["n_other"] == 256
-    assert card.data["small_chips"] == {"source": "small.zip", "mine": 8, "other": 8}
-    assert card.data["training_chips"] + card.data["validation_chips"] == 60
+    assert card.figures.mosaics.n + card.figures.mosaics.n_other == 256
+    assert card.data.small_chips == SmallChips("small.zip", 8, 8, "MIT")
+    assert card.data.training_chips + card.data.validation_chips == 60
 
 
 def test_teachers_label_unlabelled_chips(root, cache, trained, tmp_path, monkeypatch, untraced):
@@ -313,7 +318,7 @@ def test_teachers_label_unlabelled_chips(root, cache, trained, tmp_path, monkeyp
     package, outcome = run(recipe, planet(root, unlabelled=folder), Job(tmp_path / "out", cache))
     assert len(read) >= 3
     assert np.isfinite(outcome.history[0]["loss"])
-    assert package.card.training["teachers"] == [teacher.card.digest]
+    assert package.card.training.teachers == (teacher.card.digest,)
 
 
 def test_unlabelled_chips_without_a_teacher_are_refused(root, cache, trained, tmp_path):

@@ -92,10 +92,10 @@ def equal(found, wanted):
     """Two cards measured the same, whatever the time it took."""
     assert (found.data, found.split) == (wanted.data, wanted.split)
     assert found.thresholds == pytest.approx(dict(wanted.thresholds), abs=1e-5)
-    mine, other = ({**card.metrics["mine"]} for card in (found, wanted))
-    for key in ("n", "n_other", "auc", "ap"):
-        assert mine[key] == pytest.approx(other[key], abs=1e-5)
-    for one, two in zip(found.training["history"], wanted.training["history"], strict=True):
+    mine, other = found.figures.mine, wanted.figures.mine
+    assert (mine.n, mine.n_other) == (other.n, other.n_other)
+    assert (mine.auc, mine.ap) == pytest.approx((other.auc, other.ap), abs=1e-5)
+    for one, two in zip(found.training.history, wanted.training.history, strict=True):
         assert one == pytest.approx(two, abs=1e-5)
 
 
@@ -104,13 +104,14 @@ def test_chips_alone_make_a_model_that_knows_mines(trained, data, cache):
     card = load(trained.path).card
     assert card.labels == (MINE,)
     assert card.preprocess.radiometry == "sentinel2-l1c"
-    assert set(card.metrics) == {"notes", "mine", "lookalikes", "calibration"}
-    assert card.metrics["mine"]["ap"] > 0.9
-    assert set(card.metrics["lookalikes"]) == {"other_negatives"}
-    assert set(card.metrics["calibration"]) == {"land"}
-    assert card.data["training_chips"] + card.data["validation_chips"] == 48
-    assert card.data["campaigns"] == 6
-    assert [set(epoch) for epoch in card.training["history"]] == [{"loss", "ap", "auc"}] * 3
+    assert card.figures.f2 is None
+    assert card.figures.mine.ap > 0.9
+    assert set(card.figures.lookalikes) == {"other_negatives"}
+    assert set(card.figures.calibration) == {"land"}
+    assert card.data.training_chips + card.data.validation_chips == 48
+    assert card.data.campaigns == 6
+    assert (card.data.source, card.data.licence) == ("small.zip", "not stated")
+    assert [set(epoch) for epoch in card.training.history] == [{"loss", "ap", "auc"}] * 3
     made = gather(data, RECIPE.preprocess, RECIPE.split, cache)
     _, rows = made.sides()
     scores = score(NetworkDetector(trained.network(), SPEC), SPEC.labels, made.chips, rows)
@@ -174,11 +175,12 @@ def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded)
     package, outcome, _, unseen = folded
     assert files(package.path) == [*PACKAGE[:2], "fold1", "fold2", PACKAGE[2]]
     card = load(package.path).card
-    assert card.data["training_chips"] == card.metrics["mine"]["n"] + card.metrics["mine"]["n_other"] == 48
-    assert not any("validation" in key for key in card.data)
+    assert card.data.training_chips == card.figures.mine.n + card.figures.mine.n_other == 48
+    assert card.data.validation_chips is None
     assert card.split.folds == 2
     assert card.split.without is None
-    assert "have not seen the chips they judge" in card.metrics["notes"]
+    assert "have not seen the chips that they judge" in card.figures.notes[0]
+    assert list(card.figures.mine_folds) == ["fold 1", "fold 2"]
     assert [set(epoch) for epoch in outcome.history] == [{"loss"}] * 2
     assert outcome.best_epoch == 2
     assert unseen.scores[:, COLUMN].std() > 0
@@ -193,10 +195,10 @@ def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(fol
         assert files(kept.path) == PACKAGE
         assert kept.card.name == f"mines-fold{fold + 1}"
         assert kept.card.split == package.card.split.without_fold(fold)
-        assert kept.card.data["training_chips"] == len(training)
-        assert kept.card.data["validation_chips"] == len(rows)
-        assert "one fold" in kept.card.metrics["notes"]
-        assert not any(key.startswith("fold_") for key in kept.card.metrics)
+        assert kept.card.data.training_chips == len(training)
+        assert kept.card.data.validation_chips == len(rows)
+        assert "one fold" in kept.card.figures.notes[0]
+        assert kept.card.figures.mine_folds == {}
         said = score(NetworkDetector(kept.network(), SPEC), SPEC.labels, made.chips, rows)
         np.testing.assert_allclose(said, unseen.scores[np.isin(unseen.rows, rows)], atol=1e-5)
 
@@ -212,9 +214,9 @@ def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_pa
     student = replace(FOLDS, distill=(str(package.path),), mixed=3)
     taught, _ = run(student, data, Job(tmp_path / "student", cache, keep_folds=True))
     assert asked == ["mines-fold1", "mines-fold2", "mines"]
-    assert taught.card.training["teachers"] == [package.card.digest]
+    assert taught.card.training.teachers == (package.card.digest,)
     first = load(taught.path / "fold1").card.training
-    assert first["teachers"] == [load(package.path / "fold1").card.digest]
+    assert first.teachers == (load(package.path / "fold1").card.digest,)
     assert (taught.card.data, taught.card.split) == (package.card.data, package.card.split)
 
 
@@ -307,7 +309,7 @@ def test_a_network_begins_as_a_package_says(trained, data, cache, tmp_path, capl
             assert (found == wanted).all() == (layer.name != "land" or not wanted.any()), layer.name
     assert f"layers begin as in {trained.path}" in caplog.text
     assert "will flatter" not in caplog.text
-    assert package.card.training["recipe"]["init"] == trained.path.name
+    assert package.card.training.recipe["init"] == trained.path.name
 
 
 def test_a_model_is_measured_by_averaged_scores_where_asked(trained, data, cache, tmp_path):
@@ -382,11 +384,11 @@ def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path):
     student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), mixed=3)
     package, outcome = run(student, data, Job(tmp_path / "out", cache))
     card = load(package.path).card
-    assert card.training["teachers"] == [trained.card.digest]
-    assert card.training["recipe"]["distill"] == [trained.path.name]
+    assert card.training.teachers == (trained.card.digest,)
+    assert card.training.recipe["distill"] == [trained.path.name]
     assert (card.data, card.split) == (trained.card.data, trained.card.split)
     assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
-    assert card.metrics["mine"]["ap"] > 0.9
+    assert card.figures.mine.ap > 0.9
     assert files(package.path) == PACKAGE
     assert set(package.network().output) == {"land"}, "what predicted the teacher's features is left behind"
 

@@ -1,0 +1,22 @@
+"""Write `models/README.md`, the figures of the models that geoscan ships, from their cards.
+
+Run `python examples/models_readme.py`, without arguments.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geoscan.model.markdown import models_markdown
+from geoscan.model.package import WEIGHTS, shipped
+
+PAGE = Path(__file__).parents[1] / "models" / "README.md"
+
+
+def page() -> str:
+    """Return the page for the models of this installation."""
+    return models_markdown([(package.card, (package.path / WEIGHTS).stat().st_size) for package in shipped()])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
