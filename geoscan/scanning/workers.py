@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from geoscan.errors import ClusterError, InputError, one_line
 from geoscan.machine import cores
-from geoscan.scanning.batch import Prepared, Scored
+from geoscan.scanning.batch import Prepared, ScoredBatch
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,9 +33,9 @@ class Workers:
     def run(
         self,
         prepare: Callable[[Sequence[int]], Prepared],
-        infer: Callable[[Prepared], Scored],
+        infer: Callable[[Prepared], ScoredBatch],
         batches: list[list[int]],
-    ) -> Iterator[Scored]:
+    ) -> Iterator[ScoredBatch]:
         """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
 
         Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
@@ -121,9 +121,9 @@ def _own_client(jobs: int, stack: ExitStack) -> Client:
 def _with_dask(
     client: Client,
     prepare: Callable[[Sequence[int]], Prepared],
-    infer: Callable[[Prepared], Scored],
+    infer: Callable[[Prepared], ScoredBatch],
     batches: list[list[int]],
-) -> Iterator[Scored]:
+) -> Iterator[ScoredBatch]:
     from distributed import KilledWorker, as_completed
 
     resources = _inference_resources(client)
