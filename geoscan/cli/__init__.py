@@ -15,7 +15,7 @@ from typing import IO, Any
 import click
 
 from geoscan.cli import streams
-from geoscan.errors import GeoscanError
+from geoscan.errors import GeoscanError, one_line
 from geoscan.machine import is_shortage
 
 _COMMANDS = {
@@ -23,7 +23,7 @@ _COMMANDS = {
     "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
-    "train": "Train a model on Kaggle's Planet set.",
+    "train": "Train a model on labelled chips.",
     "evaluate": "Measure a model on chips that it has not seen.",
 }
 _DEFAULT = "scan"
@@ -34,7 +34,7 @@ class _Failure(click.ClickException):
     """What ends a command: one line on stderr and an exit status."""
 
     def __init__(self, message: str, status: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
         self.exit_code = status  # type: ignore[misc]  # click means one class a status
 
     def show(self, file: IO[Any] | None = None) -> None:

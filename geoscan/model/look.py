@@ -66,9 +66,10 @@ class Look:
     def log_odds(self, chips: Chips, seen: NDArray[np.floating]) -> Floats:
         """Log odds, (n,), that each of the prepared `chips` is one that the model knows.
 
-        chips: (n, chip, chip, 3). seen: (n,), share of each chip's pixels that are no nodata, above 0 and at most 1;
-        the others have the chip's mean colour, as `Preprocess` fills them. With fewer than a tenth of them there is nothing
-        to judge by: the log odds are 0 or more.
+        chips: (n, chip, chip, 3).
+        seen: (n,), share of each chip's pixels that are no nodata, above 0 and at most 1; the others have the chip's
+        mean colour, as `Preprocess` fills them. With fewer than a tenth of them there is nothing to judge by: the log
+        odds are 0 or more.
         """
         odds = self.judge(features(chips, seen))
         return np.where(seen < _LEAST, np.maximum(odds, 0), odds)

@@ -99,7 +99,9 @@ def misread(chips: Chips, rng: np.random.Generator) -> Iterator[tuple[str, Chips
 def _sharper(chip: Chips, rng: np.random.Generator) -> Chips:
     """Sharpen a chip, (rows, cols, 3), as other sensors and makers do; half of them stay as they are."""
     blurred = cv2.GaussianBlur(chip, (0, 0), rng.uniform(0.7, _BLUR))
-    return cv2.addWeighted(chip, 1 + (amount := max(0.0, rng.uniform(-1.5, 1.5))), blurred, -amount, 0)
+    amount = max(0.0, rng.uniform(-1.5, 1.5))
+    sharp: Chips = cv2.addWeighted(chip, 1 + amount, blurred, -amount, 0).astype(np.uint8, copy=False)
+    return sharp
 
 
 def _contrast(chips: Chips, rng: np.random.Generator) -> Chips:
