@@ -74,8 +74,8 @@ def scan(
 
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
-    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch: as `ScanOptions` has them; None
-    is what the scene or the model's card says.
+    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch: as `ScanOptions` has them;
+    None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
 
