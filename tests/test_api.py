@@ -221,7 +221,7 @@ def test_predict_averages_when_the_card_says_so(make_scene, package, monkeypatch
 def reseal(path: Path, **change) -> None:
     """Change the card of a package, and seal it anew."""
     card = replace(packages.load(path).card, **change)
-    card = replace(card, digest=packages._digest(path / packages.WEIGHTS, card))
+    card = replace(card, digest=packages._digest(path / packages.WEIGHTS, card.to_json()))
     (path / packages.CARD).write_text(card.to_json())
 
 
