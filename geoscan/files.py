@@ -91,4 +91,4 @@ def _real(path: Path) -> Path:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, RasterioError):
         return error.strerror or one_line(error)
-    return gdal.cause(error) or type(error).__name__
+    return gdal.cause(error)

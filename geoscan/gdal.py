@@ -16,6 +16,8 @@ from rasterio.env import set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from geoscan.errors import one_line
+
 FAILURES: Final = (RasterioError, CPLE_BaseError, OSError)
 """What rasterio raises when a file is at fault; some of GDAL's own errors slip through under their private root."""
 
@@ -122,7 +124,7 @@ def cause(error: BaseException) -> str:
     """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(getattr(error, "errmsg", "") or error).split())
+    return one_line(getattr(error, "errmsg", "") or error)
 
 
 def vsi_name(address: str) -> str:

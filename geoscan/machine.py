@@ -1,4 +1,4 @@
-"""What the machine offers, and what was taken of it."""
+"""What the machine offers, and how much of it was used."""
 
 from __future__ import annotations
 

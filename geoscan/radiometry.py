@@ -27,7 +27,7 @@ class Radiometry:
     """Straight lines from native values to 0..255: `low` and less become 0, `high` and more 255."""
 
     name: str
-    """The spec that makes it again, with its numbers: what the card and the journal keep."""
+    """The spec that makes it again, with its numbers, such as percentile:2,98."""
 
     low: Levels
     high: Levels

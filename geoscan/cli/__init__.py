@@ -11,13 +11,13 @@ from typing import IO, Any
 
 import click
 
-from geoscan.errors import GeoscanError
+from geoscan.errors import GeoscanError, one_line
 
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
-    "train": "Train a model on Kaggle's Planet set.",
+    "train": "Train a model on labelled chips.",
     "evaluate": "Measure a model on chips that it has not seen.",
 }
 _DEFAULT = "scan"
@@ -28,7 +28,7 @@ class _Failure(click.ClickException):
     """What ends a command: one line on stderr and an exit status."""
 
     def __init__(self, message: str, status: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
         self.exit_code = status  # type: ignore[misc]  # click means one class a status
 
     def show(self, file: IO[Any] | None = None) -> None:

@@ -62,10 +62,10 @@ def evaluate(
         chips = unseen_by_all(packages, chips, data.cache_directory, options.track(" chips compared"))
     models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
 
-    judged = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
-    found = evaluation(*judged)
+    scored = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
+    found = evaluation(*scored)
     click.echo(found.to_json() if as_json else found.to_markdown(), nl=False)
     if plots is not None:
         figures = [one.figures for one in (found, found.against) if one is not None]
-        for path in draw(plots, judged, figures):
+        for path in draw(plots, scored, figures):
             log.info("wrote %s", path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from geoscan.arrays import Scores
-from geoscan.errors import OutputError, PackageError
+from geoscan.errors import OutputError, PackageError, one_line
 from geoscan.labels import MINE
 from geoscan.model.calibration import Calibration
 from geoscan.model.figures import Figures
@@ -269,8 +269,7 @@ def _digest(weights: Path, text: str | bytes) -> str:
 
 def _brief(err: BaseException) -> str:
     """First sentence of an error, on one line."""
-    text = " ".join(str(err).split()) or type(err).__name__
-    return text.split(". ")[0].rstrip(".")[:200]
+    return one_line(err).split(". ")[0].rstrip(".")[:200]
 
 
 def _make_reproducible(source: Path, target: Path) -> None:

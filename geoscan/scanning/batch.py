@@ -41,7 +41,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredBatch:
     """A batch of tiles and their scores; see `Prepared`."""
 
     tiles: list[int]
@@ -91,12 +91,12 @@ def score(make: Callable[[], Detector], chips: Chips) -> Scores:
     return scores
 
 
-def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
+def infer(make: Callable[[], Detector], batch: Prepared) -> ScoredBatch:
     """Score prepared tiles; a batch of nodata alone never wakes the model. Raises PackageError as `score` does."""
     start = time.perf_counter()
     scores = score(make, batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
     seconds = {**batch.seconds, "infer": time.perf_counter() - start}
-    return Scored(batch.tiles, scores, batch.observed, batch.failed, seconds)
+    return ScoredBatch(batch.tiles, scores, batch.observed, batch.failed, seconds)
 
 
 def averaged(make: Callable[[], Detector]) -> Detector:
