@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+import weakref
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -139,6 +140,7 @@ class StoredChips:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
         mapped = np.load(path, mmap_mode="r")
         self.shape: tuple[int, ...] = mapped.shape
         self.dtype: np.dtype[Any] = mapped.dtype
