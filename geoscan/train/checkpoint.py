@@ -47,7 +47,7 @@ class Checkpoint:
         Raises DatasetError for a checkpoint of a run with other options or data; one that does not say is trusted.
         """
         try:
-            with self.path.open("rb") as file, np.load(file) as stored:  # np.load leaves a damaged file open
+            with self.path.open("rb") as file, np.load(file) as stored:  # by its path, a damaged one stays open
                 arrays: dict[str, NDArray[Any]] = dict(stored)
             notes: dict[str, Any] = json.loads(str(arrays.pop("notes")))
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as err:
