@@ -1,4 +1,4 @@
-"""Make things before they are asked for."""
+"""Make things in threads before they are asked for."""
 
 from collections import deque
 from collections.abc import Callable, Iterator

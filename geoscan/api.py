@@ -64,6 +64,7 @@ def scan(
     isolated: float | None = None,
     prior: float | None = None,
     tta: bool | None = None,
+    force: bool = False,
     batch: int = BATCH,
     jobs: int | None = None,
     scheduler: str | None = None,
@@ -73,14 +74,15 @@ def scan(
 
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
-    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, batch: as `ScanOptions` has them; None is
-    what the scene or the model's card says.
+    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch: as `ScanOptions` has them;
+    None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
 
     Returns a row a detection in EPSG:4326, with the attributes of the layer (`layers.ATTRIBUTES`). The figures of the
     scan, as `geoscan --json` prints them, are in `.attrs["geoscan"]`.
-    Warns of chips that could not be read: there is no detection in them. Raises InputError for what cannot be scanned.
+    Warns of chips that could not be read, for there is no detection in them, and of scenes that were written meanwhile.
+    Raises InputError for what cannot be scanned.
     """
     options = ScanOptions(
         model=model,
@@ -115,6 +117,10 @@ def _warn(results: Iterable[SceneResult]) -> None:
         if result.failed:
             n, first = len(result.failed), next(iter(result.failed.values()))
             warnings.warn(f"{n} of {len(result.plan.grid)} chips could not be read, such as: {first}", stacklevel=3)
+        if result.changed:
+            warnings.warn(
+                f"{result.changed} was written during the scan: old and new pixels may be mixed", stacklevel=3
+            )
 
 
 @overload

@@ -25,10 +25,10 @@ Scores: TypeAlias = NDArray[np.float32]
 """(n, labels), 0..1, one column a label in the order of the card."""
 
 Features: TypeAlias = NDArray[np.float32]
-"""(n, channels), what a network makes of a chip before it answers; see `model.network.POOL`."""
+"""(n, channels), the last layer of a network before its heads; see `model.network.POOL`."""
 
 Targets: TypeAlias = NDArray[np.float32]
-"""(n, 17), columns as in `labels.LABELS`: 1 = the label holds, 0 = it does not, NaN = nobody knows."""
+"""(n, 17), columns as in `labels.LABELS`: 1 = the label holds, 0 = it does not, NaN = unknown."""
 
 
 _Type = TypeVar("_Type", bound=np.generic)

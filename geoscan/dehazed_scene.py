@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from geoscan import __version__, files, machine
 from geoscan.ahead import made_ahead
 from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
 from geoscan.dehazing import DehazeParams, dehaze, scene_airlight
+from geoscan.errors import ReadError
 from geoscan.grid import TileGrid, Window
 from geoscan.progress import Track
 
@@ -53,12 +54,13 @@ class DehazedScene:
     seconds: float
 
 
-def check_target(path: Path | str, scene: str) -> None:
-    """Check, before any work, that `scene`, an address, can be written without haze to `path`.
+def check_target(path: Path | str, sources: Iterable[str]) -> None:
+    """Check, before any work, that a scene without haze can be written to `path`.
 
-    Raises InputError as `files.check_target` does, and for a suffix that is not GeoTIFF's.
+    sources: names of what is read meanwhile. Raises InputError as `files.check_target` does, and for a suffix that is
+    not GeoTIFF's.
     """
-    files.check_target(path, _SUFFIXES, "GeoTIFF", [scene])
+    files.check_target(path, _SUFFIXES, "GeoTIFF", sources)
 
 
 def dehaze_scene(
@@ -82,7 +84,7 @@ def dehaze_scene(
     """
     start = perf_counter()
     target = Path(out)
-    check_target(target, scene.path)
+    check_target(target, (scene.path, *scene.product.files))
     light = _airlight(scene, radiometry, params)
     cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, BLOCK, BLOCK)]
     blocks = made_ahead(
@@ -100,6 +102,8 @@ def dehaze_scene(
                 dataset.write_mask(valid, window=window)
                 digests.append(_digest(visual, valid))
                 seen += int(valid.sum())
+        if changed := scene.changed():
+            raise ReadError(f"{changed} was written meanwhile, so old and new pixels may be mixed; dehaze it again")
         try:
             _check(part, cores, digests)
         except RasterioError as error:

@@ -6,10 +6,12 @@ GeoscanError            exit status 1: something failed
 │   │   └── ResolutionError  one whose pixels are too fine or too coarse for a model
 │   ├── GridError       a chip size or stride that does not fit
 │   ├── RadiometryError bands or a stretch that do not fit the scene
+│   ├── LookError       a scene that looks like nothing the model has learned from
 │   ├── PackageError    a model package that is damaged, or does not fit
 │   └── DatasetError    training data that cannot be used
 ├── ReadError           pixels that could not be read (scan: the tile is marked failed)
 ├── OutputError         a file that could not be written
+├── ShortageError       the system gives no more memory
 └── ClusterError        a dask cluster that went down during the scan
 
 Every message is one line: what came, what fits, what to do. The command line catches the root, once.
@@ -51,6 +53,10 @@ class RadiometryError(InputError):
     """Bands or a stretch that do not fit the scene."""
 
 
+class LookError(InputError):
+    """A scene that looks like nothing the model has learned from: most likely it is misread."""
+
+
 class PackageError(InputError):
     """A model package that is damaged, or does not fit the scene."""
 
@@ -65,6 +71,10 @@ class ReadError(GeoscanError, OSError):
 
 class OutputError(GeoscanError, OSError):
     """A file that could not be written."""
+
+
+class ShortageError(GeoscanError):
+    """The system gives no more memory, or no more threads."""
 
 
 class ClusterError(GeoscanError):

@@ -6,15 +6,16 @@ import contextlib
 import os
 import threading
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from rasterio.errors import RasterioError
 
-from geoscan import gdal
+from geoscan import gdal, inputs
 from geoscan.errors import GeoscanError, InputError, OutputError, one_line
 
-_ABOUT: Final = (".aux.xml", ".ovr", ".msk", "-wal", "-shm", "-journal")
+_ABOUT: Final = (*inputs.BESIDE, "-wal", "-shm", "-journal")
 """Endings of what GDAL (statistics, pyramids, mask) and SQLite (changes yet to be merged) keep beside a file: they
 would be read as the new file's, and a journal would even be written into it."""
 
@@ -22,17 +23,23 @@ would be read as the new file's, and a journal would even be written into it."""
 def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources: Iterable[str] = ()) -> None:
     """Check, before any work, that its result can be written to `path`.
 
-    suffixes: those that fit, in small letters; kind: what they name, for the message. sources: what is read meanwhile.
+    suffixes: those that fit, in small letters; kind: what they name, for the message. sources: names of what is read
+    meanwhile, as people or GDAL give them.
     Raises InputError for another suffix, a folder that is missing or cannot be written, a folder in the file's place,
-    or a path that is one of the sources.
+    or a path that is one of the sources, by whatever name; likewise where what was kept beside an old file, and goes
+    with it, is one.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise InputError(f"{path} has {given}, which names no {kind}; end it in {', '.join(suffixes)}")
     check_place(path)
-    if path.exists() and any(gdal.exists(source) and path.samefile(source) for source in sources):
-        raise InputError(f"{path} is the scene itself; give another file to write to")
+    read = inputs.identities(chain.from_iterable(inputs.named_in(source) for source in sources))
+    if read & inputs.identities([str(path)]):
+        raise InputError(f"{path} is the scene itself, or a file that it is read from; give another file to write to")
+    for beside in map(str, _beside(path)):
+        if read & inputs.identities([beside]):
+            raise InputError(f"{beside}, which the scene is read from, would go with the old {path}; write elsewhere")
 
 
 def check_place(path: Path) -> None:
@@ -71,7 +78,7 @@ def replacing(path: Path | str, advice: str = "make room or write elsewhere") ->
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         # Before, not after: without its pyramids the old file is still right, with another's the new one is not.
-        for stale in {Path(f"{name}{ending}") for name in (path, target) for ending in _ABOUT}:
+        for stale in _beside(Path(path)):
             stale.unlink(missing_ok=True)
         part.replace(target)
     except GeoscanError:
@@ -83,6 +90,11 @@ def replacing(path: Path | str, advice: str = "make room or write elsewhere") ->
             part.unlink()
 
 
+def _beside(path: Path) -> set[Path]:
+    """Files that belong to the one at `path`, whether they are there or not."""
+    return {Path(f"{name}{ending}") for name in (path, _real(path)) for ending in _ABOUT}
+
+
 def _real(path: Path) -> Path:
     """The file itself, so that a link to it stays a link."""
     return Path(os.path.realpath(path))
@@ -91,4 +103,4 @@ def _real(path: Path) -> Path:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, RasterioError):
         return error.strerror or one_line(error)
-    return gdal.cause(error) or type(error).__name__
+    return gdal.cause(error)

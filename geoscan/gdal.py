@@ -22,6 +22,8 @@ from rasterio.env import set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from geoscan.errors import one_line
+
 FAILURES: Final = (RasterioError, CPLE_BaseError, OSError)
 """What rasterio raises when a file is at fault; some of GDAL's own errors slip through under their private root."""
 
@@ -199,7 +201,7 @@ def cause(error: BaseException) -> str:
 
 def _presentable(text: str) -> str:
     """Bring words of GDAL's to one line, without a VRT's text, as which it may name a product, and without secrets."""
-    return " ".join(_SECRET.sub(r"\1", _VRT_TEXT.sub("VRT", text)).split())
+    return one_line(_SECRET.sub(r"\1", _VRT_TEXT.sub("VRT", text)))
 
 
 def vsi_name(address: str) -> str:

@@ -10,7 +10,7 @@ from affine import Affine
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.crs import CRS
 
-from geoscan.errors import SceneError
+from geoscan.errors import SceneError, one_line
 
 _EARTH_RADII_M = (6.34e6, 6.40e6)
 """Every ellipsoid and sphere in use for Earth lies between; Venus, the nearest other body, has 6.05e6."""
@@ -21,9 +21,7 @@ def check_earth(crs: CRS, name: str) -> None:
     try:
         known = pyproj.CRS.from_wkt(crs.to_wkt())
     except CRSError as error:
-        raise SceneError(
-            f"{name} has a CRS that PROJ cannot read ({_one_line(error)}); assign the right one"
-        ) from error
+        raise SceneError(f"{name} has a CRS that PROJ cannot read ({one_line(error)}); assign the right one") from error
     if known.geodetic_crs is None or known.ellipsoid is None:
         raise SceneError(f"{name} has a local CRS ({known.name}), not one on Earth; give a scene that is georeferenced")
     if not _EARTH_RADII_M[0] < known.ellipsoid.semi_major_metre < _EARTH_RADII_M[1]:
@@ -49,7 +47,7 @@ def ground_size(crs: CRS, origin: tuple[float, float], *steps: tuple[float, floa
             lon, lat = to_lonlat.transform([x - dx / 2, x + dx / 2], [y - dy / 2, y + dy / 2], errcheck=True)
             lengths.append(float(geod.inv(lon[0], lat[0], lon[1], lat[1])[2]))
     except ProjError as error:
-        raise SceneError(f"the point {x:g}, {y:g} lies outside of its CRS ({_one_line(error)}); check it") from error
+        raise SceneError(f"the point {x:g}, {y:g} lies outside of its CRS ({one_line(error)}); check it") from error
     if not all(math.isfinite(length) and length > 0 for length in lengths):
         raise SceneError(f"pixels at {x:g}, {y:g} have no size on the ground; check the transform and the CRS")
     return tuple(lengths)
@@ -102,7 +100,3 @@ def north_up(crs: CRS, transform: Affine, rows: int, cols: int, gsd_m: float, to
     # The slack keeps a scene whose sides are whole pixels from growing by one for a rounding error.
     wide, high = math.ceil((right - left) / dx - 1e-6), math.ceil((top - bottom) / dy - 1e-6)
     return Affine(dx, 0, float(left), 0, -dy, float(top)), max(high, 1), max(wide, 1)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

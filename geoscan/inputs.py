@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -69,9 +70,9 @@ def behind(names: Iterable[str], scene: str) -> tuple[str, ...]:
     scene: what it is called. Raises SceneError for what GDAL would wait for, and for a part that does not exist.
     """
     found: dict[str, None] = {}
-    waiting = list(names)
+    waiting = deque(names)
     while waiting:
-        name = waiting.pop()
+        name = waiting.popleft()
         check(name)
         paths = named_in(name)
         if not paths and gdal.is_plain(name) and not gdal.exists(name):

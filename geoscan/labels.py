@@ -25,7 +25,7 @@ LAND = (
 LABELS = WEATHER + LAND
 
 MINE = "artisinal_mine"
-"""Kaggle's spelling; on disk and in code it stays so, people read `readable(MINE)`."""
+"""Kaggle's spelling, kept on disk and in code; people read `readable(MINE)`."""
 
 
 MINE_COLUMN = LABELS.index(MINE)

@@ -1,10 +1,26 @@
-"""What the machine offers, and what was taken of it."""
+"""What the machine offers, and how much of it was used."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Final
+
+from geoscan.errors import ShortageError
+
+TENSORFLOW: Final = 2_750_000_000
+"""Bytes of addresses that TensorFlow and what goes with it take at least; most are never filled."""
+
+_SHORT: Final = (
+    "can't start new thread",
+    "failed to map segment",
+    "annot allocate memory",
+    "Insufficient memory",  # OpenCV
+    "bad_alloc",
+)
+"""Words of errors of other types that mean a lack of memory."""
 
 BATCH: Final = 16
 """Chips that are prepared together, and scored in one call of the model; a GPU likes more."""
@@ -23,3 +39,39 @@ def peak_rss_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def check_memory(needed: int, why: str) -> None:
+    """Check that the process may have `needed` bytes of addresses: libraries of C++ end the process where it may not.
+
+    why: what takes them, for the message. Raises ShortageError.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ShortageError(
+            f"memory is limited to {limit / 1e9:.1f} GB (ulimit -v), and {why} takes {needed / 1e9:.1f} GB; "
+            "raise the limit"
+        )
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether an error, or one that led to it, means that the system gives no more memory or threads."""
+    return any(
+        isinstance(one, MemoryError)
+        or type(one).__name__ == "ResourceExhaustedError"  # TensorFlow's, which is not to be imported for this
+        or getattr(one, "errno", None) == errno.ENOMEM
+        or any(sign in str(one) for sign in _SHORT)
+        for one in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -49,8 +49,8 @@ class Masking:
     """What hides pixels; a pixel is real where nothing hides it."""
 
     nodata: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Of red, green and blue; a pixel is hidden where every band that has one shows it: black roofs are 0 in one or
-    two bands."""
+    """Of red, green and blue, but for NaN; a pixel is hidden where every band that has one shows it: black roofs are 0
+    in one or two bands."""
 
     fill: float | None = None
     """The same for all bands, though the file does not say so; see `fill.find`."""
@@ -78,15 +78,6 @@ class Masking:
             f"fill {self.fill:g}, which the file does not declare" if self.fill is not None else "",
         ]
         return " and ".join(part for part in parts if part) or "none"
-
-    def __str__(self) -> str:
-        """For people: what hides pixels; empty for nothing but NaN."""
-        values = dict.fromkeys(f"{value:g}" for value in self.nodata if value is not None)
-        parts = [f"nodata {', '.join(values)}"] if values else []
-        parts += [f"fill {self.fill:g}"] if self.fill is not None else []
-        parts += [f"alpha band {self.alpha}"] if self.alpha else []
-        parts += ["mask"] if self.masks else []
-        return " and ".join(parts)
 
 
 def masking(source: Any, bands: Bands, alpha: int) -> Masking:
@@ -119,6 +110,7 @@ def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) ->
 def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Iterator[str]:
     """Give sources that are 0 where something hides a pixel, else 255."""
     declared = [(band, value) for band, value in zip(bands, how.nodata, strict=True) if value is not None]
+    declared = [(band, value) for band, value in declared if abs(value) < _HUGE]  # what is huge is hidden anyway
     if declared:
         yield _any_other(name, declared, size)
     if how.fill is not None:
@@ -178,7 +170,4 @@ def _has_mask(flags: Sequence[MaskFlags]) -> bool:
 
 
 def _number(nodata: float | None) -> float | None:
-    """Leave out what hides pixels anyway, see `_FINITE`."""
-    if nodata is None or math.isnan(nodata) or abs(nodata) >= _HUGE:
-        return None
-    return float(nodata)
+    return None if nodata is None or math.isnan(nodata) else float(nodata)

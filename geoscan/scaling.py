@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.errors import RadiometryError
+from geoscan import gdal
+from geoscan.errors import RadiometryError, ReadError
 from geoscan.grid import Window
 from geoscan.products import Levels, Scaling
 
@@ -68,16 +69,24 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
 
 
 def sample(scene: Scene) -> Values:
-    """Take pixels at full resolution from windows spread over the scene, nodata left out. Raises ReadError."""
+    """Take pixels at full resolution from windows spread over the scene, nodata left out.
+
+    So is what is damaged in a local file: a scan names it. Raises ReadError when a server does not give them.
+    """
     parts = []
     for down in range(_WINDOWS):
         for across in range(_WINDOWS):
             rows, cols = min(_SIDE, scene.rows), min(_SIDE, scene.cols)
             row = round((scene.rows - rows) * down / (_WINDOWS - 1))
             col = round((scene.cols - cols) * across / (_WINDOWS - 1))
-            native, valid = scene.read(Window(row, col, rows, cols))
+            try:
+                native, valid = scene.read(Window(row, col, rows, cols))
+            except ReadError:
+                if gdal.is_remote(scene.address):
+                    raise
+                continue
             parts.append(native[:, valid].astype(np.float64))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
 
 
 def described(scaling: Scaling | None) -> str:

@@ -210,8 +210,6 @@ class Scene:
                 dataset = _HANDLES.of(self)
                 said.clear()  # what GDAL says of a file that it opens is no damage
                 found = _pixels(dataset, self, **how)
-        except ReadError:
-            raise
         except gdal.FAILURES as error:
             _HANDLES.drop(self)
             raise ReadError(f"{self.name} cannot be read {what}: {gdal.cause(error)}") from error
@@ -264,12 +262,14 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 
     A directory is not searched below its own level; one that is a product is a scene. Each scene comes once, in the
     order given.
-    Raises SceneError for a directory without rasters or that cannot be listed, and for an empty name.
+    Raises SceneError for a directory without rasters or that cannot be listed, for an empty name, and for a pipe, a
+    device or an empty file.
     """
     found: list[str] = []
     for given in (os.fspath(path) for path in paths):
         if not given:
             raise SceneError(f"an empty name is no scene; {_WANTED}")
+        inputs.check(given)
         if not gdal.exists(given) or not Path(given).is_dir() or products.is_product(given):
             found.append(given)
             continue
@@ -292,7 +292,9 @@ def _is_scene(file: Path) -> bool:
     """Tell whether what lies in a directory is one of its scenes."""
     if file.name.startswith("."):  # macOS leaves "._scene.tif" beside a scene that it copies
         return False
-    return (file.suffix.lower() in SUFFIXES and file.is_file()) or products.is_product(str(file))
+    if not file.is_file():  # a pipe would be waited for
+        return file.is_dir() and products.is_product(str(file))
+    return file.suffix.lower() in SUFFIXES or products.is_product(str(file))
 
 
 class _Handles(threading.local):
@@ -311,7 +313,7 @@ class _Handles(threading.local):
         key = self._key(scene)
         if key not in self._open:
             if path := scene.changed():
-                raise ReadError(f"{scene.name} has changed since it was opened: {path} was written")
+                raise OSError(f"{path} has been written or removed since the scene was opened")
             while len(self._open) >= _OPEN_AT_ONCE:
                 self._open.popitem(last=False)[1][0].close()
             with ExitStack() as stack:
@@ -385,7 +387,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         if transform.is_degenerate:
             raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
         gsd = ground.gsd(crs, transform, rows, cols)
-        product = replace(product, files=inputs.behind((path, *product.files, *source.files), name))
+        product = replace(product, files=inputs.behind((*product.files, *inputs.named_in(path), *source.files), name))
         digest = _digest(source, product, bands)
         dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
         how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))

@@ -1,4 +1,4 @@
-"""The 8 symmetries of the square: from above, a place has no side that is up."""
+"""The 8 symmetries of the square: seen from above, no side of a place is up."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +14,16 @@ from typing import IO, Any
 
 import click
 
-from geoscan.errors import GeoscanError
+from geoscan.cli import streams
+from geoscan.errors import GeoscanError, one_line
+from geoscan.machine import is_shortage
 
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
     "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
-    "train": "Train a model on Kaggle's Planet set.",
+    "train": "Train a model on labelled chips.",
     "evaluate": "Measure a model on chips that it has not seen.",
 }
 _DEFAULT = "scan"
@@ -29,11 +34,11 @@ class _Failure(click.ClickException):
     """What ends a command: one line on stderr and an exit status."""
 
     def __init__(self, message: str, status: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
         self.exit_code = status  # type: ignore[misc]  # click means one class a status
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"geoscan: {self.message}", file=file, err=file is None)
+        streams.say(f"geoscan: {self.message}")
 
 
 @contextmanager
@@ -48,10 +53,47 @@ def _one_line() -> Iterator[None]:
         message += "" if message.endswith((".", "?", ")")) else "."
         help_of = f" See {err.ctx.command_path} --help." if err.ctx else ""
         raise _Failure(message + help_of, err.exit_code) from err
-    except GeoscanError as err:
-        raise _Failure(str(err), err.exit_status) from err
     except KeyboardInterrupt as err:
         raise _Failure("interrupted", 1) from err
+    except Exception as err:
+        if isinstance(err, OSError) and err.errno == errno.EPIPE:
+            raise  # click ends in silence for a reader that has gone, as of `geoscan --help | head`
+        if (line := _line(err)) is None:
+            raise
+        raise _Failure(line, getattr(err, "exit_status", 1)) from err
+
+
+def _line(err: Exception) -> str | None:
+    """Say what went wrong; None for what nobody foresaw, which needs its traceback."""
+    if isinstance(err, GeoscanError):
+        return str(err)
+    if is_shortage(err):
+        return "memory ran out; pass a smaller --batch or fewer --jobs, or end other programs"
+    if isinstance(err, OSError):
+        streams.give_up_output()
+        return f"{err.strerror or err}{f': {err.filename}' if err.filename else ''}"
+    return None
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let what asks a process to end do what Ctrl-C does: leave no half-written file behind."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    asked = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    ours = [number for number in asked if signal.getsignal(number) is signal.SIG_DFL]  # nohup has SIGHUP ignored
+    if threading.current_thread() is not threading.main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _Commands(click.Group):
@@ -78,6 +120,12 @@ class _Commands(click.Group):
                 raise click.UsageError(f"{args[0]!r} is neither a scene nor a command; did you mean {meant}?", ctx)
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run what the words of the command line say."""
+        streams.prepare()
+        with _ended_by_signals():
+            return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse what stands before the command."""

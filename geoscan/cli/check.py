@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from geoscan.cli import options
+from geoscan.cli import options, streams
 
 if TYPE_CHECKING:
     from geoscan.arrays import Visual
@@ -50,19 +50,23 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
     package = None if model == "auto" else find(model)
     wanted = ScanOptions(model, **asked)
     looks: list[Visual] = []
+    read: list[str] = []
     status = 0
     for address in find_scenes(scenes):
         try:
-            found, chips = check_scene(Scene.open(address, bands=wanted.bands), wanted, package)
+            scene = Scene.open(address, bands=wanted.bands)
+            found, chips = check_scene(scene, wanted, package)
         except GeoscanError as error:
             status = max(status, error.exit_status)
-            click.echo(
+            streams.answer(
                 json.dumps({"scene": address, "error": reason(error)}) if as_json else f"geoscan: {reason(error)}"
             )
             continue
         looks += chips
-        click.echo(json.dumps(found.to_dict()) if as_json else _text(found))
+        read += scene.product.files
+        streams.answer(json.dumps(found.to_dict()) if as_json else _text(found))
     if preview is not None and looks:
+        check_target(preview, (".png",), "picture", read)
         _write(preview, looks)
     if status:
         click.get_current_context().exit(status)

@@ -49,7 +49,7 @@ def dehaze(
     from geoscan.scene import Scene
 
     params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)
-    check_target(out, scene)
+    check_target(out, [scene])
     opened = Scene.open(scene, bands=bands)
     radiometry = resolve(stretch, opened, scaling_of(opened, scale, offset))
     done = dehaze_scene(opened, radiometry, params, out, jobs=jobs, track=options.track("block"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from geoscan.cli import options
-from geoscan.machine import BATCH
+from geoscan.cli import options, streams
+from geoscan.machine import BATCH, TENSORFLOW, check_memory
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def evaluate(
     The figures are printed as Markdown, as in a card. Give either --kaggle-dir, or --chips and --index. Figures on
     chips that the model was trained on tell nothing; --unseen leaves them out.
     """
+    check_memory(TENSORFLOW, "TensorFlow")
     if plots is not None:
         from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
 
@@ -62,10 +63,10 @@ def evaluate(
         chips = unseen_by_all(packages, chips, data.cache_directory, options.track(" chips compared"))
     models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
 
-    judged = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
-    found = evaluation(*judged)
-    click.echo(found.to_json() if as_json else found.to_markdown(), nl=False)
+    scored = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
+    found = evaluation(*scored)
+    streams.answer(found.to_json() if as_json else found.to_markdown(), nl=False)
     if plots is not None:
         figures = [one.figures for one in (found, found.against) if one is not None]
-        for path in draw(plots, judged, figures):
+        for path in draw(plots, scored, figures):
             log.info("wrote %s", path)

@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from geoscan.cli import options
+from geoscan.cli import options, streams
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def models(name: str | None, as_json: bool) -> None:
 
     if name is not None:
         card = find(name).card
-        click.echo(card.to_json() if as_json else card_markdown(card), nl=False)
+        streams.answer(card.to_json() if as_json else card_markdown(card), nl=False)
         return
     if as_json:
         raise click.UsageError("--json prints one card: name a model, such as planet")
@@ -32,7 +32,7 @@ def models(name: str | None, as_json: bool) -> None:
     for package in packages:
         card = package.card
         count = f"{len(card.labels)} label{'s' if len(card.labels) > 1 else ''}"
-        click.echo(
+        streams.answer(
             f"{card.name}: {count}, {card.preprocess.chip} px at {card.preprocess.gsd:g} m, "
             f"{card.figures.headline}, digest {card.digest[:12]}"
         )

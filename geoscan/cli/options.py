@@ -14,21 +14,38 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from geoscan.cli import streams
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
+from geoscan.errors import one_line
 from geoscan.model.origin import NOT_STATED
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
+_GDAL = logging.getLogger("rasterio")
 
 
 class _Handler(logging.Handler):
     """Writes lines to stderr around a progress bar: information as it is, anything worse with its level in front."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().replace("\n", " ")  # a file's name may hold one
+        text = one_line(record.getMessage())  # a file's name may hold a line break
         if record.levelno > logging.INFO:
             text = f"{record.levelname.lower()}: {text}"
-        tqdm.write(text, file=sys.stderr)
+        streams.say(text)
+
+
+class _GdalHandler(_Handler):
+    """Writes what GDAL says where nobody listens, each thing once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = str(record.args[-1]) if isinstance(record.args, tuple) and record.args else record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            super().emit(logging.makeLogRecord({**vars(record), "msg": "GDAL says: %s", "args": (text,)}))
 
 
 def silent() -> bool:
@@ -83,34 +100,7 @@ def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
-        @click.option(
-            "--kaggle-dir",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Directory of Kaggle's Planet set: train_v2.csv and train-jpg/ or train-tif-v2/.",
-        )
-        @click.option(
-            "--chips",
-            type=click.Path(exists=True, path_type=Path),
-            help="Zip archive or directory of chips that show a mine or not; needs --index."
-            + (" Beside --kaggle-dir they are joined into mosaics." if together else ""),
-        )
-        @click.option(
-            "--index",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.",
-        )
-        @click.option(
-            "--gsd",
-            type=click.FloatRange(0, min_open=True),
-            help="Metres per pixel of the chips.  [default: 3.4 for Kaggle's, "
-            + ("10 for --chips alone]" if together else "the model's for --chips]"),
-        )
-        @click.option(
-            "--cache",
-            type=click.Path(file_okay=False, path_type=Path),
-            help=("Where prepared chips are kept." if together else "Where train keeps prepared chips, for --unseen.")
-            + "  [default: ~/.cache/geoscan]",
-        )
+        @_data_options(together)
         @functools.wraps(command)
         def wrapped(
             *args: Any,
@@ -149,6 +139,7 @@ def verbosity(command: Callable[..., None]) -> Callable[..., None]:
         if quiet and verbose:
             raise click.UsageError("-q and -v contradict each other; pass one of them")
         _LOGGER.handlers = [_Handler()]
+        _GDAL.handlers, _GDAL.propagate = [_GdalHandler()], False
         _LOGGER.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
         command(*args, **kwargs)
 
@@ -220,3 +211,44 @@ def jobs(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(0),
         help="Threads that read and dehaze; all cores unless given, 0 works without any.",
     )(command)
+
+
+def _data_options(together: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what adds the options of `data_source`."""
+    beside = " Beside --kaggle-dir they are joined into mosaics." if together else ""
+    gsd = "10 for --chips alone" if together else "the model's for --chips"
+    kept = "Where prepared chips are kept." if together else "Where train keeps prepared chips, for --unseen."
+    added = [
+        click.option(
+            "--kaggle-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Directory of Kaggle's Planet set: train_v2.csv and train-jpg/ or train-tif-v2/.",
+        ),
+        click.option(
+            "--chips",
+            type=click.Path(exists=True, path_type=Path),
+            help=f"Zip archive or directory of chips that show a mine or not; needs --index.{beside}",
+        ),
+        click.option(
+            "--index",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.",
+        ),
+        click.option(
+            "--gsd",
+            type=click.FloatRange(0, min_open=True),
+            help=f"Metres per pixel of the chips.  [default: 3.4 for Kaggle's, {gsd}]",
+        ),
+        click.option(
+            "--cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            help=f"{kept}  [default: ~/.cache/geoscan]",
+        ),
+    ]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(added):
+            command = option(command)
+        return command
+
+    return add

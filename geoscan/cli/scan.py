@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from geoscan.cli import options
-from geoscan.machine import BATCH
+from geoscan.cli import options, streams
+from geoscan.machine import BATCH, TENSORFLOW, check_memory
 
 if TYPE_CHECKING:
     from geoscan.scanning.result import SceneResult
@@ -44,6 +44,7 @@ _CAUSES = 3
     help="Fraction of the scene's chips that show a mine, for the column `probability`.  [default: what the model's "
     "card assumes]",
 )
+@click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
@@ -58,10 +59,12 @@ def scan(
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
 
     SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are the model's own. The exit
-    status is 1 when a part of a scene could not be read: the rest is written all the same.
+    status is 1 when a part of a scene could not be read, or a scene was written meanwhile: the rest is written all the
+    same.
     """
     if out is None and not as_json:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
+    check_memory(TENSORFLOW, "TensorFlow")
     from geoscan import layers
     from geoscan.scanning.options import ScanOptions
     from geoscan.scanning.result import found_in, total
@@ -71,21 +74,22 @@ def scan(
     if out is not None:
         layers.check_target(out, scenes)
     plans, left_out = plan_scenes(scenes, ScanOptions(**asked))
+    if out is not None:
+        layers.check_target(out, [file for plan in plans for file in plan.scene.product.files])
     chips = sum(len(plan.grid) for plan in plans)
-    results = []
     with (
         workers(jobs, scheduler) as pool,
         tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
     ):
-        for result in scan_scenes(plans, pool, begin=bar.set_description, advance=options.advance(bar)):
-            _tell(result)
-            results.append(result)
+        results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=options.advance(bar)))
     found = found_in(results)
     if out is not None:
         layers.write(out, found, [result.provenance for result in results])
+    for result in results:
+        _tell(result)
     if as_json:
-        click.echo(json.dumps(total(results, found).to_dict()))
-    if left_out or any(result.failed for result in results):
+        streams.answer(json.dumps(total(results, found).to_dict()))
+    if left_out or any(result.failed or result.changed for result in results):
         click.get_current_context().exit(1)
 
 
@@ -95,6 +99,8 @@ def _tell(result: SceneResult) -> None:
         log.warning("%s", cause)
     if len(causes) > _CAUSES:
         log.warning("%s more could not be read", _count(len(causes) - _CAUSES, "chip"))
+    if result.changed:
+        log.warning("%s was written during the scan, which may mix old and new pixels; scan it again", result.changed)
     log.info("%s", _sentence(result.summary))
 
 
@@ -105,6 +111,7 @@ def _sentence(of: Summary) -> str:
         f"{of.observed_fraction:.0%} of the scene observed",
         f"{_count(of.skipped, 'chip')} without data" if of.skipped else "",
         f"{_count(of.failed, 'chip')} could not be read" if of.failed else "",
+        f"{_count(of.not_understood, 'chip')} not understood" if of.not_understood else "",
         f"{of.seconds:.1f} s, {of.chips_per_second:.1f} chips/s",
     ]
     return f"{of.scene}: " + "; ".join(part for part in parts if part)

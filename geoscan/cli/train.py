@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 from tqdm import tqdm
 
-from geoscan.cli import options
+from geoscan.cli import options, streams
 from geoscan.data.sources import TrainingData
+from geoscan.machine import TENSORFLOW, check_memory
 from geoscan.model import spec as specs
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def train(
     """
     if keep_folds and not how["folds"]:
         raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
+    check_memory(TENSORFLOW, "TensorFlow")
     from geoscan.train.job import Job
     from geoscan.train.run import run
 
@@ -163,7 +165,7 @@ def train(
         track, advance = options.track(" chips prepared"), options.advance(bar)
         job = Job(out, data.cache_directory, resume, keep_folds, track, advance)
         package, outcome = run(_recipe(chips, data.gsd, how), chips, job)
-    click.echo(f"{package.path}: {package.card.figures.headline}")
+    streams.answer(f"{package.path}: {package.card.figures.headline}")
     if outcome.interrupted:
         click.get_current_context().exit(1)
 

@@ -115,7 +115,7 @@ def read_kaggle(directory: Path) -> KaggleChips:
 
 
 def cap_cloudy(chips: KaggleChips, cap: int, seed: int) -> KaggleChips:
-    """Keep at most `cap` of the chips tagged `cloudy` and nothing else; all others stay, the order too.
+    """Keep at most `cap` of the chips tagged `cloudy` and nothing else; all others stay, and so does the order.
 
     Which ones stay depends on the seed and on their names alone, not on the order or on what else is in the set.
     """
@@ -139,7 +139,7 @@ def read_chip(path: Path) -> Visual:
 
 
 def _rooms(directory: Path) -> list[Path]:
-    """List the directory and its subdirectories, sorted."""
+    """Return the directory and its subdirectories, sorted."""
     if not directory.is_dir():
         raise DatasetError(f"{directory} is no directory; pass the one that train_v2.csv and train-jpg/ are in")
     return [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
@@ -168,7 +168,7 @@ def _read_tags(table: Path) -> list[tuple[str, str]]:
 
 
 def _targets(tags: list[str]) -> tuple[Targets, list[int], tuple[str, ...]]:
-    """Targets of each chip, the chips with contradictory weather, and the tags nobody knows."""
+    """Targets of each chip, the chips with contradictory weather, and the tags that are not among the 17."""
     targets = np.zeros((len(tags), len(LABELS)), np.float32)
     contradictory, unknown = [], set()
     for i, words in enumerate(tags):

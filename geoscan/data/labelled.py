@@ -48,7 +48,7 @@ def divide(chips: LabelledChips, split: Split, pixels: Iterable[Visual | None]) 
     """Find which chips show one place, and assign whole places to the parts of a split.
 
     Kaggle's chips show one place where they adjoin, others where they are of one sampling campaign.
-    pixels: of the chips, as `as_taken` gives them; they are only looked at where nothing else tells the place.
+    pixels: of the chips, as `as_taken` gives them; only looked at where there are no campaigns.
     Returns (n,), the place of each chip, and (n,), its part: the fold, or 0 to train on and 1 to hold out.
     Raises DatasetError when there are fewer places than parts.
     """

@@ -29,7 +29,7 @@ class MineChips(images.Images):
     kind: ClassVar[DataKind] = "chips"
 
     targets: Targets
-    """(n, 17), known in the column of `artisinal_mine` alone."""
+    """(n, 17); only the column of `artisinal_mine` is known."""
     campaigns: tuple[str, ...]
     """Where each chip comes from; chips of one campaign show the same places and belong on one side of a split."""
     problems: Problems = field(default_factory=Problems)
@@ -96,5 +96,5 @@ def read_mine_chips(source: Path, index: Path) -> MineChips:
 
 
 def campaign(gallery: str) -> str:
-    """Drop from a name what only says how its composite was made, as in _S2L1C_clear0.05_2024-01-01_2025-01-01."""
+    """Drop the part of a name that tells how its composite was made, as in _S2L1C_clear0.05_2024-01-01_2025-01-01."""
     return _COMPOSITE.sub("", gallery)

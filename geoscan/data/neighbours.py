@@ -20,9 +20,9 @@ _CORRELATION = 0.6
 _BIAS = 2.5
 """Largest difference between the means of two borders in any channel, in levels of 255."""
 _ROUGHNESS = 4.0
-"""The image may change so many times more across the seam than between a border and the line before it."""
+"""Largest change across the seam, as a multiple of the change between a border and the line inside it."""
 _DETAIL = 1.0
-"""Least root mean square of a border's detail in levels; smoother ones, such as open cloud, match by chance."""
+"""Least root mean square of a border's detail, in levels. Smoother borders, such as those of cloud, match by chance."""
 _PAIR = 2
 _WAVELENGTH = 32
 _BLOCK = 512
@@ -110,7 +110,7 @@ def _adjoining(one: _Border, other: _Border) -> Iterator[tuple[int, int]]:
 def _detail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Take the fine structure along each border as a unit vector, zero where there is too little to compare.
 
-    The dot product of two is their correlation. Without the long waves, or any two clouds would match.
+    The dot product of two is their correlation. Long waves are removed, or any two clouds would match.
     """
     count, length, _ = pixels.shape
     usable = length - length % _PAIR

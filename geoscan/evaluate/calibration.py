@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from geoscan.arrays import Scores, Targets
-from geoscan.labels import LABELS, MINE, columns
+from geoscan.labels import MINE_COLUMN, columns
 from geoscan.model.calibration import Calibration, scaled
 from geoscan.model.figures import CalibrationFigures, measured
 from geoscan.model.spec import Head, Spec
@@ -34,7 +34,7 @@ def fit_calibration(targets: Targets, scores: Scores, spec: Spec) -> Calibration
     The share of mines among these chips is counted; it is None where all of them are mines, or none is.
     A temperature stays 1 with fewer than 5 positives or negatives, or when nothing in 0.1..10 is more likely.
     """
-    mines = targets[:, LABELS.index(MINE)]
+    mines = targets[:, MINE_COLUMN]
     share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
     return Calibration(
         temperatures={head.name: _temperature(*_counted(targets, scores, head), head) for head in spec.heads},

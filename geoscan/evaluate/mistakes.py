@@ -22,7 +22,7 @@ _LETTERS = 31
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A label that a chip was wrongly given, or wrongly denied."""
+    """A label that a model wrongly gave to a chip, or wrongly denied."""
 
     row: int
     label: str
@@ -65,7 +65,7 @@ def worst(scored: Scored) -> tuple[list[Mistake], list[Mistake]]:
 
 
 def _tile(figure: Figure, scored: Scored, mistake: Mistake, left: float, upper: float) -> None:
-    """One chip of the contact sheet and what there is to say of it, inches from the upper left corner."""
+    """Draw one chip of the contact sheet and its caption, so many inches from the upper left corner."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, 1 - (upper + _IMAGE) / height, _IMAGE / width, _IMAGE / height))
     axes.imshow(scored.pixels(mistake.row).transpose(1, 2, 0), interpolation="nearest")
@@ -79,13 +79,13 @@ def _tile(figure: Figure, scored: Scored, mistake: Mistake, left: float, upper: 
 
 
 def _write(figure: Figure, left: float, upper: float, text: str, **style: Any) -> None:
-    """Write text so many inches from the upper left corner; a file's name may hold what looks like mathematics."""
+    """Write text so many inches from the upper left corner; not as mathematics, which a file's name may look like."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - upper / height, text, va="top", parse_math=False, **style)
 
 
 def _cut(name: str, letters: int) -> str:
-    """Shorten a name in its middle, for its ends tell more."""
+    """Shorten a name in its middle: its ends tell more."""
     name = "".join(letter if letter.isprintable() else "?" for letter in name)
     half = (letters - 1) // 2
     return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"

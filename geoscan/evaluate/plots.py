@@ -59,7 +59,7 @@ class Bins:
 
 
 def check_folder(folder: Path) -> None:
-    """Say before the work whether pictures can be written to `folder`, which need not exist yet. Raises InputError."""
+    """Check, before any work, that pictures can be written to `folder`, which need not exist yet. Raises InputError."""
     if folder.is_dir():
         for name in _NAMES:
             check_place(folder / name)

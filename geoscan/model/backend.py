@@ -34,7 +34,7 @@ _STDERR = 2  # where libraries write; in a notebook sys.stderr is another file
 
 @contextmanager
 def _without_noise() -> Iterator[None]:
-    """Hold back what is written to stderr, and pass on what is no greeting of TensorFlow's libraries.
+    """Buffer stderr, then write back every line but TensorFlow's start-up messages.
 
     They write to the file descriptor before their own log levels are in force.
     """
@@ -69,7 +69,7 @@ with _without_noise():
 
 @cache
 def gpus() -> list[Any]:
-    """List TensorFlow's GPUs, whose memory it will take as it needs it and not all at once."""
+    """List TensorFlow's GPUs, and let it take their memory bit by bit as it needs it."""
     found: list[Any] = tf.config.list_physical_devices("GPU")
     for gpu in found:
         try:

@@ -1,4 +1,4 @@
-"""From scores that rank chips to probabilities that can be read as such."""
+"""From scores that rank chips to probabilities."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from geoscan.errors import PackageError
 from geoscan.model.spec import Activation, Spec
 
 GROUND_PRIOR = 0.008
-"""Share of chips with an artisanal mine in Kaggle's set. On the ground they are far rarer: pass what is known there."""
+"""Share of chips with an artisanal mine in Kaggle's set. On the ground mines are far rarer: give the known share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What turns a model's scores into probabilities; one that was never fitted leaves every score as it is.
+    """Turns a model's scores into probabilities; without arguments it leaves every score as it is.
 
-    It changes no order within a label. The thresholds of a card are for scores as the model gives them, not for these.
+    The order of chips by one label stays the same. The thresholds of a card are for uncalibrated scores.
     Raises PackageError for a temperature that is not above 0, or a share outside 0..1, ends excluded.
     """
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
-    """Of a head, by its name; 1 where none is given, above 1 where the model was too sure of itself."""
+    """Temperature of each head, by name; 1 where none is given, above 1 where the model was too sure of itself."""
 
     seen_prior: float | None = None
-    """Share of mines among the chips that calibrated, 0..1; None leaves the prevalence uncorrected."""
+    """Share of mines among the chips that this was fitted on, 0..1; None leaves the share of mines uncorrected."""
 
     ground_prior: float = GROUND_PRIOR
-    """Share of mines among the chips of a scene, 0..1: an assumption, nothing that was measured."""
+    """Share of mines among the chips of a scene, 0..1: assumed, not measured."""
 
     def __post_init__(self) -> None:
         for name, value in self.temperatures.items():
@@ -60,7 +60,7 @@ class Calibration:
         return result
 
     def mine_probability(self, score: NDArray[np.floating], prior: float | None = None) -> NDArray[np.float64]:
-        """Chance that a chip holds an artisanal mine: Saerens, Latinne, Decaestecker 2002, eq. 4, the priors known.
+        """Probability that a chip shows an artisanal mine: Saerens, Latinne, Decaestecker 2002, eq. 4, known priors.
 
         score: any shape, 0..1, from `apply`. prior: share of mines where the chips come from; `ground_prior` if None.
         Returns the same shape: the log odds of the score, moved by as much as those of the two shares differ.

@@ -9,7 +9,7 @@ from geoscan.model.spec import DenseNetSpec, Spec
 FEATURES = "features"
 """Name of the last feature map, (n, rows, cols, channels): global pooling and the heads follow it."""
 POOL = "pool"
-"""Name of its mean over rows and columns, (n, channels), of which the heads make their answers."""
+"""Name of its mean over rows and columns, (n, channels): what the heads get."""
 
 
 def build(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
@@ -35,9 +35,9 @@ def build(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model
 
 
 def with_output(network: keras.Model, name: str, layer: str, width: int | None = None) -> keras.Model:
-    """Return a network of the same weights with one output more.
+    """Return a network of the same weights with one more output.
 
-    It is called `name`, and is what `layer` gives; with a width, a new dense layer's (n, width) answer to that.
+    The new output `name` is the output of `layer`, passed through a new dense layer of `width` units if given.
     """
     given = network.get_layer(layer).output
     more = given if width is None else keras.layers.Dense(width, dtype="float32", name=name)(given)

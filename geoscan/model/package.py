@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from geoscan.arrays import Scores
-from geoscan.errors import OutputError, PackageError
+from geoscan.errors import OutputError, PackageError, one_line
 from geoscan.labels import MINE
+from geoscan.machine import is_shortage
 from geoscan.model.calibration import Calibration
 from geoscan.model.figures import Figures
+from geoscan.model.look import Look
 from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.preprocess import Preprocess
@@ -48,6 +50,7 @@ class Card:
     detection: thresholds on the score of artisanal mine, from which polygons are made.
     calibration: from scores to probabilities; the thresholds are for the scores.
     tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
+    look: what its training chips look like, by which a scan knows scenes that are misread; None where nobody measured.
     figures: measured on chips that training did not see.
     data: what it was trained on. split: which of these chips it has not seen. training: how.
     digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
@@ -65,6 +68,7 @@ class Card:
     training: Training = field(default_factory=Training)
     calibration: Calibration = field(default_factory=Calibration)
     tta: bool = False
+    look: Look | None = None
     split: Split | None = None
     digest: str = ""
 
@@ -127,7 +131,7 @@ class Package:
     def network(self) -> keras.Model:
         """Build the network of the card's spec, with the stored weights; code that they may bring along is never run.
 
-        Raises PackageError when they cannot be loaded, or do not fit the card.
+        Raises PackageError when they cannot be loaded, or do not fit the card; MemoryError when memory is short.
         """
         # TensorFlow takes seconds to import: only where a model runs
         from geoscan.model.backend import keras
@@ -137,6 +141,8 @@ class Package:
         try:
             stored = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         except Exception as err:  # Keras raises whatever the layer at fault does
+            if is_shortage(err):
+                raise MemoryError(f"{self.path / WEIGHTS} does not fit into memory") from err
             raise PackageError(f"{self.path / WEIGHTS} holds no network that is safe to load ({_brief(err)})") from err
         weights = {variable.path: variable for variable in stored.weights}
         alike = {path: weight.shape for path, weight in weights.items()} == {v.path: v.shape for v in network.weights}
@@ -269,8 +275,7 @@ def _digest(weights: Path, text: str | bytes) -> str:
 
 def _brief(err: BaseException) -> str:
     """First sentence of an error, on one line."""
-    text = " ".join(str(err).split()) or type(err).__name__
-    return text.split(". ")[0].rstrip(".")[:200]
+    return one_line(err).split(". ")[0].rstrip(".")[:200]
 
 
 def _make_reproducible(source: Path, target: Path) -> None:

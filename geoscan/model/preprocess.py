@@ -1,4 +1,4 @@
-"""From a tile's visual pixels to the chip that the model takes: the one road for training, prediction and scan."""
+"""From visual pixels to the chip that a model takes: the same in training, prediction and scans."""
 
 from __future__ import annotations
 

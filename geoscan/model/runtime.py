@@ -84,7 +84,7 @@ class NetworkDetector:
         return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
 
     def describe(self, chips: Chips) -> tuple[Scores, Features]:
-        """(n, chip, chip, 3) -> (n, labels) scores, and (n, channels), the means of the last feature map; n is 1 up."""
+        """(n, chip, chip, 3) -> (n, labels) scores, and (n, channels), the means of the last feature map; n >= 1."""
         from geoscan.model.network import POOL
 
         parts = [(self._scores(answers), answers[POOL]) for answers in self._answers(chips)]
@@ -138,9 +138,9 @@ class Averaged:
 
 
 def detector(path: Path, digest: str, batch: int) -> Detector:
-    """Return this process' detector for a package, loaded once however many threads ask for it.
+    """Return this process' detector for a package; it is loaded once, however many threads ask for it.
 
-    Raises PackageError when the package at `path` is not the one with this digest, for it was replaced meanwhile.
+    Raises PackageError when the package at `path` has another digest: it was replaced meanwhile.
     """
     with _loading:
         return _detector(path, digest, batch)

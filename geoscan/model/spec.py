@@ -25,6 +25,18 @@ class Head:
     """softmax: exactly one label holds; sigmoid: any number of them."""
 
 
+class _Headed:
+    """What every spec has because it has heads."""
+
+    __slots__ = ()
+    heads: tuple[Head, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, in the order of the scores' columns."""
+        return tuple(label for head in self.heads for label in head.labels)
+
+
 PLANET_HEADS = (Head("weather", WEATHER, "softmax"), Head("land", LAND, "sigmoid"))
 MINE_HEADS = (Head("land", (MINE,), "sigmoid"),)
 """Of a model that knows mines from the rest, and nothing else."""
@@ -38,7 +50,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, slots=True)
-class DenseNetSpec:
+class DenseNetSpec(_Headed):
     """A DenseNet-BC (Huang, Liu, van der Maaten, Weinberger 2017, section 3) over square RGB chips.
 
     blocks: number of dense layers in each dense block.
@@ -80,11 +92,6 @@ class DenseNetSpec:
         _check(self)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """All labels, in the order of the scores' columns."""
-        return tuple(label for head in self.heads for label in head.labels)
-
-    @property
     def reduction(self) -> int:
         """Pixels of the chip, along one side, to one cell of the last feature map."""
         reduction: int = self.shrink * self.stem_stride * 2 ** (len(self.blocks) - 1)
@@ -92,7 +99,7 @@ class DenseNetSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class EfficientNetSpec:
+class EfficientNetSpec(_Headed):
     """An EfficientNet-Lite0 over square RGB chips: Tan and Le 2019, table 1, ReLU6, no squeeze-and-excitation.
 
     side: the chip is brought to `side` x `side` pixels inside the network.
@@ -112,11 +119,6 @@ class EfficientNetSpec:
         if self.chip < 1 or self.side < 32:
             raise PackageError(f"an EfficientNet needs a chip of 1 px and a side of 32 px or more; got {self}")
         _check(self)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """All labels, in the order of the scores' columns."""
-        return tuple(label for head in self.heads for label in head.labels)
 
 
 Spec: TypeAlias = DenseNetSpec | EfficientNetSpec
@@ -146,10 +148,10 @@ PRESETS: Mapping[str, Spec] = MappingProxyType(
         "lite-small": EfficientNetSpec(side=72, chip=48),
     }
 )
-"""`densenet121` is the paper's; `compact` the small network for few chips, which looks at half the resolution.
+"""`densenet121` is the paper's; `compact` a small network for few chips, which sees them at half the resolution.
 
-`lite`, `lite-large` and `lite-small` are made to begin with what ImageNet taught them: the first two teach `compact`,
-the last takes chips of 48 px, as 10 m sensors need them.
+`lite`, `lite-large` and `lite-small` are meant to begin with ImageNet's weights: the first two can teach `compact`, the
+last takes chips of 48 px, as 10 m sensors need them.
 """
 
 

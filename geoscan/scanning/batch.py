@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Scores
 from geoscan.errors import PackageError, ReadError
+from geoscan.model.look import Look
 from geoscan.model.runtime import Averaged, Detector
 from geoscan.scanning.plan import Plan
 
@@ -31,6 +33,12 @@ class Prepared:
     """Indexes of the tiles that `chips` holds."""
 
     chips: Chips
+    shares: NDArray[np.float64]
+    """(n,), share of the pixels of each of `chips` that are no nodata."""
+
+    strange: list[int]
+    """Tiles that look like nothing the model has learned from: they are not scored."""
+
     observed: dict[int, int]
     """Pixels of each tile's core that are no nodata, 0 for a skipped tile."""
 
@@ -41,11 +49,12 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredBatch:
     """A batch of tiles and their scores; see `Prepared`."""
 
     tiles: list[int]
     scores: Scores
+    strange: list[int]
     observed: dict[int, int]
     failed: dict[int, str]
     seconds: dict[str, float]
@@ -54,7 +63,7 @@ class Scored:
 def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
     """Read tiles and bring them to the model's look."""
     seconds = {"read": 0.0, "dehaze": 0.0}
-    ready, chips = [], []
+    ready, chips, shares = [], [], []
     observed: dict[int, int] = {}
     failed: dict[int, str] = {}
     preprocess = plan.package.card.preprocess
@@ -74,10 +83,26 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
             start = time.perf_counter()
             chips.append(preprocess(plan.radiometry.apply(native, valid), valid))
             ready.append(index)
+            shares.append(float(valid.mean()))
             seconds["dehaze"] += time.perf_counter() - start
     side = preprocess.chip
     stacked = np.stack(chips) if chips else np.empty((0, side, side, 3), np.uint8)
-    return Prepared(ready, stacked, observed, failed, seconds)
+    prepared = Prepared(ready, stacked, np.array(shares), [], observed, failed, seconds)
+    look = plan.package.card.look
+    return prepared if look is None or plan.force or not ready else _understood(prepared, look)
+
+
+def _understood(prepared: Prepared, look: Look) -> Prepared:
+    """Set aside the chips that look like nothing the model has learned from."""
+    known = look.log_odds(prepared.chips, prepared.shares) >= look.limit
+    tiles = np.array(prepared.tiles)
+    return replace(
+        prepared,
+        tiles=tiles[known].tolist(),
+        chips=prepared.chips[known],
+        shares=prepared.shares[known],
+        strange=tiles[~known].tolist(),
+    )
 
 
 def score(make: Callable[[], Detector], chips: Chips) -> Scores:
@@ -91,12 +116,12 @@ def score(make: Callable[[], Detector], chips: Chips) -> Scores:
     return scores
 
 
-def infer(make: Callable[[], Detector], batch: Prepared) -> Scored:
+def infer(make: Callable[[], Detector], batch: Prepared) -> ScoredBatch:
     """Score prepared tiles; a batch of nodata alone never wakes the model. Raises PackageError as `score` does."""
     start = time.perf_counter()
     scores = score(make, batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
     seconds = {**batch.seconds, "infer": time.perf_counter() - start}
-    return Scored(batch.tiles, scores, batch.observed, batch.failed, seconds)
+    return ScoredBatch(batch.tiles, scores, batch.strange, batch.observed, batch.failed, seconds)
 
 
 def averaged(make: Callable[[], Detector]) -> Detector:

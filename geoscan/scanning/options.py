@@ -47,6 +47,9 @@ class ScanOptions:
     prior: float | None = None
     """Fraction of the scene's chips that show a mine, for probabilities; 0..1, ends excluded."""
 
+    force: bool = False
+    """Scan what looks like nothing that the model has learned from, too."""
+
     batch: int = BATCH
     """Chips that are scored at once; changes no result."""
 

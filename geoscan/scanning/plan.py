@@ -44,6 +44,9 @@ class Plan:
     prior: float | None
     """Fraction of the chips assumed to show a mine, 0..1; None for a model that was not calibrated."""
 
+    force: bool
+    """Whether chips that look like nothing the model knows are scored all the same."""
+
     batch: int
     """Chips that are scored at once; changes no result."""
 
@@ -76,6 +79,7 @@ class Plan:
             tta=card.averages(options.tta),
             thresholds=thresholds,
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
+            force=options.force,
             batch=options.batch,
         )
 
@@ -96,7 +100,7 @@ class Plan:
             "stretch": self.radiometry.name,
             "mask": product.mask or self.scene.masking.in_words(),
             "date": product.date or "unknown",
-        }
+        } | ({"forced": "yes"} if self.force else {})
 
     @property
     def told(self) -> str:

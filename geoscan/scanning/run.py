@@ -37,15 +37,18 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     stored = np.flatnonzero(~blank).tolist()
     batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch)
+    strange: list[int] = []
     for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
         scores[scored.tiles] = scored.scores
         observed[list(scored.observed)] = list(scored.observed.values())
         failed |= scored.failed
+        strange += scored.strange
         for stage, seconds in scored.seconds.items():
             stages[stage] += seconds
         advance(len(scored.observed) + len(scored.failed))
     seconds = time.perf_counter() - started
-    return SceneScores(plan, scores, observed, dict(sorted(failed.items())), plan.scene.changed(), seconds, stages)
+    found = dict(sorted(failed.items())), sorted(strange), plan.scene.changed()
+    return SceneScores(plan, scores, observed, *found, seconds, stages)
 
 
 def detector_of(package: Package, tta: bool, batch: int) -> Callable[[], Detector]:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from geoscan.errors import InputError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
+from geoscan.errors import InputError, LookError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
 from geoscan.gdal import short_name, short_names
 from geoscan.model.package import choose, find, shipped
 from geoscan.products.tiles import each_once, groups_of, mosaic_of
 from geoscan.progress import Advance
+from geoscan.scanning.guard import look_after, look_before
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult, detect
@@ -46,9 +47,11 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
             scene = opened.get(group[0]) or _open(group, options.bands)
             with _naming_shipped_models():
                 title = scene.name if scene.product.kind else name
-                plans.append(Plan.of(scene, choose(packages, scene.gsd), options, title))
-            log.info("%s", plans[-1].told)
-        except (SceneError, RadiometryError, ReadError) as err:
+                plan = Plan.of(scene, choose(packages, scene.gsd), options, title)
+            log.info("%s", plan.told)
+            look_before(plan)
+            plans.append(plan)
+        except (SceneError, RadiometryError, LookError, ReadError) as err:
             if not set(named).isdisjoint(group):
                 raise
             left_out += len(group)
@@ -90,11 +93,14 @@ def scan_scenes(
     """Scan one scene after the other, and yield what was found in each as soon as it is done.
 
     workers: from `workers.workers`; without them this thread works alone, with the same result.
+    Raises LookError for a scene too many of whose chips look like nothing the model knows.
     begin: called with the name of each scene before it is scanned. advance: called with the number of tiles done.
     """
     for plan in plans:
         begin(plan.name)
-        yield detect(scan(plan, workers, advance=advance))
+        scores = scan(plan, workers, advance=advance)
+        look_after(plan, int(scores.scored.sum()), len(scores.strange))
+        yield detect(scores)
 
 
 @contextmanager

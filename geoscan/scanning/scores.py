@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ class SceneScores:
 
     failed: Mapping[int, str]
     """Tiles that could not be read, in order, and why."""
+
+    strange: Sequence[int]
+    """Tiles that look like nothing the model has learned from, in order: they were not scored."""
 
     changed: str
     """Path of a file of the scene that was written during the scan; empty for none."""

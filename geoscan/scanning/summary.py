@@ -32,6 +32,9 @@ class Summary:
     failed: int
     """Chips that could not be read."""
 
+    not_understood: int
+    """Chips that look like nothing the model has learned from: they were not scored, and are not observed."""
+
     flagged: int
     """Chips that are part of a detection."""
 
@@ -70,8 +73,9 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
         tta=plan.tta,
         reading=plan.reading,
         chips=chips,
-        skipped=chips - scored - len(scores.failed),
+        skipped=chips - scored - len(scores.failed) - len(scores.strange),
         failed=len(scores.failed),
+        not_understood=len(scores.strange),
         flagged=sum(one.n_chips for one in detections),
         detections=len(detections),
         observed_fraction=round(scores.observed_fraction, 6),
@@ -99,12 +103,12 @@ def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Se
         return distinct[0] if len(distinct) == 1 else distinct
 
     observed = sum(one.observed_fraction * area for one, area in zip(summaries, ground_m2, strict=True))
-    scored = added("chips") - added("skipped") - added("failed")
+    scored = added("chips") - added("skipped") - added("failed") - added("not_understood")
     stages = summaries[0].stage_seconds
     return Summary(
         scene=[str(one.scene) for one in summaries],
         **{name: differing(name) for name in ("model", "digest", "tta", "reading")},
-        **{name: added(name) for name in ("chips", "skipped", "failed", "flagged", "seconds")},
+        **{name: added(name) for name in ("chips", "skipped", "failed", "not_understood", "flagged", "seconds")},
         detections=len(found),
         area_ha=round(sum(one.area_ha for one in found), 4),
         observed_fraction=round(observed / sum(ground_m2), 6),

@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from geoscan.errors import ClusterError, InputError
+from geoscan.errors import ClusterError, InputError, one_line
 from geoscan.machine import cores
-from geoscan.scanning.batch import Prepared, Scored
+from geoscan.scanning.batch import Prepared, ScoredBatch
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,9 +33,9 @@ class Workers:
     def run(
         self,
         prepare: Callable[[Sequence[int]], Prepared],
-        infer: Callable[[Prepared], Scored],
+        infer: Callable[[Prepared], ScoredBatch],
         batches: list[list[int]],
-    ) -> Iterator[Scored]:
+    ) -> Iterator[ScoredBatch]:
         """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
 
         Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
@@ -71,8 +71,9 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[W
                 resolve_address(scheduler)  # a client of an impossible address takes 20 s to give up, with a traceback
                 client = stack.enter_context(Client(scheduler, set_as_default=False))
             except (OSError, ValueError, TimeoutError) as err:
-                reason = " ".join(str(err).split())
-                raise InputError(f"no dask scheduler answers at {scheduler} ({reason}); give tcp://HOST:8786") from err
+                raise InputError(
+                    f"no dask scheduler answers at {scheduler} ({one_line(err)}); give tcp://HOST:8786"
+                ) from err
             if not client.nthreads():
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
@@ -120,9 +121,9 @@ def _own_client(jobs: int, stack: ExitStack) -> Client:
 def _with_dask(
     client: Client,
     prepare: Callable[[Sequence[int]], Prepared],
-    infer: Callable[[Prepared], Scored],
+    infer: Callable[[Prepared], ScoredBatch],
     batches: list[list[int]],
-) -> Iterator[Scored]:
+) -> Iterator[ScoredBatch]:
     from distributed import KilledWorker, as_completed
 
     resources = _inference_resources(client)

@@ -40,8 +40,8 @@ _TUNED = "Tuned F2 has thresholds of its own: the chips of a place are judged by
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Chips that a network has not seen, and what it says of them.
+class UnseenScores:
+    """Chips that a network has not seen, and its scores of them.
 
     rows: (n,), indexes in the material. scores: (n, 17), columns as in `LABELS`.
     tta: whether they are means over symmetries.
@@ -52,14 +52,14 @@ class Judged:
     tta: bool = False
 
 
-def figure(targets: Targets, scores: Scores, labels: tuple[str, ...]) -> dict[str, float]:
-    """Figures of one epoch, the one that decides first: F2 at its best common threshold, or mines' average precision.
+def epoch_figures(targets: Targets, scores: Scores, labels: tuple[str, ...]) -> dict[str, float]:
+    """Figures of one epoch; the first one decides: F2 at its best common threshold, or average precision of mines.
 
     targets, scores: (n, 17).
     """
     if labels == (MINE,):
-        known, said = targets[:, MINE_COLUMN], scores[:, MINE_COLUMN]
-        return {"ap": average_precision(known, said), "auc": auc(known, said)}
+        mines = targets[:, MINE_COLUMN], scores[:, MINE_COLUMN]
+        return {"ap": average_precision(*mines), "auc": auc(*mines)}
     common = best_common(targets, scores)
     return {"f2": f2_samples(targets, scores >= common), "threshold": common}
 
@@ -69,13 +69,13 @@ def make_card(
     spec: Spec,
     preprocess: Preprocess,
     material: Material,
-    judged: Judged,
+    unseen: UnseenScores,
     training: Training,
     mosaics: MineFigures | None = None,
     *,
     without: int | None = None,
 ) -> Card:
-    """Return the card of a network: `judged` decides thresholds, calibration and figures.
+    """Return the card of a network: `unseen` decides thresholds, calibration and figures.
 
     mosaics: figures of mosaics that were kept out of training.
     without: the one of several folds that this network has not seen, from 0; None where all were kept out in turn.
@@ -83,7 +83,7 @@ def make_card(
     split = material.split if without is None else material.split.without_fold(without)
     crossed = split.unseen_part is None
     counts = _counts(material, None if crossed else material.sides(without))
-    targets, scores = material.targets[judged.rows], judged.scores
+    targets, scores = material.targets[unseen.rows], unseen.scores
     thresholds = _thresholds(targets, scores, spec)
     card = Card(
         name=name,
@@ -92,7 +92,7 @@ def make_card(
         thresholds=thresholds,
         detection=detection_thresholds(scores[targets[:, MINE_COLUMN] == 0, MINE_COLUMN], thresholds[MINE]),
         calibration=fit_calibration(targets, scores, spec),
-        tta=judged.tta,
+        tta=unseen.tta,
         data=replace(material.facts, **counts),
         split=split,
         training=training,
@@ -100,9 +100,9 @@ def make_card(
     answers = Answers(
         targets,
         scores,
-        tuple(material.campaigns[i] for i in judged.rows) if material.campaigns else None,
-        material.groups[judged.rows],
-        material.fold[judged.rows] if crossed else None,
+        tuple(material.campaigns[i] for i in unseen.rows) if material.campaigns else None,
+        material.groups[unseen.rows],
+        material.fold[unseen.rows] if crossed else None,
     )
     found = figures(card, answers)
     note = _HELD_OUT if split.folds is None else _OUT_OF_FOLD if crossed else _ONE_FOLD

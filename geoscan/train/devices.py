@@ -7,7 +7,7 @@ from typing import Any
 from geoscan.model.backend import gpus, tf
 
 _TENSOR_CORES = (7, 0)
-"""Compute capability from which on an NVIDIA GPU multiplies half-precision matrices much faster than single ones."""
+"""Compute capability of NVIDIA GPUs from which on half-precision matrices multiply much faster than single ones."""
 
 
 def strategy() -> Any:
@@ -23,7 +23,7 @@ def strategy() -> Any:
 def policy() -> str:
     """Return the Keras dtype policy to build a network with: `mixed_float16` if all GPUs are fast at it, or `float32`.
 
-    A CPU is not: it would compute in half precision by detours.
+    A CPU is not: it would convert each number to single precision and back.
     """
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus()]
     fast = [detail.get("compute_capability", (0, 0)) >= _TENSOR_CORES for detail in details]

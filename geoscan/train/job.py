@@ -17,7 +17,7 @@ PRETRAINING = ".pretrain.npz"
 
 
 def fold_directory(package: Path, fold: int) -> Path:
-    """Directory of the network that was trained without a fold, from 0; people count them from 1."""
+    """Directory of the network that was trained without a fold, from 0; the name counts from 1."""
     return package / f"fold{fold + 1}"
 
 

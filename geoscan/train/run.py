@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from geoscan.data.class_folders import read_class_folders
@@ -52,7 +53,7 @@ def run(recipe: Recipe, data: TrainingData, job: Job) -> tuple[Package, Outcome]
         trainer.facts(trained),
         trainer.mosaic_figures(mosaics, trained.network),
     )
-    package = save(job.out, trained.network, card)
+    package = save(job.out, trained.network, replace(card, look=trainer.look(trained.without)))
     if not trained.outcome.interrupted:
         job.clear_up()
     return package, trained.outcome

@@ -71,8 +71,8 @@ class Step:
     def _replica(self, chips: Any, targets: Any) -> Any:
         """Take one replica's part in the step.
 
-        Keras 3.15 clips gradients, and looks whether they have overflown, before it adds up those of all replicas. Here
-        they are added up first, so that both are done to the same numbers everywhere, and then shared out again.
+        Keras 3.15 clips gradients, and checks whether they have overflown, before it adds up those of all replicas.
+        Here they are added up first, so that both are done to the same numbers on every replica, and then divided.
         """
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:

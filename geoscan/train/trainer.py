@@ -19,13 +19,15 @@ from geoscan.evaluate.metrics import mine_figures
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.backend import keras, tf
 from geoscan.model.figures import MineFigures
+from geoscan.model.look import Look
 from geoscan.model.network import POOL, with_output
 from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
 from geoscan.model.runtime import Averaged, Detector, NetworkDetector, TensorFlowDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD
+from geoscan.train import look as looks
 from geoscan.train.batches import Batches, StoredExamples, Synthetic
-from geoscan.train.card import Judged, figure, make_card
+from geoscan.train.card import UnseenScores, epoch_figures, make_card
 from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.devices import strategy
 from geoscan.train.job import CHECKPOINT, Job, fold_directory
@@ -52,7 +54,7 @@ class Trained(NamedTuple):
     without: int | None
     network: keras.Model
     outcome: Outcome
-    scores: Judged
+    scores: UnseenScores
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Trainer:
     unlabelled: Images | None
     devices: tf.distribute.Strategy = field(default_factory=strategy)
 
-    def cross_validate(self) -> Judged:
-        """Train a network without each fold, and return what each says of the fold that it has not seen."""
+    def cross_validate(self) -> UnseenScores:
+        """Train a network without each fold, and return the scores of each fold by the one that has not seen it."""
         scores = np.full(self.material.targets.shape, np.nan, np.float32)
         folds = self.recipe.split.folds or 0
         for fold in range(folds):
@@ -83,7 +85,7 @@ class Trainer:
                 known = self._fold_scores(fold)
                 kept.write({}, {"scores": known})
             scores[rows] = known
-        return Judged(self.material.readable, scores[self.material.readable], self.recipe.tta)
+        return UnseenScores(self.material.readable, scores[self.material.readable], self.recipe.tta)
 
     def train(self, without: int | None = None) -> Trained:
         """Train a network, without one fold if it is given, and score the chips that it was not trained on."""
@@ -103,7 +105,7 @@ class Trainer:
         checkpoint = self.job.checkpoint(name, self._identity(without))
         outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
         scores = score(self._as_scans(detect), recipe.spec.labels, chips, validation)
-        return Trained(without, network, outcome, Judged(validation, scores, recipe.tta))
+        return Trained(without, network, outcome, UnseenScores(validation, scores, recipe.tta))
 
     def facts(self, trained: Trained) -> Training:
         """What a card says of how its network was trained."""
@@ -157,8 +159,13 @@ class Trainer:
             out = fold_directory(self.job.out, fold)
             name, recipe, facts = f"{self.job.name}-{out.name}", self.recipe, self.facts(trained)
             card = make_card(name, recipe.spec, recipe.preprocess, self.material, trained.scores, facts, without=fold)
-            save(out, trained.network, card)
+            save(out, trained.network, replace(card, look=self.look(fold)))
         return trained.scores.scores
+
+    def look(self, without: int | None) -> Look | None:
+        """What the training chips look like, all but those of one part; dehazed ones are as the network sees them."""
+        training, _ = self.material.sides(without)
+        return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
 
     def _losses(self, training: NDArray[np.intp]) -> dict[str, Loss]:
         weights = dict(zip(LABELS, positive_weights(self.material.targets[training]), strict=True))
@@ -213,7 +220,7 @@ class Trainer:
         if not len(validation):
             return None
         labels, chips, targets = self.recipe.spec.labels, self.material.chips, self.material.targets[validation]
-        return lambda: figure(targets, score(detect, labels, chips, validation), labels)
+        return lambda: epoch_figures(targets, score(detect, labels, chips, validation), labels)
 
     def _as_scans(self, detect: Detector) -> Detector:
         """Return a detector that averages scores over symmetries where the recipe, and so the card, says so."""

@@ -340,7 +340,9 @@ def test_what_fails_leaves_the_old_layer(scene, package, tmp_path, monkeypatch):
     assert invoke(scene, "--out", out, "--stride", "99", model=package).exit_code == 2
     assert out.read_text() == "old"
     monkeypatch.setattr("geoscan.scanning.run.detector", lambda *_: fakes.Unable())
-    assert isinstance(invoke(scene, "--out", out, "--jobs", 0, model=package).exception, MemoryError)
+    result = invoke(scene, "--out", out, "--jobs", 0, model=package)
+    assert result.exit_code == 1
+    assert result.stderr == "geoscan: memory ran out; pass a smaller --batch or fewer --jobs, or end other programs\n"
     assert out.read_text() == "old"
     monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
 

@@ -15,7 +15,7 @@ from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 from geoscan.model.split import Split
-from geoscan.train.card import Judged, detection_thresholds, figure, make_card
+from geoscan.train.card import UnseenScores, detection_thresholds, epoch_figures, make_card
 
 PLANET = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=8, stem_stride=1)
 ALONE = replace(PLANET, heads=MINE_HEADS)
@@ -45,7 +45,7 @@ def judged(made, rows, *, tta=False):
     """Scores that are mostly right."""
     known = np.nan_to_num(made.targets[rows])
     scores = 0.6 * known + 0.4 * np.random.default_rng(1).random(known.shape)
-    return Judged(rows, scores.astype(np.float32), tta)
+    return UnseenScores(rows, scores.astype(np.float32), tta)
 
 
 def card(made, answer, spec, mosaics=None):
@@ -143,11 +143,11 @@ def test_without_mines_a_card_of_mines_alone_has_no_figures_but_is_a_card():
 def test_the_first_figure_of_an_epoch_is_the_one_that_decides():
     made = material()
     scores = judged(made, np.arange(N)).scores
-    planet = figure(made.targets, scores, LABELS)
+    planet = epoch_figures(made.targets, scores, LABELS)
     assert list(planet) == ["f2", "threshold"]
     assert planet["f2"] == f2_samples(made.targets, scores >= planet["threshold"])
     assert planet["f2"] >= f2_samples(made.targets, scores >= 0.2)
-    mine = figure(made.targets, scores, (MINE,))
+    mine = epoch_figures(made.targets, scores, (MINE,))
     assert list(mine) == ["ap", "auc"]
     assert mine["ap"] == average_precision(made.targets[:, COLUMN], scores[:, COLUMN])
 

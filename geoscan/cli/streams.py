@@ -1,0 +1,68 @@
+"""Standard streams as they may be: closed, full, or gone with their terminal. What is said is never worth a result."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+import click
+from tqdm import tqdm
+
+from geoscan.errors import OutputError
+
+_INPUT, _OUTPUT, _ERROR = range(3)
+_CLOSED: Final[set[int]] = set()
+
+
+def prepare() -> None:
+    """Open what was closed before we began: the next file to be opened would get its number, and be written into.
+
+    Libraries write to these numbers, and some take `sys.stderr` for granted.
+    """
+    for number in (_INPUT, _OUTPUT, _ERROR):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            _CLOSED.add(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(_OUTPUT, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(_ERROR, "w", encoding="utf-8")
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, around a progress bar; whether anybody reads it makes no difference."""
+    try:
+        tqdm.write(text, file=sys.stderr)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _give_up(_ERROR)
+
+
+def answer(text: str, *, nl: bool = True) -> None:
+    """Write what was asked for to stdout, with a line's end (nl). Raises OutputError where it does not get there."""
+    if _OUTPUT in _CLOSED:
+        raise OutputError("standard output is closed, so nothing can be printed; send it somewhere")
+    try:
+        click.echo(text, nl=nl)
+    except (OSError, ValueError) as error:
+        _give_up(_OUTPUT)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"standard output could not be written: {reason}; send it elsewhere") from error
+
+
+def give_up_output() -> None:
+    """Forget what stdout still holds, where it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _give_up(_OUTPUT)
+
+
+def _give_up(number: int) -> None:
+    """Let what goes to a stream go nowhere from now on: what it still holds would fail again when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

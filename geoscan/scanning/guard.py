@@ -1,0 +1,76 @@
+"""Refuse scenes that look like nothing the model has learned from: most likely they are misread.
+
+A detector that sees black chips, or red for blue, answers "no detections", which looks like good news.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from geoscan.arrays import Chips
+from geoscan.errors import LookError
+from geoscan.scanning.batch import prepare
+from geoscan.scanning.plan import Plan
+
+log = logging.getLogger(__name__)
+
+_SAMPLE: Final = 64
+"""Chips of a scene that are looked at before the work begins."""
+
+_MOST: Final = 0.2
+"""Share of a scene's chips that may not be understood; of some clouds and sea the guard is never sure."""
+
+_FEWEST: Final = 5
+"""Chips from which a share says anything."""
+
+_OPTIONS: Final = "--bands, --scale and --offset, or --stretch; --force scans it all the same"
+
+_CORRECTIONS: Final[dict[str, Callable[[Chips], Chips]]] = {
+    "red and blue seem to be swapped": lambda chips: chips[..., ::-1],
+    "bright and dark seem to be swapped": lambda chips: 255 - chips,
+}
+"""What, if undone, would make a scene look as it should."""
+
+
+def look_before(plan: Plan) -> None:
+    """Look at some chips of a scene before it is scanned.
+
+    Raises LookError when they look like nothing the model knows; with `plan.force` it is a warning.
+    """
+    look = plan.package.card.look
+    if look is None:
+        log.info("%s does not say what its training chips look like: a misread scene would go unnoticed", _model(plan))
+        return
+    rng = np.random.default_rng(0)
+    tiles = np.sort(rng.permutation(len(plan.grid))[:_SAMPLE]).tolist()
+    seen = prepare(replace(plan, force=True), tiles)
+    if not seen.tiles:
+        return
+    if look.knows(look.log_odds(seen.chips, seen.shares)):
+        return
+    found = [why for why, undone in _CORRECTIONS.items() if look.knows(look.log_odds(undone(seen.chips), seen.shares))]
+    why = f": {found[0]}" if found else ""
+    _refuse(plan, f"{plan.name} looks like nothing that {_model(plan)} has learned from{why}; check {_OPTIONS}")
+
+
+def look_after(plan: Plan, scored: int, strange: int) -> None:
+    """Count what a scan did not understand. Raises LookError when it is too much; with `plan.force` nothing is."""
+    total = scored + strange
+    if total >= _FEWEST and strange > _MOST * total:
+        share = f"{strange:,} of {total:,} chips of {plan.name}"
+        _refuse(plan, f"{share} look like nothing that {_model(plan)} has learned from; check {_OPTIONS}")
+
+
+def _model(plan: Plan) -> str:
+    return plan.package.card.name
+
+
+def _refuse(plan: Plan, why: str) -> None:
+    if not plan.force:
+        raise LookError(why)
+    log.warning("%s", why)
