@@ -1,26 +1,30 @@
 """Serve a folder over HTTP on loopback, in ranges, as object stores do."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve the files in `folder`; give the URL that they lie under."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, folder))
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    """Serve the files in `folder`; give the URL that they lie under.
+
+    A process of its own does it: rasterio holds Python's lock in some of its calls, and a thread would wait for ever.
+    """
+    command = [sys.executable, __file__, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
 
 
 class _Files(BaseHTTPRequestHandler):
@@ -54,3 +58,10 @@ class _Files(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, Path(sys.argv[1])))
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()

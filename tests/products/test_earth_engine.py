@@ -51,7 +51,7 @@ def test_any_part_the_prefix_and_the_directory_open_the_whole(dtype, tmp_path, p
     for path in (parts[0], parts[4], parts[-1], tmp_path / "drive" / "mines of 2023", tmp_path / "drive"):
         scene = assert_alike(path, plain, package, stretch="percentile:2,98")
         assert (scene.name, scene.product.kind) == ("mines of 2023", "Earth Engine export")
-        assert scene.product.files == tuple(map(str, parts))
+        assert set(scene.product.files) == set(map(str, parts))
         assert (scene.bands, scene.product.scaling, scene.product.mask) == ((1, 2, 3), None, "")
     assert find_scenes([tmp_path / "drive"]) == [str(tmp_path / "drive")]
 
@@ -59,7 +59,7 @@ def test_any_part_the_prefix_and_the_directory_open_the_whole(dtype, tmp_path, p
 def test_a_directory_of_several_exports_is_no_product_but_each_part_is_its_own_whole(tmp_path):
     one, other = export(tmp_path, pixels(), "one"), export(tmp_path, pixels(), "other")
     assert recognise(str(tmp_path)) is None
-    assert Scene.open(one[3]).product.files == tuple(map(str, one))
+    assert set(Scene.open(one[3]).product.files) == set(map(str, one))
     assert Scene.open(other[3]).name == "other"
     write_scene(tmp_path / "third.tif")
     assert recognise(str(tmp_path / "third.tif")) is None

@@ -75,7 +75,7 @@ def check(path: str | Path, plain: Path, package: Package, offset: float) -> Sce
     assert (product.name, product.kind) == (items.NAME, "STAC item")
     assert (product.mask, product.date) == ("scene classification", "2023-08-23T14:01:01.024000Z")
     assert offsets(product) == (offset,) * 3
-    assert product.files[0] == str(path)
+    assert isinstance(path, str) or str(path) in product.files  # a scene keeps those that are on this machine
     return scene
 
 
@@ -85,8 +85,8 @@ def check(path: str | Path, plain: Path, package: Package, offset: float) -> Sce
 @pytest.mark.parametrize("href", ["", "./", "{folder}/", "file://{folder}/"])
 def test_earth_search_on_disk(href, tmp_path, plain, package):
     path = items.earth_search(tmp_path / "item", href.format(folder=tmp_path / "item"))
-    scene = check(path, plain, package, 0)
-    assert scene.product.files[1:] == tuple(
+    check(path, plain, package, 0)
+    assert told(path).files[1:] == tuple(
         str(tmp_path / "item" / f"{band}.tif") for band in ("B04", "B03", "B02", "SCL")
     )
 
@@ -122,8 +122,10 @@ def test_the_copernicus_data_space_keeps_its_files_in_a_bucket(tmp_path, plain, 
     with served(tmp_path) as url:
         bucket(url)
         check(path, plain, package, -0.1)
-        scene = check(f"{url}/eodata/item.json", plain, package, -0.1)
-    assert all(file.startswith("s3://eodata/Sentinel-2/MSI/L2A/2023/08/23/") for file in scene.product.files[1:])
+        check(f"{url}/eodata/item.json", plain, package, -0.1)
+        files = told(f"{url}/eodata/item.json").files
+    assert len(files) == 5
+    assert all(file.startswith("s3://eodata/Sentinel-2/MSI/L2A/2023/08/23/") for file in files[1:])
 
 
 def test_of_microsofts_own_hosts_gdal_gets_the_signature(tmp_path, monkeypatch):
