@@ -32,7 +32,7 @@ _ADDED: Final = 1000.0
 _DARK_PERCENT: Final = 0.5
 _DARKEST_SHIFTED: Final = 950.0
 """Where the darkest half percent of red is not below this, 1,000 was added. In 43 scenes of 256 real chips each it is
-471 at most without, and 1,000 at least with it (tests/benchmarks/test_scaling.py)."""
+471 at most without, and 1,000 at least with it (tests/benchmarks/test_scaling_real.py)."""
 
 _NEGATIVE: Final = -0.02
 """Reflectance of the darkest half percent of red under which an offset was taken off twice."""

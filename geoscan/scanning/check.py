@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +12,11 @@ import rasterio
 
 from geoscan import gdal, machine
 from geoscan.arrays import Visual
-from geoscan.errors import GeoscanError, ReadError
+from geoscan.errors import GeoscanError, LookError, ReadError
 from geoscan.model.package import Package, choose, shipped
 from geoscan.resolution import is_native, is_usable
 from geoscan.scanning.batch import prepare
+from geoscan.scanning.guard import look_before
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
@@ -85,7 +86,7 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
     started, done, chips, warnings = time.perf_counter(), 0, [], []
     observed = np.zeros(2)
     for index in np.random.default_rng(0).permutation(chosen).tolist():
-        batch = prepare(plan, [index])
+        batch = prepare(replace(plan, force=True), [index])
         done += 1
         core = plan.grid[index].core
         observed += batch.observed.get(index, 0), core.rows * core.cols
@@ -140,6 +141,10 @@ def _layout(scene: Scene) -> str:
 def _doubts(plan: Plan, chips: Sequence[Visual]) -> list[str]:
     """What may be wrong, each with the option that answers it."""
     doubts = []
+    try:
+        look_before(plan)
+    except LookError as err:
+        doubts.append(str(err))
     if plan.scaling is not None and plan.scaling.source == "pixels":
         doubts.append(
             "nothing says how values become reflectance; the pixels were asked: --scale and --offset override"

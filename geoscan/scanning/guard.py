@@ -44,7 +44,6 @@ def look_before(plan: Plan) -> None:
     """
     look = plan.package.card.look
     if look is None:
-        log.info("%s does not say what its training chips look like: a misread scene would go unnoticed", _model(plan))
         return
     rng = np.random.default_rng(0)
     tiles = np.sort(rng.permutation(len(plan.grid))[:_SAMPLE]).tolist()

@@ -106,7 +106,8 @@ class Plan:
     def told(self) -> str:
         """The same as one line."""
         took = self.reading
+        guard = "" if self.package.card.look else ", whose card has nothing by which a misread scene would be noticed"
         return (
             f"{self.name}: {took['product']}; bands {took['bands']}; {took['values']}, stretch {took['stretch']}; "
-            f"mask: {took['mask']}; date {took['date']}; model {self.package.card.name}"
+            f"mask: {took['mask']}; date {took['date']}; model {self.package.card.name}{guard}"
         )

@@ -33,6 +33,7 @@ KEYS = [
     "chips",
     "skipped",
     "failed",
+    "not_understood",
     "flagged",
     "detections",
     "observed_fraction",
@@ -342,7 +343,9 @@ def test_what_fails_leaves_the_old_layer(scene, package, tmp_path, monkeypatch):
     monkeypatch.setattr("geoscan.scanning.run.detector", lambda *_: fakes.Unable())
     result = invoke(scene, "--out", out, "--jobs", 0, model=package)
     assert result.exit_code == 1
-    assert result.stderr == "geoscan: memory ran out; pass a smaller --batch or fewer --jobs, or end other programs\n"
+    told, said = result.stderr.splitlines(keepends=True)
+    assert told.startswith("scene.tif: plain raster;")
+    assert said == "geoscan: memory ran out; pass a smaller --batch or fewer --jobs, or end other programs\n"
     assert out.read_text() == "old"
     monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
 

@@ -122,7 +122,7 @@ def test_each_band_has_the_offset_of_its_own_id(tmp_path):
     assert scene.product.scaling is not None
     np.testing.assert_allclose(scene.product.scaling.scale, 1e-3)
     np.testing.assert_allclose(scene.product.scaling.offset, (-0.7005, -0.8, -0.9))
-    line = resolve("sentinel2-l1c", scene)
+    line = resolve("sentinel2-l1c", scene, scene.product.scaling)
     assert (line.low, line.high) == ((700.5, 800, 900), (1000.5, 1100, 1200))
 
 

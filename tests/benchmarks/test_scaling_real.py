@@ -1,6 +1,6 @@
 """How many scenes of real chips are read right when nothing says how.
 
-Run it: pytest -n 0 -m large -s tests/benchmarks/test_scaling.py
+Run it: pytest -n 0 -m large -s tests/benchmarks/test_scaling_real.py
 """
 
 import csv
