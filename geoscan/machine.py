@@ -10,8 +10,17 @@ from typing import Final
 
 from geoscan.errors import ShortageError
 
-TENSORFLOW: Final = 2_750_000_000
-"""Bytes of addresses that TensorFlow and what goes with it take at least; most are never filled."""
+_LIBRARIES: Final = 0.85e9
+"""Bytes of addresses that the libraries of any command take; most are never filled."""
+
+_TENSORFLOW: Final = 2.7e9
+"""The same with TensorFlow."""
+
+_CORE: Final = 0.1e9
+"""What either takes more for each core."""
+
+_THREAD: Final = 0.2e9
+"""What each thread takes that works beside TensorFlow."""
 
 _SHORT: Final = (
     "can't start new thread",
@@ -19,6 +28,7 @@ _SHORT: Final = (
     "annot allocate memory",
     "Insufficient memory",  # OpenCV
     "bad_alloc",
+    "could not create a primitive",  # oneDNN
 )
 """Words of errors of other types that mean a lack of memory."""
 
@@ -41,11 +51,23 @@ def peak_rss_mb() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def check_memory(needed: int, why: str) -> None:
-    """Check that the process may have `needed` bytes of addresses: libraries of C++ end the process where it may not.
+def check_memory() -> None:
+    """Check that the process may have as many addresses as libraries take: some end the process where it may not.
 
-    why: what takes them, for the message. Raises ShortageError.
+    Raises ShortageError.
     """
+    _check_addresses(_LIBRARIES + _CORE * (cores() - 2), "geoscan's libraries take", "raise the limit")
+
+
+def check_memory_for_network(jobs: int | None = 0) -> None:
+    """Do the same for TensorFlow; jobs: threads that work beside it, one for each core if None."""
+    beside = cores() if jobs is None else jobs
+    needed = _TENSORFLOW + _CORE * cores() + _THREAD * (beside + 1 if beside else 0)
+    todo = "raise the limit, or pass fewer --jobs" if beside else "raise the limit"
+    _check_addresses(needed, f"TensorFlow with {beside} jobs takes", todo)
+
+
+def _check_addresses(needed: float, who_takes: str, todo: str) -> None:
     try:
         import resource
     except ImportError:  # Windows
@@ -53,8 +75,8 @@ def check_memory(needed: int, why: str) -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < needed:
         raise ShortageError(
-            f"memory is limited to {limit / 1e9:.1f} GB (ulimit -v), and {why} takes {needed / 1e9:.1f} GB; "
-            "raise the limit"
+            f"memory is limited to {limit / 1e9:.1f} GB (ulimit -v), and {who_takes} about {needed / 1e9:.1f} GB of "
+            f"addresses; {todo}"
         )
 
 

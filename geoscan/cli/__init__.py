@@ -16,7 +16,7 @@ import click
 
 from geoscan.cli import streams
 from geoscan.errors import GeoscanError, one_line
-from geoscan.machine import is_shortage
+from geoscan.machine import check_memory, is_shortage
 
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
@@ -105,6 +105,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        check_memory()
         command: click.Command = getattr(importlib.import_module(f"geoscan.cli.{cmd_name}"), cmd_name)
         return command
 

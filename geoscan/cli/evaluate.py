@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from geoscan.cli import options, streams
-from geoscan.machine import BATCH, TENSORFLOW, check_memory
+from geoscan.machine import BATCH, check_memory_for_network
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def evaluate(
     The figures are printed as Markdown, as in a card. Give either --kaggle-dir, or --chips and --index. Figures on
     chips that the model was trained on tell nothing; --unseen leaves them out.
     """
-    check_memory(TENSORFLOW, "TensorFlow")
+    check_memory_for_network()
     if plots is not None:
         from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
 

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options, streams
-from geoscan.machine import BATCH, TENSORFLOW, check_memory
+from geoscan.machine import BATCH, check_memory_for_network
 
 if TYPE_CHECKING:
     from geoscan.scanning.result import SceneResult
@@ -64,7 +64,7 @@ def scan(
     """
     if out is None and not as_json:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
-    check_memory(TENSORFLOW, "TensorFlow")
+    check_memory_for_network(jobs)
     from geoscan import layers
     from geoscan.scanning.options import ScanOptions
     from geoscan.scanning.result import found_in, total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
@@ -11,25 +12,26 @@ from tqdm import tqdm
 
 from geoscan.errors import OutputError
 
-_INPUT, _OUTPUT, _ERROR = range(3)
+_OUTPUT: Final = 1
+_ERROR: Final = 2
 _CLOSED: Final[set[int]] = set()
 
 
 def prepare() -> None:
     """Open what was closed before we began: the next file to be opened would get its number, and be written into.
 
-    Libraries write to these numbers, and some take `sys.stderr` for granted.
+    Libraries write to these numbers, and take `sys.stderr` for granted.
     """
-    for number in (_INPUT, _OUTPUT, _ERROR):
+    for number in (0, _OUTPUT, _ERROR):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
-            _CLOSED.add(number)
     if sys.stdout is None:
-        sys.stdout = os.fdopen(_OUTPUT, "w", encoding="utf-8")
+        _CLOSED.add(_OUTPUT)
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as the process
     if sys.stderr is None:
-        sys.stderr = os.fdopen(_ERROR, "w", encoding="utf-8")
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from geoscan.cli import options, streams
 from geoscan.data.sources import TrainingData
-from geoscan.machine import TENSORFLOW, check_memory
+from geoscan.machine import check_memory_for_network
 from geoscan.model import spec as specs
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def train(
     """
     if keep_folds and not how["folds"]:
         raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
-    check_memory(TENSORFLOW, "TensorFlow")
+    check_memory_for_network()
     from geoscan.train.job import Job
     from geoscan.train.run import run
 

@@ -341,11 +341,9 @@ def test_what_fails_leaves_the_old_layer(scene, package, tmp_path, monkeypatch):
     assert invoke(scene, "--out", out, "--stride", "99", model=package).exit_code == 2
     assert out.read_text() == "old"
     monkeypatch.setattr("geoscan.scanning.run.detector", lambda *_: fakes.Unable())
-    result = invoke(scene, "--out", out, "--jobs", 0, model=package)
+    result = invoke(scene, "--out", out, "--jobs", 0, "-q", model=package)
     assert result.exit_code == 1
-    told, said = result.stderr.splitlines(keepends=True)
-    assert told.startswith("scene.tif: plain raster;")
-    assert said == "geoscan: memory ran out; pass a smaller --batch or fewer --jobs, or end other programs\n"
+    assert result.stderr == "geoscan: memory ran out; pass a smaller --batch or fewer --jobs, or end other programs\n"
     assert out.read_text() == "old"
     monkeypatch.setattr("geoscan.scanning.run.detector", fakes.bright)
 
