@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,21 +81,28 @@ def some(names: Sequence[str]) -> str:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header, by column; a value that is missing is empty.
+    """Rows of a CSV file with a header, by column in small letters; a value that is missing is empty.
 
-    columns: those that must be there; others may be. Raises DatasetError when the file cannot be read or lacks one.
+    columns: those that must be there; others may be. What stands behind the last column belongs to it: a list with
+    commas that nobody put into quotes. Raises DatasetError when the file cannot be read or lacks a column.
     """
     wanted = ",".join(columns)
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            found = reader.fieldnames or []
-            rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+            reader = csv.reader(lines)
+            found = [name.strip().lower() for name in next(reader, [])]
+            rows = [_by_column(found, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DatasetError(f"{path} is not a readable table ({error}); it needs {wanted}") from error
     if not set(columns) <= set(found):
         raise DatasetError(f"{path} has the columns {some(found) or 'of no table'}; it needs {wanted}")
     return rows
+
+
+def _by_column(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    last = len(columns) - 1
+    values = [*row[:last], ",".join(row[last:])]
+    return dict(itertools.zip_longest(columns, values[: len(columns)], fillvalue=""))
 
 
 def decode(read: Callable[[], bytes], name: object) -> Visual:

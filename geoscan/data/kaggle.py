@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import warnings
@@ -17,7 +18,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan.arrays import Targets, Visual
-from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, read_table, stamp
+from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, read_table, some, stamp
 from geoscan.errors import DatasetError, ReadError
 from geoscan.gdal import FAILURES, cause
 from geoscan.labels import LABELS, WEATHER
@@ -30,8 +31,11 @@ CHIP = 256
 GSD = 3.4
 """Metres per pixel of Kaggle's chips: resampled to 3 m from images of 3.7 m."""
 _TABLES = ("train_v2.csv", "train.csv", "train_classes.csv")
-_FOLDERS = {"jpg": "train-jpg", "tif": "train-tif-v2"}
-"""Where chips may lie, by their suffix, in the order in which they are looked for."""
+_FOLDERS = {"train-jpg": (".jpg", ".jpeg"), "train-tif-v2": (".tif", ".tiff")}
+"""Where chips may lie and what their names end in, in any case; in the order in which they are looked for."""
+_BETWEEN_TAGS = re.compile(r"[\s,;|]+")
+_KNOWN = 0.5
+"""Share of the tags that must be known: labels of another set are no labels."""
 _RED_GREEN_BLUE = (3, 2, 1)  # whatever the tags of the file say
 _COLUMN = {label: column for column, label in enumerate(LABELS)}
 
@@ -103,7 +107,9 @@ def read_kaggle(directory: Path) -> KaggleChips:
     if not names:
         folder = next(iter(files.values())).parent
         raise DatasetError(f"none of the {len(tags):,} names in {table} has a chip in {folder}; are they one download?")
-    targets, contradictory, unknown = _targets([tags[name] for name in names])
+    words = [_words(tags[name]) for name in names]
+    unknown = _unknown(words, table)
+    targets, contradictory = _targets(words)
     problems = Problems(
         labels_without_chips=tuple(sorted(tags.keys() - files.keys(), key=_natural)),
         chips_without_labels=tuple(sorted(files.keys() - tags.keys(), key=_natural)),
@@ -147,16 +153,20 @@ def _rooms(directory: Path) -> list[Path]:
 
 def _chip_files(directory: Path, rooms: list[Path]) -> dict[str, Path]:
     """Chips by name, from the first kind of folder that has any."""
-    for kind in _FOLDERS:
+    for name, suffixes in _FOLDERS.items():
         for room in rooms:
-            folder = room if room.name == _FOLDERS[kind] else room / _FOLDERS[kind]
+            folder = room if room.name == name else room / name
             if folder.is_dir():
                 with os.scandir(folder) as entries:
-                    files = [Path(entry.path) for entry in entries if entry.name.endswith(f".{kind}")]
+                    files = [Path(entry.path) for entry in entries if _is_chip(entry.name, suffixes)]
                 if files:
                     return {path.stem: path for path in files}
-    folders = " nor ".join(f"{folder}/" for folder in _FOLDERS.values())
+    folders = " nor ".join(f"{name}/" for name in _FOLDERS)
     raise DatasetError(f"{directory} holds neither {folders} with chips in it; unpack Kaggle's archive there")
+
+
+def _is_chip(name: str, suffixes: tuple[str, ...]) -> bool:
+    return name.lower().endswith(suffixes) and not name.startswith(".")  # macOS leaves "._train_0.jpg"
 
 
 def _read_tags(table: Path) -> list[tuple[str, str]]:
@@ -167,20 +177,31 @@ def _read_tags(table: Path) -> list[tuple[str, str]]:
     return [(_stem(row["image_name"]), row["tags"]) for row in rows]
 
 
-def _targets(tags: list[str]) -> tuple[Targets, list[int], tuple[str, ...]]:
-    """Targets of each chip, the chips with contradictory weather, and the tags that are not among the 17."""
-    targets = np.zeros((len(tags), len(LABELS)), np.float32)
-    contradictory, unknown = [], set()
-    for i, words in enumerate(tags):
-        for word in words.split():
-            if word in _COLUMN:
-                targets[i, _COLUMN[word]] = 1
-            else:
-                unknown.add(word)
-        if targets[i, : len(WEATHER)].sum() != 1:
-            contradictory.append(i)
+def _words(tags: str) -> list[str]:
+    """Tags of one chip, in small letters, whatever stands between them."""
+    return [word for word in _BETWEEN_TAGS.split(tags.lower()) if word]
+
+
+def _unknown(words: list[list[str]], table: Path) -> tuple[str, ...]:
+    """Give the tags that nobody knows. Raises DatasetError when most of them are such."""
+    counts = Counter(word for tags in words for word in tags)
+    unknown = tuple(sorted(counts.keys() - _COLUMN.keys()))
+    known = sum(count for word, count in counts.items() if word in _COLUMN)
+    if known < _KNOWN * counts.total() or not known:
+        wrong = f"{counts.total() - known:,} of {counts.total():,} tags are unknown" if counts else "it has no tags"
+        came = f" ({some(unknown)})" if unknown else ""
+        raise DatasetError(f"{table} does not hold Kaggle's labels: {wrong}{came}; they are {', '.join(LABELS)}")
+    return unknown
+
+
+def _targets(words: list[list[str]]) -> tuple[Targets, list[int]]:
+    """Targets of each chip, and the chips with contradictory weather."""
+    targets = np.zeros((len(words), len(LABELS)), np.float32)
+    for i, tags in enumerate(words):
+        targets[i, [_COLUMN[word] for word in tags if word in _COLUMN]] = 1
+    contradictory = np.flatnonzero(targets[:, : len(WEATHER)].sum(axis=1) != 1).tolist()
     targets[contradictory, : len(WEATHER)] = np.nan
-    return targets, contradictory, tuple(sorted(unknown))
+    return targets, contradictory
 
 
 def _read_analytic(path: Path) -> Visual:
@@ -199,8 +220,9 @@ def _read_analytic(path: Path) -> Visual:
 
 
 def _stem(name: str) -> str:
-    stem, dot, suffix = name.strip().rpartition(".")
-    return stem if dot and suffix in _FOLDERS else name.strip()
+    path = Path(name.strip())
+    known = path.suffix.lower() in itertools.chain(*_FOLDERS.values())
+    return path.stem if known else name.strip()
 
 
 def _repeated(names: list[str]) -> tuple[str, ...]:

@@ -181,3 +181,23 @@ def test_real_chips_read_as_pillow_reads_them():
         with Image.open(path) as image:
             assert image.mode == "CMYK"
             assert (read_chip(path) == np.asarray(image.convert("RGB")).transpose(2, 0, 1)).all()
+
+
+def test_tags_in_any_case_and_between_commas_or_spaces_are_the_same(tmp_path):
+    rows = [("train_0", "Clear Primary"), ("train_1.JPG", '"clear,primary"'), ("train_2", '" CLEAR ,  primary "')]
+    found = read_kaggle(kaggle(tmp_path, rows, ["train_0", "train_1", "train_2"]))
+    assert found.problems.unknown_tags == ()
+    assert [[LABELS[i] for i in np.flatnonzero(row == 1)] for row in found.targets] == [["clear", "primary"]] * 3
+
+
+def test_chips_with_a_suffix_in_capitals_are_found(tmp_path):
+    folder = kaggle(tmp_path, [("train_0", "clear primary"), ("train_1", "clear")], ["train_0", "train_1"])
+    for file in (folder / "train-jpg").glob("*.jpg"):
+        file.rename(file.with_suffix(".JPG"))
+    assert read_kaggle(folder).names == ("train_0", "train_1")
+
+
+def test_labels_of_another_set_are_refused(tmp_path):
+    folder = kaggle(tmp_path, [("train_0", "Forest River"), ("train_1", "SeaLake clear")], ["train_0", "train_1"])
+    with pytest.raises(DatasetError, match=r"does not hold Kaggle's labels: 3 of 4 tags are unknown"):
+        read_kaggle(folder)
