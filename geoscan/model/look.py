@@ -6,8 +6,8 @@ how rough and how lopsided the brightness is, how near to white it is, and which
 A small network, fitted by `train.look` when a model is trained, makes of them the log odds that a chip is one the model
 knows, and not one of the usual misreadings of such a chip. Its numbers are kept in the model's card.
 
-Why not quantiles of means and spreads alone: at the same share of false alarms they let pass what keeps the colours'
-range, such as swapped bands, negatives and noise; tests/benchmarks/test_look.py prints both.
+Single chips mislead, so a scene is judged by the mean over many: tests/benchmarks/test_look_real.py prints how many chips
+and scenes of each kind are told.
 """
 
 from __future__ import annotations

@@ -1,0 +1,79 @@
+"""The guard against scenes that are misread, with the looks that the shipped cards hold."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from conftest import write_scene
+
+from geoscan.cli import main
+from geoscan.errors import LookError
+from geoscan.model.package import Card, find
+from geoscan.scanning.guard import look_after, look_before
+from geoscan.scanning.options import ScanOptions
+from geoscan.scanning.plan import Plan
+from geoscan.scene import Scene
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "scene.tif"
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    with rasterio.open(EXAMPLE) as source:
+        return source.read()
+
+
+def plan(path: Path, *, force: bool = False) -> Plan:
+    return Plan.of(Scene.open(path), find("planet"), ScanOptions(force=force))
+
+
+MISREAD = {
+    "black": lambda pixels: pixels * 0 + 1,
+    "x 0.1": lambda pixels: pixels // 10,
+    "x 10": lambda pixels: (pixels.astype(int) * 10).clip(0, 255),
+    "swapped": lambda pixels: pixels[::-1],
+    "negative": lambda pixels: 255 - pixels,
+    "noise": lambda pixels: RNG.integers(0, 256, pixels.shape),
+    "radar": lambda pixels: (RNG.gamma(1.0, 60.0, (1, *pixels.shape[1:])).repeat(3, axis=0)).clip(0, 255),
+}
+
+
+def test_the_example_is_understood():
+    look_before(plan(EXAMPLE))
+
+
+@pytest.mark.parametrize("kind", MISREAD)
+def test_a_scene_that_is_misread_is_refused_and_force_goes_on(tmp_path, pixels, kind, caplog):
+    path = write_scene(tmp_path / "scene.tif", pixels=MISREAD[kind](pixels))
+    with pytest.raises(LookError, match=r"looks like nothing that planet has learned from.*--bands.*--force") as caught:
+        look_before(plan(path))
+    assert ("red and blue seem to be swapped" in str(caught.value)) == (kind == "swapped")
+    look_before(plan(path, force=True))
+    assert "looks like nothing that planet has learned from" in caplog.text
+
+
+def test_too_many_chips_that_are_not_understood_end_the_scan(caplog):
+    look_after(plan(EXAMPLE), scored=90, strange=10)
+    with pytest.raises(LookError, match=r"30 of 100 chips of scene\.tif look like nothing"):
+        look_after(plan(EXAMPLE), scored=70, strange=30)
+    look_after(plan(EXAMPLE, force=True), scored=70, strange=30)
+
+
+def test_nothing_is_written_of_a_scene_that_is_refused(tmp_path, pixels):
+    path, out = write_scene(tmp_path / "scene.tif", pixels=pixels[::-1]), tmp_path / "mines.geojson"
+    result = CliRunner().invoke(main, [str(path), "--out", str(out), "--model", "planet", "-q"], prog_name="geoscan")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "red and blue seem to be swapped" in result.stderr
+    assert not out.exists()
+
+
+def test_a_look_travels_in_its_card():
+    card = find("sentinel2").card
+    assert card.look is not None
+    assert Card.from_json(card.to_json()).look == card.look
+    assert len(json.dumps(card.look.hidden)) < 4000
