@@ -6,8 +6,8 @@ how rough and how lopsided the brightness is, how near to white it is, and which
 A small network, fitted by `train.look` when a model is trained, makes of them the log odds that a chip is one the model
 knows, and not one of the usual misreadings of such a chip. Its numbers are kept in the model's card.
 
-Single chips mislead, so a scene is judged by the mean over many: tests/benchmarks/test_look_real.py prints how many chips
-and scenes of each kind are told.
+Single chips mislead, so a scene is judged by the mean over many: tests/benchmarks/test_look_real.py prints how many
+chips and scenes of each kind are told.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _CELLS: Final = 12
 
 _FAR: Final = 8.0
 """Standard deviations from the usual; what is farther away is as strange."""
+
+_WHITE: Final = 245
+"""Of 255; what is not darker anywhere is white."""
 
 _LEAST: Final = 0.1
 """Share of a chip's pixels that must be no nodata for it to be judged."""
@@ -92,6 +95,13 @@ class Look:
     def verdict(self, odds: NDArray[np.floating]) -> float:
         """By how much a scene is understood, 0 or more, or not, under 0; see `knows`."""
         return float(np.clip(odds, *_CERTAIN).mean() - self.limit / len(odds) ** 0.5)
+
+
+def is_white(chips: Chips) -> NDArray[np.bool_]:
+    """Tell, (n,), which chips are white all over: thick cloud, which says nothing of how a scene is read."""
+    flat = chips.reshape(len(chips), -1)
+    white: NDArray[np.bool_] = np.percentile(flat[:, ::7], 2, axis=1) >= _WHITE
+    return white
 
 
 def usual(described: Floats, centre: NDArray[_Type], width: NDArray[_Type]) -> NDArray[_Type]:

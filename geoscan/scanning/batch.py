@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Scores
 from geoscan.errors import PackageError, ReadError
-from geoscan.model.look import Look
+from geoscan.model.look import Look, is_white
 from geoscan.model.runtime import Averaged, Detector
 from geoscan.scanning.plan import Plan
 
@@ -39,6 +39,9 @@ class Prepared:
     strange: list[int]
     """Tiles that look like nothing the model has learned from: they are not scored."""
 
+    white: int
+    """How many of these are white all over."""
+
     observed: dict[int, int]
     """Pixels of each tile's core that are no nodata, 0 for a skipped tile."""
 
@@ -55,6 +58,7 @@ class ScoredBatch:
     tiles: list[int]
     scores: Scores
     strange: list[int]
+    white: int
     observed: dict[int, int]
     failed: dict[int, str]
     seconds: dict[str, float]
@@ -87,7 +91,7 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
             seconds["dehaze"] += time.perf_counter() - start
     side = preprocess.chip
     stacked = np.stack(chips) if chips else np.empty((0, side, side, 3), np.uint8)
-    prepared = Prepared(ready, stacked, np.array(shares), [], observed, failed, seconds)
+    prepared = Prepared(ready, stacked, np.array(shares), [], 0, observed, failed, seconds)
     look = plan.package.card.look
     return prepared if look is None or plan.force or not ready else _understood(prepared, look)
 
@@ -102,6 +106,7 @@ def _understood(prepared: Prepared, look: Look) -> Prepared:
         chips=prepared.chips[known],
         shares=prepared.shares[known],
         strange=tiles[~known].tolist(),
+        white=int(is_white(prepared.chips[~known]).sum()),
     )
 
 
@@ -121,7 +126,7 @@ def infer(make: Callable[[], Detector], batch: Prepared) -> ScoredBatch:
     start = time.perf_counter()
     scores = score(make, batch.chips) if batch.tiles else np.empty((0, 1), np.float32)
     seconds = {**batch.seconds, "infer": time.perf_counter() - start}
-    return ScoredBatch(batch.tiles, scores, batch.strange, batch.observed, batch.failed, seconds)
+    return ScoredBatch(batch.tiles, scores, batch.strange, batch.white, batch.observed, batch.failed, seconds)
 
 
 def averaged(make: Callable[[], Detector]) -> Detector:

@@ -14,6 +14,7 @@ import numpy as np
 
 from geoscan.arrays import Chips
 from geoscan.errors import LookError
+from geoscan.model.look import is_white
 from geoscan.scanning.batch import prepare
 from geoscan.scanning.plan import Plan
 
@@ -24,6 +25,9 @@ _SAMPLE: Final = 64
 
 _MOST: Final = 0.2
 """Share of a scene's chips that may not be understood; of some clouds and sea the guard is never sure."""
+
+_VOTERS: Final = 0.05
+"""Share of chips that are not white, under which a scene is too bright rather than cloudy."""
 
 _FEWEST: Final = 5
 """Chips from which a share says anything."""
@@ -50,16 +54,25 @@ def look_before(plan: Plan) -> None:
     seen = prepare(replace(plan, force=True), tiles)
     if not seen.tiles:
         return
-    if look.knows(look.log_odds(seen.chips, seen.shares)):
+    white = is_white(seen.chips)
+    voters = ~white if (~white).mean() >= _VOTERS else np.ones(len(white), bool)
+    chips, shares = seen.chips[voters], seen.shares[voters]
+    if look.knows(look.log_odds(chips, shares)):
         return
-    found = [why for why, undone in _CORRECTIONS.items() if look.knows(look.log_odds(undone(seen.chips), seen.shares))]
+    found = [why for why, undone in _CORRECTIONS.items() if look.knows(look.log_odds(undone(chips), shares))]
     why = f": {found[0]}" if found else ""
     _refuse(plan, f"{plan.name} looks like nothing that {_model(plan)} has learned from{why}; check {_OPTIONS}")
 
 
-def look_after(plan: Plan, scored: int, strange: int) -> None:
-    """Count what a scan did not understand. Raises LookError when it is too much; with `plan.force` nothing is."""
+def look_after(plan: Plan, scored: int, strange: int, white: int) -> None:
+    """Count the chips that a scan understood, and those that it did not; of these, `white` are white all over.
+
+    White chips do not count, for they are cloud, unless hardly any others are left.
+    Raises LookError when too much was not understood; with `plan.force` nothing is.
+    """
     total = scored + strange
+    if total - white >= _VOTERS * total:
+        total, strange = total - white, strange - white
     if total >= _FEWEST and strange > _MOST * total:
         share = f"{strange:,} of {total:,} chips of {plan.name}"
         _refuse(plan, f"{share} look like nothing that {_model(plan)} has learned from; check {_OPTIONS}")

@@ -38,16 +38,18 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch)
     strange: list[int] = []
+    white = 0
     for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
         scores[scored.tiles] = scored.scores
         observed[list(scored.observed)] = list(scored.observed.values())
         failed |= scored.failed
         strange += scored.strange
+        white += scored.white
         for stage, seconds in scored.seconds.items():
             stages[stage] += seconds
         advance(len(scored.observed) + len(scored.failed))
     seconds = time.perf_counter() - started
-    found = dict(sorted(failed.items())), sorted(strange), plan.scene.changed()
+    found = dict(sorted(failed.items())), sorted(strange), white, plan.scene.changed()
     return SceneScores(plan, scores, observed, *found, seconds, stages)
 
 

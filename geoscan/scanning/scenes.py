@@ -99,7 +99,7 @@ def scan_scenes(
     for plan in plans:
         begin(plan.name)
         scores = scan(plan, workers, advance=advance)
-        look_after(plan, int(scores.scored.sum()), len(scores.strange))
+        look_after(plan, int(scores.scored.sum()), len(scores.strange), scores.white)
         yield detect(scores)
 
 

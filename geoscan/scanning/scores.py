@@ -29,6 +29,9 @@ class SceneScores:
     strange: Sequence[int]
     """Tiles that look like nothing the model has learned from, in order: they were not scored."""
 
+    white: int
+    """How many of these are white all over, as thick cloud is."""
+
     changed: str
     """Path of a file of the scene that was written during the scan; empty for none."""
 

@@ -56,11 +56,22 @@ def test_a_scene_that_is_misread_is_refused_and_force_goes_on(tmp_path, pixels, 
     assert "looks like nothing that planet has learned from" in caplog.text
 
 
+def test_cloud_over_most_of_a_scene_is_no_misreading(tmp_path, pixels):
+    cloudy = pixels.copy()
+    cloudy[:, :1200] = 255
+    look_before(plan(write_scene(tmp_path / "cloudy.tif", pixels=cloudy)))
+    with pytest.raises(LookError):
+        look_before(plan(write_scene(tmp_path / "white.tif", pixels=np.full_like(pixels, 255))))
+
+
 def test_too_many_chips_that_are_not_understood_end_the_scan(caplog):
-    look_after(plan(EXAMPLE), scored=90, strange=10)
+    look_after(plan(EXAMPLE), scored=90, strange=10, white=0)
+    look_after(plan(EXAMPLE), scored=40, strange=60, white=55)
     with pytest.raises(LookError, match=r"30 of 100 chips of scene\.tif look like nothing"):
-        look_after(plan(EXAMPLE), scored=70, strange=30)
-    look_after(plan(EXAMPLE, force=True), scored=70, strange=30)
+        look_after(plan(EXAMPLE), scored=70, strange=30, white=0)
+    look_after(plan(EXAMPLE, force=True), scored=70, strange=30, white=0)
+    with pytest.raises(LookError, match="98 of 100 chips"):
+        look_after(plan(EXAMPLE), scored=2, strange=98, white=98)
 
 
 def test_nothing_is_written_of_a_scene_that_is_refused(tmp_path, pixels):
