@@ -77,7 +77,7 @@ def in_stages(plan, model, watch):
         chips = np.stack([watch("dehaze", model.card.preprocess, *pair) for pair in visual])
         rows.append(watch("model", detect, chips))
     observed = np.array([tile.core.rows * tile.core.cols for tile in plan.grid])
-    return SceneScores(plan, np.concatenate(rows), observed, {}, "", sum(watch.seconds.values()), {})
+    return SceneScores(plan, np.concatenate(rows), observed, {}, [], 0, "", sum(watch.seconds.values()), {})
 
 
 def with_jobs(plan, jobs):

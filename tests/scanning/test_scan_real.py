@@ -41,7 +41,7 @@ def package(request) -> Package:
 @pytest.fixture(scope="module")
 def chips() -> list[np.ndarray]:
     """256 real chips: all that show mines, and others spread over the set, of all weathers."""
-    data = kaggle.discover(data_folder("planet"))
+    data = kaggle.read_kaggle(data_folder("planet"))
     mine = data.targets[:, LABELS.index(MINE)] == 1
     others = np.flatnonzero(~mine)
     chosen = np.concatenate([np.flatnonzero(mine), others[:: len(others) // SIDE**2]])[: SIDE**2]

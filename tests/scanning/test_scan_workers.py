@@ -39,7 +39,7 @@ def test_dask_in_this_process_opens_nothing_to_the_network():
     import psutil
 
     before = {link.laddr for link in psutil.Process().net_connections("tcp") if link.status == "LISTEN"}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(action="ignore"):
         warnings.simplefilter("error")  # such as that port 8787 is taken, by another scan
         with workers(1), workers(1):
             after = {link.laddr for link in psutil.Process().net_connections("tcp") if link.status == "LISTEN"}
@@ -79,7 +79,7 @@ def cluster() -> Iterator[str]:
     from distributed import LocalCluster
 
     with (
-        warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
     ):
         yield cluster.scheduler_address
@@ -106,7 +106,7 @@ def test_workers_that_die_are_one_line(make_scene, package):
     from distributed import LocalCluster
 
     with (
-        warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         workers(0, cluster.scheduler_address) as pool,
@@ -119,7 +119,7 @@ def test_a_scheduler_that_goes_away_is_one_line(make_scene, package):
     from distributed import LocalCluster
 
     with (
-        warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore"),
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         workers(0, cluster.scheduler_address) as pool,
         pytest.raises(ClusterError, match="scheduler has gone; start it anew"),
