@@ -7,8 +7,8 @@ taken for ground.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +44,21 @@ _JUMP: Final = 3.0
 """From fill to ground at least, as a multiple of what pixels of the ground differ by that are as far apart."""
 
 _MISTAKEN: Final = 0.01
-"""Share of the ground that may reach the highest value of its type in some band, for that value to be fill."""
+"""Share of the ground that may reach the highest value of its type in some band: more does so in all bands, too."""
 
 
-def find(look: Look, rows: int, cols: int, dtype: str, declared: Collection[float] = ()) -> float | None:
-    """Give the value of the fill along the border of a scene; None where there is none, or it may be ground.
+class Fill(NamedTuple):
+    """What fills the border of a scene."""
+
+    value: float
+    """In all bands."""
+
+    sure: bool
+    """No ground shows it: a pixel of this value is fill wherever it lies."""
+
+
+def find(look: Look, rows: int, cols: int, dtype: str, declared: Collection[float] = ()) -> Fill | None:
+    """Find the fill along the border of a scene; None where there is none, or it may be ground.
 
     rows, cols: size of the scene. dtype: of what `look` gives. declared: values that are known to be fill.
     A few dozen small squares are read, whatever the size of the scene.
@@ -63,11 +73,12 @@ def find(look: Look, rows: int, cols: int, dtype: str, declared: Collection[floa
         return None
     patches = border | _looked_at(look, [at for at in places if at not in border])
     for value in candidates:
-        ground = [patch for patch in patches.values() if _one_value(patch) != value]
-        if ground and _may_be_fill(value, ground, dtype):
+        ground = _ground(value, patches.values())
+        if ground.size and _may_be_fill(value, ground, dtype):
             edges = list(_edges(look, value, patches, (rows, cols)))
             if edges and _ends_at_once(value, edges):
-                return value
+                at_limit = (_ground(value, (*patches.values(), *edges)) == value).any(axis=0).mean()
+                return Fill(value, sure=value != _most(dtype) or bool(at_limit <= _MISTAKEN))
     return None
 
 
@@ -86,17 +97,26 @@ def _one_value(pixels: Pixels) -> float | None:
     return first.item() if (pixels == first).all() else None
 
 
-def _may_be_fill(value: float, ground: Sequence[Pixels], dtype: str) -> bool:
+def _ground(value: float, patches: Iterable[Pixels]) -> Pixels:
+    """Pixels that do not show the value in all bands, (3, n)."""
+    shown = np.concatenate([patch.reshape(3, -1) for patch in patches], axis=1)
+    return shown[:, ~(shown == value).all(axis=0) & np.isfinite(shown).all(axis=0)]
+
+
+def _may_be_fill(value: float, ground: Pixels, dtype: str) -> bool:
     """Tell whether a value is one that people fill with: 0, an end of the type, or one far from what ground shows."""
-    shown = np.concatenate([patch.reshape(3, -1) for patch in ground], axis=1)
-    whole = np.issubdtype(np.dtype(dtype), np.integer)
-    ends = (np.iinfo(dtype).min, np.iinfo(dtype).max) if whole else ()
-    if value in ends[1:]:
-        return bool((shown == value).any(axis=0).mean() <= _MISTAKEN)
-    if value == 0 or value in ends:
+    if value in (0, _least(dtype), _most(dtype)):
         return True
-    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    low, high = float(ground.min()), float(ground.max())
     return dtype != "uint8" and not 2 * low - high <= value <= 2 * high - low
+
+
+def _least(dtype: str) -> float | None:
+    return np.iinfo(dtype).min if np.issubdtype(np.dtype(dtype), np.integer) else None
+
+
+def _most(dtype: str) -> float | None:
+    return np.iinfo(dtype).max if np.issubdtype(np.dtype(dtype), np.integer) else None
 
 
 def _edges(look: Look, value: float, patches: dict[At, Pixels], size: At) -> Iterator[Pixels]:

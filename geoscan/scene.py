@@ -434,16 +434,22 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
             return None
 
     declared = [value for value in how.nodata if value is not None]
-    value = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], declared)
-    if value is not None:
-        log.warning(
-            "%s: its border of %g in all bands is taken for nodata, which the file does not declare; if that is right, "
-            "say so in the file: gdal_edit.py -a_nodata %g",
-            name,
-            value,
-            value,
-        )
-    return replace(how, fill=value)
+    found = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], declared)
+    if found is None:
+        return how
+    taken = (
+        "is taken for nodata, which the file does not declare"
+        if found.sure
+        else "looks like nodata that the file does not declare, but ground shows it, too, so it counts as seen"
+    )
+    log.warning(
+        "%s: its border of %g in all bands %s; if it is nodata, say so in the file: gdal_edit.py -a_nodata %g",
+        name,
+        found.value,
+        taken,
+        found.value,
+    )
+    return replace(how, fill=found.value if found.sure else None)
 
 
 def _digest(source: Any, product: Product, bands: Bands) -> str:
