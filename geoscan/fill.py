@@ -7,7 +7,7 @@ taken for ground.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -57,10 +57,12 @@ class Fill(NamedTuple):
     """No ground shows it: a pixel of this value is fill wherever it lies."""
 
 
-def find(look: Look, rows: int, cols: int, dtype: str, declared: Collection[float] = ()) -> Fill | None:
+def find(
+    look: Look, rows: int, cols: int, dtype: str, hidden: Callable[[float], bool] = lambda _: False
+) -> Fill | None:
     """Find the fill along the border of a scene; None where there is none, or it may be ground.
 
-    rows, cols: size of the scene. dtype: of what `look` gives. declared: values that are known to be fill.
+    rows, cols: size of the scene. dtype: of what `look` gives. hidden: tells values that are known to be fill.
     A few dozen small squares are read, whatever the size of the scene.
     """
     if min(rows, cols) < _EDGE:
@@ -68,7 +70,7 @@ def find(look: Look, rows: int, cols: int, dtype: str, declared: Collection[floa
     places = _lattice(rows, cols)
     border = _looked_at(look, [at for at in places if at[0] in (0, rows - _PATCH) or at[1] in (0, cols - _PATCH)])
     candidates = [value for patch in border.values() if (value := _one_value(patch)) is not None]
-    candidates = [value for value in dict.fromkeys(candidates) if value not in declared]
+    candidates = [value for value in dict.fromkeys(candidates) if not hidden(value)]
     if not candidates:
         return None
     patches = border | _looked_at(look, [at for at in places if at not in border])

@@ -68,6 +68,10 @@ class Masking:
         """Whether there is anything that may hide a pixel."""
         return self != Masking()
 
+    def hides(self, value: float) -> bool:
+        """Tell whether a pixel that shows this value in all bands is hidden."""
+        return value in self.nodata or (self.floats and not abs(value) < _HUGE)
+
     def in_words(self) -> str:
         """Say for people what hides pixels."""
         declared = dict.fromkeys(f"{value:g}" for value in self.nodata if value is not None)

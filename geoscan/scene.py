@@ -433,8 +433,7 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
         except gdal.FAILURES:
             return None
 
-    declared = [value for value in how.nodata if value is not None]
-    found = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], declared)
+    found = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], how.hides)
     if found is None:
         return how
     taken = (

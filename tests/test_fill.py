@@ -29,7 +29,7 @@ def ground(seed=0, side=SIDE, low=300, high=2500):
     return low + (high - low) * hills
 
 
-def found(pixels, dtype="uint16", declared=()):
+def found(pixels, dtype="uint16", hidden=()):
     pixels = np.asarray(pixels).astype(dtype)
     looks = []
 
@@ -37,7 +37,7 @@ def found(pixels, dtype="uint16", declared=()):
         looks.append((row, col, side))
         return pixels[:, row : row + side, col : col + side]
 
-    border = fill.find(look, *pixels.shape[1:], dtype, declared)
+    border = fill.find(look, *pixels.shape[1:], dtype, lambda value: value in hidden)
     assert len(looks) <= 25 + 16 * 20, "few looks, whatever the size"
     return border.value if border and border.sure else None
 
@@ -70,7 +70,7 @@ COLLARS = {
 def test_a_border_of_one_value_is_fill(collar, value, dtype, low, high):
     pixels = np.where(COLLARS[collar], value, ground(low=low, high=high))
     assert found(pixels, dtype) == value
-    assert found(pixels, dtype, declared=[value]) is None
+    assert found(pixels, dtype, hidden=[value]) is None
 
 
 def test_fill_that_was_blended_at_its_end_is_fill():
