@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 from rasterio.control import GroundControlPoint
+from test_masks import vrt
 
 from geoscan import scene as scene_module
 from geoscan.errors import GeoscanError, ReadError, ResolutionError, SceneError
@@ -94,6 +95,72 @@ def test_a_damaged_file_names_itself_the_place_and_the_cause(make_scene):
     assert "\n" not in str(caught.value)
     assert "See previous exception" not in str(caught.value)
     assert scene.read(Window(0, 0, 64, 64))[1].all()
+
+
+# Damage that GDAL reads over
+
+
+def damaged(path, compress, **how):
+    """Write 4 x 4 blocks of 64 px, and zero a part of what is stored of the one in the second row and column."""
+    smooth = np.indices((256, 256)).sum(axis=0)[None] // 4 + np.array([10, 40, 70])[:, None, None]
+    layout = {"tiled": True, "blockxsize": 64, "blockysize": 64, "interleave": "pixel", **how}
+    write_scene(path, pixels=smooth, compress=compress, **layout)
+    with rasterio.open(path) as source:
+        start, size = (int(source.get_tag_item(f"BLOCK_{what}_1_1", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
+    content = bytearray(path.read_bytes())
+    content[start + size // 2 : start + size - 2] = bytes(size - 2 - size // 2)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("compress", "how"),
+    [("jpeg", {"photometric": "ycbcr", "jpeg_quality": 95}), ("jpeg", {}), ("packbits", {}), ("lzma", {}), ("lzw", {})],
+    ids=str,
+)
+@pytest.mark.parametrize("way", ["plain", "in a VRT", "resampled"])
+def test_damage_that_gdal_reads_over_fails_all_that_touches_it_and_nothing_else(tmp_path, compress, how, way):
+    path = damaged(tmp_path / "scene.tif", compress, **how)
+    scene = Scene.open(vrt(tmp_path / "scene.vrt", path) if way == "in a VRT" else path)
+    scene = scene.at_gsd(7.4) if way == "resampled" else scene
+    side = 8 if way == "resampled" else 16
+    for _ in range(2):  # what GDAL keeps of the block must not be taken for good the next time
+        for row, col in ((4, 4), (5, 6), (7, 7)):
+            with pytest.raises(ReadError, match=r"^scene\.\w+ (is damaged|cannot be read) at row") as caught:
+                scene.read(Window(row * side, col * side, side, side))
+            assert "\n" not in str(caught.value)
+        # GDAL warps whole blocks: in a small scene that is all of it.
+        for row, col in ((0, 0), (12, 4), (4, 12)) if way != "resampled" else ():
+            assert scene.read(Window(row * side, col * side, side, side))[1].all()
+
+
+def test_an_overview_leaves_out_what_is_damaged(tmp_path):
+    scene = Scene.open(damaged(tmp_path / "scene.tif", "jpeg"))
+    native, valid = scene.overview(128)
+    assert native.shape == (3, 128, 128)
+    assert not valid[32:64, 32:64].any()
+    assert valid[:32].all()
+    assert valid[64:].all()
+    assert native[:, valid].min() >= 5
+    assert scene.at_gsd(7.4).overview(64)[1].shape == (64, 64)
+
+
+def test_what_gdal_says_of_a_file_that_it_opens_is_no_damage(make_scene, tmp_path, caplog):
+    """A fourth band beside red, green and blue has no tag: GDAL warns of it whenever it opens the file."""
+    tile = make_scene((4, 60, 60), name="tile.tif", photometric="rgb", alpha="unspecified")
+    content = bytearray(tile.read_bytes())
+    at = content.find((338).to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    content[at : at + 2] = (65000).to_bytes(2, "little")  # ExtraSamples becomes a tag that nobody knows
+    tile.write_bytes(content)
+    plain = Scene.open(tile, bands=(1, 2, 3))
+    assert "tile.tif: GDAL says: tile.tif: TIFFReadDirectory" in caplog.text
+    mosaic = Scene.open(vrt(tmp_path / "mosaic.vrt", tile), bands=(1, 2, 3))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(set(said)) == len(said)
+    for scene in (plain, mosaic, mosaic.at_gsd(7.4)):
+        assert scene.read(Window(0, 0, 20, 20))[0].any()
+        assert scene.overview(20)[1].any()
+    assert [record.getMessage() for record in caplog.records] == said
 
 
 # Masks

@@ -113,7 +113,7 @@ def _own_client(jobs: int, stack: ExitStack) -> Client:
     cluster = SpecCluster(
         scheduler={"cls": Scheduler, "options": closed},
         workers={0: {"cls": Worker, "options": worker}},
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,  # what fails is raised here, too
     )
     return Client(stack.enter_context(cluster), set_as_default=False)
 

@@ -1,16 +1,18 @@
 """The scan with a fake detector: tiles, nodata, failures and memory, without a network."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import fakes
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from click.testing import CliRunner
-from conftest import CORNER, write_package, write_scene
+from conftest import CORNER, UTM, write_package, write_scene
 from fakes import CornerIsPositive, Lost, Unable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,3 +276,28 @@ def test_a_read_that_fails_once_is_tried_again(make_scene, package, monkeypatch)
     scores = run(make_scene(pixels=blocks()), package)
     assert scores.failed == {}
     assert len(tries) == 2 * len(scores.plan.grid)
+
+
+def test_blank_tiles_are_not_read(tmp_path, package, monkeypatch):
+    path, seen, done = tmp_path / "sparse.tif", [], []
+    place = {"crs": UTM, "transform": Affine(GSD, 0, CORNER[0], 0, -GSD, CORNER[1])}
+    layout = {"tiled": True, "blockxsize": 64, "blockysize": 64, "sparse_ok": True}
+    profile = {"count": 3, "height": 10 * CHIP, "width": 10 * CHIP, "dtype": "uint8", "nodata": 0}
+    with rasterio.open(path, "w", driver="GTiff", **profile, **place, **layout) as target:
+        target.write(np.full((3, 40, 40), 200, np.uint8), window=((130, 170), (70, 110)))
+    whole = Scene.read
+    monkeypatch.setattr(Scene, "read", lambda scene, window: seen.append(window) or whole(scene, window))
+    scores = run(path, package, advance=done.append)
+    assert len(seen) == 4, "one block is stored, under 2 x 2 tiles"
+    assert sum(done) == len(scores.plan.grid) == 100
+    assert scores.observed.sum() == 1600
+    figures = detect(scores).summary
+    assert (figures.chips, figures.skipped, figures.failed) == (100, 100 - int(scores.scored.sum()), 0)
+
+
+def test_a_scene_that_was_written_meanwhile_is_told(make_scene, package):
+    path = make_scene(pixels=blocks())
+    assert run(path, package).changed == ""
+    scores = run(path, package, advance=lambda _: os.utime(path))
+    assert scores.changed == str(path)
+    assert detect(scores).changed == str(path)
