@@ -1,7 +1,5 @@
 """Does it help? Train the same small network with and without a thing, several times, and compare.
 
-    python examples/ablate.py dehaze --kaggle-dir planet --out ablation.json
-    python examples/ablate.py dehaze --chips chips.zip --index index.csv --out ablation.json
     python examples/ablate.py pretrain --kaggle-dir planet --pretrain eurosat-rgb.zip --out ablation.json
     python examples/ablate.py resolution --kaggle-dir planet --out ablation.json
 
@@ -29,7 +27,6 @@ from geoscan.data.kaggle import GSD
 from geoscan.data.labelled import read_chips
 from geoscan.data.mine_chips import MineChips
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
-from geoscan.dehazing import DehazeParams
 from geoscan.errors import PackageError
 from geoscan.evaluate.metrics import auc, average_precision
 from geoscan.files import replacing
@@ -55,7 +52,7 @@ _REPORT = TypeAdapter(dict[str, Variant])
 def main() -> None:
     """Read the command line, train all variants, write and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", choices=("dehaze", "pretrain", "resolution"))
+    parser.add_argument("question", choices=("pretrain", "resolution"))
     parser.add_argument("--kaggle-dir", type=Path)
     parser.add_argument("--chips", type=Path)
     parser.add_argument("--index", type=Path)
@@ -85,7 +82,7 @@ def main() -> None:
     source = KaggleSource(options.kaggle_dir) if options.kaggle_dir else ChipsSource(options.chips, options.index)
     data = TrainingData(source, classes=options.pretrain)
     base = recipe(data, options.epochs, options.side)
-    asked = variants(options.question, base, data)
+    asked = variants(options.question, base)
     if unknown := set(options.only or ()) - asked.keys():
         parser.error(f"no variant is called {', '.join(unknown)}; there are {', '.join(asked)}")
     found: dict[str, list[Run]] = {}
@@ -126,16 +123,8 @@ def recipe(data: TrainingData, epochs: int | None, side: int | None) -> Recipe:
     )
 
 
-def variants(question: str, base: Recipe, data: TrainingData) -> Mapping[str, Recipe]:
+def variants(question: str, base: Recipe) -> Mapping[str, Recipe]:
     """Return the recipes to compare; differences are to the first."""
-    if question == "dehaze":
-        dehazed = {
-            name: replace(base, preprocess=replace(base.preprocess, dehaze=params))
-            for name, params in (("none", None), ("fixed", DehazeParams()))
-        }
-        if data.chips_alone:
-            dehazed["none, clear jitter"] = replace(base, augmentation=Augmentation(clear=0.5))
-        return dehazed
     if question == "resolution":
         assert isinstance(base.spec, EfficientNetSpec)
         side = base.spec.side
@@ -164,7 +153,7 @@ def measured(variant: Recipe, data: TrainingData) -> Run:
         rng = np.random.default_rng(0)
         pixels = [surface(chips, material.names[i], cleared, variant.preprocess, rng) for i in rows]
         detect = NetworkDetector(package.network(), variant.spec)
-        scores = score(detect, variant.spec.labels, np.stack(pixels))[:, MINE_COLUMN]
+        scores = score(detect, variant.spec.labels, variant.preprocess, np.stack(pixels))[:, MINE_COLUMN]
         known = material.targets[rows, MINE_COLUMN]
         return {
             "AP": figures.mine.ap,
@@ -177,11 +166,8 @@ def measured(variant: Recipe, data: TrainingData) -> Run:
 def surface(
     chips: MineChips, name: str, cleared: Augmentation, preprocess: Preprocess, rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return a chip as it might look without atmosphere, prepared as the model wants it."""
-    pixels = chips.read(chips.names.index(name))
-    return preprocess(
-        np.ascontiguousarray(cleared(np.ascontiguousarray(pixels.transpose(1, 2, 0)), rng).transpose(2, 0, 1))
-    )
+    """Return a chip as it might look without atmosphere."""
+    return cleared(preprocess.frame(chips.read(chips.names.index(name))), rng)
 
 
 def summary(runs: Sequence[Run], base: Sequence[Run]) -> Variant:

@@ -6,16 +6,16 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from geoscan import dehazing, layers
+from geoscan import layers
 from geoscan.arrays import Mask, Visual, to_visual
-from geoscan.dehazed_scene import DehazedScene, dehaze_scene
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazed_scene import DehazedScene, dehaze_scene, overview, picture
+from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid as TileGrid
 from geoscan.machine import BATCH
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = str | os.PathLike[str]
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.floating]
 """(3, rows, cols), red, green, blue: uint8, or floats from 0 to 1."""
+
+_LEAST_WINDOW: Final = 32
 
 
 def open_scene(path: PathLike, bands: Sequence[int] | None = None) -> Scene:
@@ -130,6 +132,7 @@ def dehaze(
     valid: Mask | None = None,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = 0.8,
+    window: int = 256,
 ) -> NDArray[np.uint8]: ...
 @overload
 def dehaze(
@@ -138,6 +141,7 @@ def dehaze(
     valid: Mask | None = None,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = 0.8,
+    window: int = 256,
 ) -> NDArray[np.floating]: ...
 @overload
 def dehaze(
@@ -160,6 +164,7 @@ def dehaze(
     stretch: str = "auto",
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = 0.8,
+    window: int = 256,
     jobs: int | None = None,
     progress: bool = True,
 ) -> Pixels | DehazedScene:
@@ -167,7 +172,8 @@ def dehaze(
 
     what: pixels, (3, rows, cols), red, green, blue, uint8 or floats from 0 to 1; or a scene or its path.
     airlight: colour of the haze: estimated from these pixels (`scene`), or a constant (`fixed`).
-    omega: share of the haze to remove, 0..1.
+    omega: share of the haze to remove, 0..1. window: pixels of an array in which something is taken to be dark, 900 m
+    or so; of scenes the resolution is known.
 
     An array comes back in its own shape and type. valid: (rows, cols), False on nodata, which comes back unchanged;
     None for all, but pixels that are not finite.
@@ -175,19 +181,24 @@ def dehaze(
     `scan`.
     Raises InputError for what does not fit; for a scene ReadError and OutputError, too.
     """
-    params = DehazeParams(airlight=airlight, omega=omega)
     if isinstance(what, np.ndarray):
         if out is not None:
             raise InputError("an array is not written to a file but given back; leave `out` away")
-        return _dehazed(what, valid, params)
+        return _dehazed(what, valid, airlight, omega, window)
     if out is None:
         raise InputError("a whole scene is written to a file; pass out='dehazed.tif'")
     scene = what if isinstance(what, Scene) else Scene.open(what, bands=bands)
     track = partial(tqdm, unit="block", disable=not progress)
-    return dehaze_scene(scene, resolve(stretch, scene, scaling_of(scene)), params, out, jobs=jobs, track=track)
+    radiometry = resolve(stretch, scene, scaling_of(scene))
+    params = picture(airlight, omega, *overview(scene, radiometry))
+    return dehaze_scene(scene, radiometry, params, out, jobs=jobs, track=track)
 
 
-def _dehazed(pixels: Pixels, valid: Mask | None, params: DehazeParams) -> Pixels:
+def _dehazed(
+    pixels: Pixels, valid: Mask | None, airlight: Literal["scene", "fixed"], omega: float, window: int
+) -> Pixels:
+    if window < _LEAST_WINDOW:
+        raise InputError(f"a window of {window} px does not fit; give {_LEAST_WINDOW} or more")
     whole = pixels.dtype == np.uint8
     if pixels.ndim != 3 or len(pixels) != 3 or not (whole or pixels.dtype.kind == "f"):
         raise InputError(
@@ -201,8 +212,11 @@ def _dehazed(pixels: Pixels, valid: Mask | None, params: DehazeParams) -> Pixels
     hazy = pixels.astype(np.float32) / np.float32(255 if whole else 1)
     if seen.any() and not 0 <= hazy[:, seen].min() <= hazy[:, seen].max() <= 1:
         raise InputError(f"floats up to {hazy[:, seen].max():g} do not fit; bring them to 0..1, or give uint8")
-    light = dehazing.scene_airlight(hazy, seen, params) if params.airlight == "scene" else None
-    clear = dehazing.dehaze(hazy, seen, params, light)
+    if not hazy.size:
+        return pixels.copy()
+    params = picture(airlight, omega, hazy, seen)
+    visual = to_visual(np.where(seen, hazy, 0))
+    clear = restored(hazy, transmission_map(visual, seen, params, window // 2), params.airlight)
     return np.where(seen, to_visual(clear) if whole else clear.astype(pixels.dtype), pixels)
 
 

@@ -7,23 +7,23 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from geoscan import __version__, files, machine
 from geoscan.ahead import made_ahead
-from geoscan.arrays import Mask, Visual, to_reflectance, to_visual
-from geoscan.dehazing import DehazeParams, dehaze, scene_airlight
-from geoscan.errors import ReadError
+from geoscan.arrays import Mask, Reflectance, Visual, to_reflectance, to_visual
+from geoscan.dark_channel import DarkChannel, scene_airlight
+from geoscan.dehazing import MARGIN, DarkLevel, restored, transmission_map
+from geoscan.errors import InputError, ReadError
 from geoscan.grid import TileGrid, Window
 from geoscan.progress import Track
 
@@ -31,9 +31,22 @@ if TYPE_CHECKING:
     from geoscan.radiometry import Radiometry
     from geoscan.scene import Scene
 
-BLOCK: Final = 1024
-"""Side of what is computed at once, in pixels, a multiple of `_TILE`: the halo is then a quarter more to read, and a
-block takes 100 MB."""
+BLOCK: Final = 2048
+"""Side of what is computed at once, in pixels, a multiple of `_TILE`: at 3 m the halo is then as much again to read,
+and a block takes 200 MB."""
+
+HAZE: Final = (0.71, 0.7, 0.67)
+"""Colour of haze where no scene tells: the median of Planet's partly cloudy chips; blue follows the brighter quartile
+of them, for hazy forest turns blue with the median's own 0.64."""
+
+WINDOW: Final = 900.0
+"""Metres in which something is taken to be dark: about a chip of Planet's."""
+
+_CELLS: Final = (16, 256)
+"""Least and most pixels of half a window, where pixels are very large or small."""
+
+_FLOOR: Final = 0.4
+"""Of the transmission: the paper's 0.1 burns clouds out and shows the JPEG's blocks in thick haze."""
 
 _SUFFIXES: Final = (".tif", ".tiff")
 _TILE: Final = 512
@@ -66,7 +79,7 @@ def check_target(path: Path | str, sources: Iterable[str]) -> None:
 def dehaze_scene(
     scene: Scene,
     radiometry: Radiometry,
-    params: DehazeParams,
+    params: DarkLevel,
     out: str | os.PathLike[str],
     *,
     jobs: int | None = None,
@@ -78,21 +91,22 @@ def dehaze_scene(
     QGIS shows the mask as transparency; unlike an alpha band or a nodata value, it keeps black pixels black and nodata
     out of the overviews. `out` appears when it is complete, and not at all when something fails.
 
-    jobs: threads that read and dehaze, each on a block of `BLOCK` px; all cores if None, 0 for none but this one.
+    params: the same for all blocks, see `picture`. jobs: threads that read and dehaze, each on a block of `BLOCK` px;
+    all cores if None, 0 for none but this one.
     track: wraps the numbers of the blocks.
     Raises InputError as `check_target` does; ReadError; OutputError.
     """
     start = perf_counter()
     target = Path(out)
     check_target(target, (scene.path, *scene.product.files))
-    light = _airlight(scene, radiometry, params)
+    cell = _cell(scene)
     cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, BLOCK, BLOCK)]
     blocks = made_ahead(
-        lambda i: _dehazed(scene, radiometry, params, light, cores[i]),
+        lambda i: _dehazed(scene, radiometry, params, cell, cores[i]),
         len(cores),
         machine.cores() if jobs is None else jobs,
     )
-    tags = {"dehaze": json.dumps(params.to_dict()), "airlight": json.dumps(light.tolist())}
+    tags = {"dehaze": json.dumps(asdict(params))}
     seen, digests = 0, []
     with files.replacing(target) as part:
         with _writing(part, scene, tags) as dataset:
@@ -108,30 +122,49 @@ def dehaze_scene(
             _check(part, cores, digests)
         except RasterioError as error:
             raise OSError("it cannot be read back, as on a full disk") from error
-    red, green, blue = light.tolist()
     share = seen / (scene.rows * scene.cols)
-    return DehazedScene(target, scene.rows, scene.cols, (red, green, blue), share, perf_counter() - start)
+    return DehazedScene(target, scene.rows, scene.cols, params.airlight, share, perf_counter() - start)
 
 
-def _airlight(scene: Scene, radiometry: Radiometry, params: DehazeParams) -> NDArray[np.float32]:
-    """Colour of the haze for all blocks, (3,), 0..1."""
-    if params.airlight == "fixed":
-        return np.array(params.fixed_airlight, np.float32)
+def picture(airlight: Literal["scene", "fixed"], omega: float, hazy: Reflectance, valid: Mask | None) -> DarkLevel:
+    """Return how haze is removed for people to look at.
+
+    airlight: `scene` takes the colour of the haze from `hazy`, (3, rows, cols), 0..1, of a scene or its overview.
+    valid: (rows, cols), None for all. Raises InputError for values out of range.
+    """
+    params = DarkLevel(HAZE, omega, t0=_FLOOR, by_band=False)
+    if airlight == "fixed":
+        return params
+    if airlight != "scene":
+        raise InputError(f"airlight {airlight!r} is not known; choose fixed or scene")
+    red, green, blue = scene_airlight(hazy, valid, DarkChannel()).tolist()
+    return replace(params, airlight=(red, green, blue))
+
+
+def overview(scene: Scene, radiometry: Radiometry) -> tuple[Reflectance, Mask]:
+    """Return the scene's overview as `picture` takes it."""
     native, valid = scene.overview()
-    return scene_airlight(to_reflectance(radiometry.apply(native, valid)), valid, params)
+    return to_reflectance(radiometry.apply(native, valid)), valid
 
 
-def _dehazed(
-    scene: Scene, radiometry: Radiometry, params: DehazeParams, light: NDArray[np.float32], core: Window
-) -> tuple[Visual, Mask]:
+def _cell(scene: Scene) -> int:
+    """Half of the window in which something is taken to be dark, in pixels."""
+    least, most = _CELLS
+    return int(np.clip(round(WINDOW / 2 / max(scene.gsd)), least, most))
+
+
+def _dehazed(scene: Scene, radiometry: Radiometry, params: DarkLevel, cell: int, core: Window) -> tuple[Visual, Mask]:
     """One block, computed with the halo that makes it equal to the same part of the whole."""
-    top, left = max(core.row - params.context, 0), max(core.col - params.context, 0)
-    bottom = min(core.row + core.rows + params.context, scene.rows)
-    right = min(core.col + core.cols + params.context, scene.cols)
+    top, left = (max(at // cell - MARGIN, 0) * cell for at in (core.row, core.col))
+    bottom, right = (
+        min((-(-end // cell) + MARGIN) * cell, most)
+        for end, most in ((core.row + core.rows, scene.rows), (core.col + core.cols, scene.cols))
+    )
     native, valid = scene.read(Window(top, left, bottom - top, right - left))
-    clear = dehaze(to_reflectance(radiometry.apply(native, valid)), valid, params, light)
+    pixels = radiometry.apply(native, valid)
     inner = Window(core.row - top, core.col - left, core.rows, core.cols).slices
-    visual = to_visual(clear[:, *inner])
+    transmission = transmission_map(pixels, valid, params, cell)[:, *inner]
+    visual = to_visual(restored(to_reflectance(pixels[:, *inner]), transmission, params.airlight))
     return np.where(valid[inner], visual, np.uint8(0)), valid[inner]
 
 

@@ -1,288 +1,180 @@
-"""Single-image haze removal: He, Sun and Tang, "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009.
+"""Haze removal by the dark level of a wide window: the dark channel prior, with a window as wide as a chip.
 
-The transmission is refined by a guided filter (He, Sun and Tang, "Guided Image Filtering", ECCV 2010) in place of the
-first paper's matting. Every window holds real pixels only: beyond the border and on nodata there is nothing, not zero.
+He, Sun and Tang ("Single Image Haze Removal Using Dark Channel Prior", CVPR 2009) take it for granted that something in
+every window is dark. In the 15 px of their windows sand and bare soil have nothing dark: they count as haze, and are
+dimmed. Haze is smooth over kilometres and such places are not, so here the window is a chip, some hundreds of metres
+wide. Its darkest level in each band is what haze, the atmosphere and an undeclared offset add to the ground's own light
+(dark object subtraction: Chavez, "An improved dark-object subtraction technique for atmospheric scattering correction
+of multispectral data", Remote Sensing of Environment 24, 1988). `dark_channel` has the small window.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from geoscan.arrays import Mask, Reflectance
+from geoscan.arrays import Mask, Reflectance, Visual, to_reflectance, to_visual
+from geoscan.dark_channel import DarkChannel
+from geoscan.dark_channel import dehaze as by_dark_channel
 from geoscan.errors import InputError
 
-AirlightMode: TypeAlias = Literal["fixed", "scene"]
-"""Where the colour of the haze comes from: a constant, or one estimate for a whole scene. The latter is for pictures
-alone: no model may ask for it."""
+LEVELS: Final = 256
 
-_Plane: TypeAlias = NDArray[np.float32]
-_Airlight: TypeAlias = NDArray[np.float32]
+NOTHING_DARK: Final = (0.7, 0.9)
+"""Dark level over airlight, in the band where it is least: up to the first it counts as haze, from the second on there
+is nothing dark, such as in cloud or sand, and nothing is removed. Haze that lets 40 % of the light through stays under
+the first."""
 
-_LUMINANCE = (0.299, 0.587, 0.114)
-_BRIGHTEST = 0.001
-_DARKEST_AIRLIGHT = 0.05
-# ^ haze is never darker; keeps I/A finite on a chip that is black throughout
+MARGIN: Final = 2
+"""Cells around a part of a raster that decide, beside its own, what becomes of it."""
+
+_Levels: TypeAlias = NDArray[np.float64]
+"""(..., bands), 0..1"""
 
 
 @dataclass(frozen=True, slots=True)
-class DehazeParams:
-    """How haze is removed; part of a model's card, so it round-trips through JSON.
+class DarkLevel:
+    """How haze is removed from a chip; part of a model's card, so it round-trips through JSON.
 
+    Each band of a chip goes through one straight line: (I - A) / t + A with the transmission t = 1 - omega d / A
+    (CVPR 2009, equations 12 and 16), where d is the dark level of that band.
     Raises InputError for a value out of range.
     """
 
-    airlight: AirlightMode = "fixed"
+    airlight: tuple[float, float, float] = (0.9, 0.9, 0.9)
+    """A: the haze's own red, green, blue, 0.01..1."""
 
-    fixed_airlight: tuple[float, float, float] = (0.71, 0.7, 0.67)
-    """Red, green, blue, 0.01..1. The default is the median of Planet's partly cloudy chips; blue follows the brighter
-    quartile of them, for hazy forest turns blue with the median's own 0.64."""
+    omega: float = 0.9
+    """Share of the dark level that is removed, 0..1."""
 
-    omega: float = 0.8
-    """Share of the haze that is removed, 0..1; below 1 keeps depth in the picture (CVPR 2009, section 4.1)."""
+    percent: float = 1.0
+    """Share of a band's pixels, in percent, above 0, that are at most as bright as its dark level."""
 
-    patch: int = 15
-    """Side of the dark channel's window, in pixels, odd."""
+    t0: float = 0.25
+    """Floor of the transmission, above 0 and at most 1: contrast is raised by at most 1 / t0."""
 
-    radius: int = 30
-    """Radius of the guided filter's window, in pixels."""
+    by_band: bool = True
+    """Whether each band has a transmission of its own. Otherwise all have that of the band where the dark level over
+    the airlight is least, as in the paper: colours stay, but so does the blue of the atmosphere."""
 
-    eps: float = 1e-3
-    """Smoothness of the guided filter, in squared reflectance: edges fainter than its root are averaged away."""
-
-    t0: float = 0.4
-    """Floor of the transmission, above 0 and at most 1: contrast is raised by at most 1 / t0. The paper's 0.1 burns
-    clouds out and shows the JPEG's blocks in thick haze."""
+    kind: Literal["dark-level"] = "dark-level"
 
     def __post_init__(self) -> None:
-        if self.airlight not in get_args(AirlightMode):
-            raise InputError(f"airlight {self.airlight!r} is not known; choose fixed or scene")
-        if len(self.fixed_airlight) != 3 or not all(0.01 <= a <= 1 for a in self.fixed_airlight):
-            raise InputError(f"fixed_airlight {self.fixed_airlight} does not fit; give three numbers in 0.01..1")
+        if len(self.airlight) != 3 or not all(0.01 <= a <= 1 for a in self.airlight):
+            raise InputError(f"airlight {self.airlight} does not fit; give three numbers in 0.01..1")
         if not 0 <= self.omega <= 1:
             raise InputError(f"omega {self.omega} does not fit; give 0..1")
-        if self.patch < 1 or self.patch % 2 == 0:
-            raise InputError(f"patch {self.patch} px has no centre; give an odd number of pixels, such as 15")
-        if self.radius < 1:
-            raise InputError(f"radius {self.radius} px does not fit; give at least 1 px")
-        if not self.eps > 0:
-            raise InputError(f"eps {self.eps} does not fit; give a number above 0, such as 0.001")
+        if not 0 < self.percent < 100:
+            raise InputError(f"percent {self.percent} does not fit; give a number above 0 and below 100")
         if not 0 < self.t0 <= 1:
             raise InputError(f"t0 {self.t0} does not fit; give a number above 0, at most 1")
 
-    @property
-    def context(self) -> int:
-        """Pixels around a window that can change what is inside it: the halo of a seamless tile.
 
-        Half a patch for the dark channel, one radius for the filter's coefficients and one for their mean.
-        """
-        return self.patch // 2 + 2 * self.radius
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return asdict(self)
+Dehazing: TypeAlias = Annotated[DarkLevel | DarkChannel, Field(discriminator="kind")]
+"""Any way to remove haze from a chip; `kind` tells them apart in JSON."""
 
 
-def estimate_airlight(pixels: Reflectance, valid: Mask | None, params: DehazeParams) -> _Airlight:
-    """Colour of the haze: the mean over the pixels whose dark channel is among the brightest 0.1 % (at least one).
+def dehaze(chip: Visual, valid: Mask | None, params: DarkLevel | DarkChannel) -> Visual:
+    """Remove the haze of a chip, (3, rows, cols); what is left depends on this chip alone.
 
-    pixels: (bands, rows, cols), 0..1. valid: (rows, cols), None for all.
-    Returns (bands,) float32; `params.fixed_airlight` where no pixel is valid. Ties at the 0.1 % are all taken, so the
-    order of the pixels does not matter. CVPR 2009, section 4.4, which takes the single brightest of these: one bright
-    roof or cloud edge would then decide, the mean is steadier.
+    valid: (rows, cols), None for all; nodata changes nothing, and what becomes of it means nothing.
     """
-    valid = _valid_or_none(valid)
-    if pixels[0].size == 0 or (valid is not None and not valid.any()):
-        return np.array(params.fixed_airlight, np.float32)
-    dark = _dark_channel(_contiguous(pixels), valid, np.ones(len(pixels), np.float32), params.patch)
-    seen = dark.ravel() if valid is None else dark[valid]
-    rank = seen.size - max(1, int(seen.size * _BRIGHTEST))
-    chosen = dark >= np.partition(seen, rank)[rank]
-    if valid is not None:
-        chosen &= valid
-    light: NDArray[np.float64] = pixels[:, chosen].mean(axis=1, dtype=np.float64)
-    return light.astype(np.float32)
+    if isinstance(params, DarkChannel):
+        return to_visual(by_dark_channel(to_reflectance(chip), valid, params))
+    if valid is not None and not valid.any():
+        return chip.copy()
+    levels = dark_levels(histograms(chip, valid), params.percent) / (LEVELS - 1)
+    transmission = transmissions(levels, strengths(levels, params), params)
+    light = np.array(params.airlight)
+    ramp = np.arange(LEVELS)[:, None] / (LEVELS - 1)
+    table = to_visual(((ramp - light) / transmission + light).clip(0, 1))
+    return np.stack([cv2.LUT(np.ascontiguousarray(band), table[:, i]) for i, band in enumerate(chip)]).astype(np.uint8)
 
 
-def scene_airlight(pixels: Reflectance, valid: Mask | None, params: DehazeParams) -> _Airlight:
-    """Colour of the haze of a whole scene, for a picture: as `estimate_airlight`, but not darker than haze is.
+def restored(pixels: Reflectance, transmission: Reflectance, airlight: tuple[float, ...]) -> Reflectance:
+    """Solve I = J t + A (1 - t) for J, the ground's own light (CVPR 2009, equation 16).
 
-    Where it is darker it is brightened to the mean of `params.fixed_airlight`: the brightest that a clear scene over
-    forest has is no haze, and taking it for haze would stretch grain into colour.
-    pixels: (3, rows, cols), 0..1, of the scene or its overview. valid: (rows, cols), None for all.
-    Returns (3,) float32.
+    pixels, transmission: (3, rows, cols), 0..1, the latter above 0. Returns (3, rows, cols), 0..1.
     """
-    light = estimate_airlight(pixels, valid, params)
-    if not light.any():
-        return np.array(params.fixed_airlight, np.float32)
-    darker = sum(params.fixed_airlight) / float(light.sum())
-    brightened: _Airlight = np.minimum(light * np.float32(max(darker, 1)), 1)
-    return brightened
-
-
-def dehaze(
-    pixels: Reflectance, valid: Mask | None, params: DehazeParams, airlight: _Airlight | None = None
-) -> Reflectance:
-    """Remove haze.
-
-    pixels: (bands, rows, cols), 0..1, finite where valid. valid: (rows, cols), None for all.
-    airlight: (bands,), used in place of what `params.airlight` says; mode "scene" needs it.
-    Returns a new array of the same shape, 0..1; nodata pixels come back unchanged and change nothing around them.
-    With a fixed or given airlight a pixel depends on those within `params.context` of it and on no others.
-    Raises InputError when the airlight is missing, or has another number of bands.
-    """
-    valid = _valid_or_none(valid)
-    if pixels[0].size == 0 or (valid is not None and not valid.any()):
-        return pixels.copy()
-    light = np.maximum(_choose_airlight(len(pixels), params, airlight), _DARKEST_AIRLIGHT)
-    given = hazy = _contiguous(pixels)
-    if valid is not None:
-        hazy = np.stack([_filled(plane, valid, 0) for plane in hazy])
-    transmission = _transmission(hazy, valid, light, params)
-    clear = np.empty_like(hazy)
-    for source, target, glow in zip(hazy, clear, light, strict=True):
-        np.subtract(source, glow, out=target)
-        np.divide(target, transmission, out=target)
-        np.add(target, glow, out=target)
-        np.clip(target, 0, 1, out=target)
-    if valid is not None:
-        for plane, nodata in zip(clear, given, strict=True):
-            _copy_where(~valid, nodata, out=plane)
+    light = np.array(airlight, np.float32)[:, None, None]
+    clear: Reflectance = ((pixels - light) / transmission + light).clip(0, 1)
     return clear
 
 
-def _valid_or_none(valid: Mask | None) -> Mask | None:
-    return None if valid is None or valid.all() else valid
+def transmission_map(pixels: Visual, valid: Mask, params: DarkLevel, cell: int) -> Reflectance:
+    """Transmission of a whole raster, smooth and without seams, (3, rows, cols).
 
-
-def _contiguous(pixels: Reflectance) -> Reflectance:
-    return np.ascontiguousarray(pixels, np.float32)
-
-
-def _planes(number: int, like: _Plane) -> list[_Plane]:
-    """Empty planes in one block: small ones go back to the system each time, and page faults take half the time."""
-    return list(np.empty((number, *like.shape), np.float32))
-
-
-def _copy_where(mask: Mask, plane: _Plane, out: _Plane) -> None:
-    cv2.copyTo(plane, mask.view(np.uint8), dst=out)  # a tenth of the time of numpy's masked copy
-
-
-def _filled(plane: _Plane, valid: Mask, value: float) -> _Plane:
-    """Copy the plane with `value` on nodata, whatever is there, NaN too."""
-    filled = np.full_like(plane, value)
-    _copy_where(valid, plane, out=filled)
-    return filled
-
-
-def _choose_airlight(bands: int, params: DehazeParams, given: _Airlight | None) -> _Airlight:
-    if given is None and params.airlight == "scene":
-        raise InputError("airlight mode scene needs an airlight; pass airlight=scene_airlight(overview, valid, params)")
-    light = np.asarray(params.fixed_airlight if given is None else given, np.float32)
-    if light.shape != (bands,):
-        raise InputError(f"an airlight of shape {light.shape} does not fit {bands} bands; give one number a band")
-    return light
-
-
-def _dark_channel(pixels: Reflectance, valid: Mask | None, light: _Airlight, patch: int) -> _Plane:
-    """Smallest valid value of I/A over bands and patch (CVPR 2009, equations 5 and 11); inf where there is none."""
-    dark, scaled = _planes(2, pixels[0])
-    np.divide(pixels[0], light[0], out=dark)
-    for plane, glow in zip(pixels[1:], light[1:], strict=True):
-        np.divide(plane, glow, out=scaled)
-        np.minimum(dark, scaled, out=dark)
-    if valid is not None:
-        dark = _filled(dark, valid, np.inf)
-    cv2.erode(dark, _square(patch), dst=scaled)  # its default border is +inf: only real pixels take part
-    return scaled
-
-
-def _transmission(pixels: Reflectance, valid: Mask | None, light: _Airlight, params: DehazeParams) -> _Plane:
-    """Share of the ground's light that comes through, t0..1, as sharp as the image."""
-    rough = _dark_channel(pixels, valid, light, params.patch)
-    np.minimum(rough, 1, out=rough)
-    np.multiply(rough, np.float32(-params.omega), out=rough)
-    np.add(rough, 1, out=rough)
-    if valid is not None:
-        np.multiply(rough, valid, out=rough)
-    refined = _guided_filter(_luminance(pixels), rough, valid, params.radius, params.eps)
-    np.clip(refined, np.float32(params.t0), 1, out=refined)
-    return refined
-
-
-def _luminance(pixels: Reflectance) -> _Plane:
-    """Gray of the image: ITU-R BT.601 for red, green, blue, else the mean of the bands."""
-    weights = _LUMINANCE if len(pixels) == 3 else (1 / len(pixels),) * len(pixels)
-    gray, part = _planes(2, pixels[0])
-    np.multiply(pixels[0], np.float32(weights[0]), out=gray)
-    for plane, weight in zip(pixels[1:], weights[1:], strict=True):
-        np.multiply(plane, np.float32(weight), out=part)
-        np.add(gray, part, out=gray)
-    return gray
-
-
-def _guided_filter(guide: _Plane, target: _Plane, valid: Mask | None, radius: int, eps: float) -> _Plane:
-    """Smooth `target` along the edges of `guide` (ECCV 2010, equations 5, 6 and 8).
-
-    Means are over the valid pixels of a window: zeros on nodata and beyond the border, divided by the count of the
-    rest. So both must be zero on nodata.
+    pixels: (3, rows, cols). valid: (rows, cols). cell: in pixels, half of the window.
+    Every `cell` pixels, from the first row and column on, there is a node; its dark level is that of the four cells
+    around it. Levels are averaged over 3 x 3 nodes, by their pixels, so that nodata and places where nothing is dark
+    take the haze of their surroundings, and between nodes they change along straight lines. So a pixel depends on those
+    within three cells, and a part of a raster that begins on a node gives what the whole gives, but for `MARGIN` cells
+    along its borders.
     """
-    mean_guide, mean_target, slope, variance, scratch, weight, count = _planes(7, guide)
-    if valid is None:
-        count = _border_count(guide.shape[0], guide.shape[1], radius)
-    else:
-        np.copyto(weight, valid)
-        np.maximum(_box_sum(weight, radius, out=count), 1, out=count)
-
-    def mean(plane: _Plane, out: _Plane) -> None:
-        np.divide(_box_sum(plane, radius, out=out), count, out=out)
-
-    mean(guide, out=mean_guide)
-    mean(target, out=mean_target)
-    mean(np.multiply(guide, target, out=scratch), out=slope)
-    mean(np.multiply(guide, guide, out=scratch), out=variance)
-    np.subtract(slope, np.multiply(mean_guide, mean_target, out=scratch), out=slope)
-    np.subtract(variance, np.multiply(mean_guide, mean_guide, out=scratch), out=variance)
-    np.add(variance, np.float32(eps), out=variance)
-    np.divide(slope, variance, out=slope)
-    offset = np.subtract(mean_target, np.multiply(slope, mean_guide, out=scratch), out=mean_target)
-    if valid is not None:
-        np.multiply(slope, weight, out=slope)
-        np.multiply(offset, weight, out=offset)
-    mean_slope, mean_offset = mean_guide, variance
-    mean(slope, out=mean_slope)
-    mean(offset, out=mean_offset)
-    return np.add(np.multiply(mean_slope, guide, out=scratch), mean_offset, out=mean_offset)
+    _, rows, cols = pixels.shape
+    down, across = -(-rows // cell), -(-cols // cell)
+    counts = np.zeros((down + 2, across + 2, 3, LEVELS), np.int64)
+    for i, j in np.ndindex(down, across):
+        part = slice(i * cell, (i + 1) * cell), slice(j * cell, (j + 1) * cell)
+        counts[i + 1, j + 1] = histograms(pixels[:, *part], valid[part])
+    around = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:]
+    seen = around[:, :, 0].sum(axis=-1).astype(np.float64)
+    levels = dark_levels(around, params.percent) / (LEVELS - 1)
+    hazy = seen * strengths(levels, params)
+    weight = _neighbours(hazy)
+    strength = weight / np.maximum(_neighbours(seen), 1)
+    known = np.maximum(weight, np.finfo(float).tiny)
+    smooth = np.stack([_neighbours(hazy * levels[..., band]) / known for band in range(3)], axis=-1)
+    nodes = transmissions(smooth, strength, params)
+    over, along = _hats(rows, cell, down + 1), _hats(cols, cell, across + 1)
+    return np.stack([over @ nodes[..., band] @ along.T for band in range(3)]).astype(np.float32)
 
 
-def _box_sum(plane: _Plane, radius: int, out: _Plane) -> _Plane:
-    """Sum over a square window, nothing beyond the border; returns `out`.
-
-    OpenCV keeps float32 running sums in float64, so the result does not depend on where in the scene a tile begins.
-    """
-    side = 2 * radius + 1
-    cv2.boxFilter(plane, -1, (side, side), dst=out, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return out
+def _neighbours(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over 3 x 3 nodes, (rows, cols), nothing beyond the border."""
+    return np.asarray(cv2.boxFilter(nodes, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT), np.float64)
 
 
-@lru_cache(maxsize=16)
-def _border_count(rows: int, cols: int, radius: int) -> _Plane:
-    """Real pixels in each window of a raster without nodata."""
-
-    def along(size: int) -> NDArray[np.int64]:
-        at = np.arange(size)
-        return np.minimum(at + radius, size - 1) - np.maximum(at - radius, 0) + 1
-
-    count = np.multiply.outer(along(rows), along(cols)).astype(np.float32)
-    count.flags.writeable = False
-    return count
+def _hats(pixels: int, cell: int, nodes: int) -> NDArray[np.float64]:
+    """Share that each node has in each pixel, (pixels, nodes)."""
+    away = (np.arange(pixels)[:, None] + 0.5) / cell - np.arange(nodes)
+    shares: NDArray[np.float64] = np.maximum(0, 1 - np.abs(away))
+    return shares
 
 
-@lru_cache(maxsize=16)
-def _square(side: int) -> NDArray[np.uint8]:
-    return np.ones((side, side), np.uint8)
+def histograms(chip: Visual, valid: Mask | None) -> NDArray[np.int64]:
+    """How many pixels have each value, (3, 256). chip: (3, rows, cols). valid: (rows, cols), None for all."""
+    mask = None if valid is None else np.ascontiguousarray(valid).view(np.uint8)
+    counted = [cv2.calcHist([np.ascontiguousarray(band)], [0], mask, [LEVELS], [0, LEVELS]) for band in chip]
+    return np.stack(counted).reshape(-1, LEVELS).astype(np.int64)  # OpenCV 4 adds an axis
+
+
+def dark_levels(counts: NDArray[np.int64], percent: float) -> NDArray[np.int64]:
+    """Level that `percent` of the pixels do not exceed: (..., 256) counts -> (...), 0..255; 255 where there is none."""
+    summed = counts.cumsum(axis=-1)
+    below = summed < np.maximum(summed[..., -1:] * (percent / 100), 1)
+    levels: NDArray[np.int64] = np.minimum(below.sum(axis=-1), LEVELS - 1)
+    return levels
+
+
+def strengths(levels: _Levels, params: DarkLevel) -> NDArray[np.float64]:
+    """How far dark levels, (..., 3), 0..1, are haze: (...), 1 for all of it, 0 where nothing is dark."""
+    haze, ground = NOTHING_DARK
+    veil = (levels / np.array(params.airlight)).min(axis=-1)
+    strength: NDArray[np.float64] = np.clip((ground - veil) / (ground - haze), 0, 1)
+    return strength
+
+
+def transmissions(levels: _Levels, strength: NDArray[np.float64], params: DarkLevel) -> _Levels:
+    """Share of the ground's light that comes through, t0..1, (..., 3); levels: (..., 3), 0..1, strength: (...)."""
+    haze = levels / np.array(params.airlight)
+    if not params.by_band:
+        haze = np.broadcast_to(haze.min(axis=-1, keepdims=True), haze.shape)
+    veil = params.omega * strength[..., None] * haze
+    transmission: _Levels = np.maximum(1 - veil, params.t0)
+    return transmission

@@ -17,7 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel, Dehazing
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
@@ -120,7 +120,7 @@ def write_package(
     *,
     gsd: float = 3.7,
     chip: int = 256,
-    dehaze: DehazeParams | None = None,
+    dehaze: Dehazing | None = None,
     detection: tuple[float, float, float] = (0.5, 0.4, 0.6),
     spec: DenseNetSpec | None = None,
 ) -> Package:
@@ -163,4 +163,4 @@ def write_tiny_package(path: Path, gsd: float = 3.7) -> Package:
     for head in spec.heads:
         layer = network.get_layer(head.name)
         layer.set_weights([8 * weights for weights in layer.get_weights()])
-    return write_package(path, network, spec=spec, gsd=gsd, dehaze=DehazeParams())
+    return write_package(path, network, spec=spec, gsd=gsd, dehaze=DarkLevel())

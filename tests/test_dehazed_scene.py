@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,15 +11,15 @@ from affine import Affine
 from rasterio.enums import Compression, MaskFlags
 
 from geoscan import dehazed_scene
-from geoscan.arrays import to_reflectance
-from geoscan.dehazed_scene import dehaze_scene
-from geoscan.dehazing import DehazeParams, dehaze, scene_airlight
+from geoscan.dark_channel import DarkChannel, scene_airlight
+from geoscan.dehazed_scene import dehaze_scene, overview, picture
+from geoscan.dehazing import DarkLevel, restored, transmission_map
 from geoscan.errors import InputError, ReadError
 from geoscan.grid import Window
 from geoscan.radiometry import VISUAL
 from geoscan.scene import Scene
 
-SCENE_MODE = DehazeParams(airlight="scene", radius=12)
+PARAMS = DarkLevel((0.8, 0.78, 0.75), 0.8, t0=0.4, by_band=False)
 NORTH_UP = Affine(3.7, 0, 500_000, 0, -3.7, 9_200_000)
 
 
@@ -48,41 +49,61 @@ def hazy(tmp_path):
     return make
 
 
-def whole(scene, params):
+def whole(scene, params, cell):
     """The scene dehazed in one piece, 0..255."""
     native, valid = scene.read(Window(0, 0, scene.rows, scene.cols))
-    light = None
-    if params.airlight == "scene":
-        small, seen = scene.overview()
-        light = scene_airlight(to_reflectance(small), seen, params)
-    clear = dehaze(native.astype(np.float32) / 255, valid, params, light)
+    pixels = VISUAL.apply(native, valid)
+    clear = restored(pixels / np.float32(255), transmission_map(pixels, valid, params, cell), params.airlight)
     return np.rint(clear * 255).astype(int) * valid, valid
 
 
-@pytest.mark.parametrize("mode", ["scene", "fixed"])
 @pytest.mark.parametrize(("block", "jobs"), [(512, 0), (512, 2), (1024, 1)])
-def test_blocks_equal_the_whole_scene(hazy, tmp_path, monkeypatch, mode, block, jobs):
+@pytest.mark.parametrize("metres", [200, 900])
+def test_blocks_equal_the_whole_scene(hazy, tmp_path, monkeypatch, metres, block, jobs):
     monkeypatch.setattr(dehazed_scene, "BLOCK", block)
+    monkeypatch.setattr(dehazed_scene, "WINDOW", metres)
     scene = hazy(rows=700, cols=1100)
-    params = DehazeParams(airlight=mode, radius=12)
-    result = dehaze_scene(scene, VISUAL, params, tmp_path / "out.tif", jobs=jobs)
-    expected, valid = whole(scene, params)
+    result = dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif", jobs=jobs)
+    expected, valid = whole(scene, PARAMS, round(metres / 2 / 3.7))
     with rasterio.open(result.path) as dataset:
-        assert np.abs(dataset.read().astype(int) - expected).max() <= 1
+        np.testing.assert_array_equal(dataset.read(), expected)
         assert np.array_equal(dataset.read_masks(1) > 0, valid)
     assert result.observed_fraction == pytest.approx(valid.mean())
+
+
+def test_the_colour_of_the_haze_is_that_of_the_scene_if_asked_for(hazy):
+    scene = hazy()
+    told = picture("scene", 0.8, *overview(scene, VISUAL)).airlight
+    np.testing.assert_allclose(told, scene_airlight(*overview(scene, VISUAL), DarkChannel()))
+    assert picture("fixed", 0.8, *overview(scene, VISUAL)).airlight == dehazed_scene.HAZE != told
+    with pytest.raises(InputError, match="airlight 'sky' is not known"):
+        picture("sky", 0.8, *overview(scene, VISUAL))
+
+
+def test_windows_stay_between_small_and_large(hazy, tmp_path, monkeypatch):
+    seen = []
+
+    def told(*given):
+        seen.append(given[-1])
+        return transmission_map(*given)
+
+    monkeypatch.setattr(dehazed_scene, "transmission_map", told)
+    for metres, cell in ((0.3, 256), (900.0, 16)):
+        scene = replace(hazy(rows=60, cols=60), gsd=(metres, metres))
+        dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif", jobs=0)
+        assert seen.pop() == cell
 
 
 def test_bytes_do_not_depend_on_jobs(hazy, tmp_path, monkeypatch):
     monkeypatch.setattr(dehazed_scene, "BLOCK", 512)
     scene = hazy(rows=600, cols=1100)
-    one, two = (dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / f"{jobs}.tif", jobs=jobs).path for jobs in (0, 2))
+    one, two = (dehaze_scene(scene, VISUAL, PARAMS, tmp_path / f"{jobs}.tif", jobs=jobs).path for jobs in (0, 2))
     assert one.read_bytes() == two.read_bytes()
 
 
 def test_haze_is_less_and_contrast_more(hazy, tmp_path):
     scene = hazy()
-    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif")
     with rasterio.open(scene.path) as before, rasterio.open(tmp_path / "out.tif") as after:
         hazy_side = np.s_[:, 300:, 600:800]
         assert after.read()[hazy_side].mean() < 0.8 * before.read()[hazy_side].mean()
@@ -92,7 +113,7 @@ def test_haze_is_less_and_contrast_more(hazy, tmp_path):
 @pytest.mark.parametrize("transform", [NORTH_UP, turned(31)])
 def test_file_lies_where_the_scene_lies(hazy, tmp_path, transform):
     scene = hazy(transform=transform)
-    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.transform.almost_equals(scene.transform, 1e-9)
         assert dataset.crs == scene.crs
@@ -102,8 +123,8 @@ def test_file_lies_where_the_scene_lies(hazy, tmp_path, transform):
 
 def test_resampled_scene_is_written_on_its_new_grid(hazy, tmp_path):
     scene = hazy(transform=turned(20)).at_gsd(7.4)
-    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
-    expected, valid = whole(scene, SCENE_MODE)
+    dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif")
+    expected, valid = whole(scene, PARAMS, round(450 / 7.4))
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.shape == (scene.rows, scene.cols)
         assert dataset.transform.almost_equals(scene.transform, 1e-9)
@@ -112,7 +133,7 @@ def test_resampled_scene_is_written_on_its_new_grid(hazy, tmp_path):
 
 
 def test_file_is_tiled_compressed_masked_and_has_overviews(hazy, tmp_path):
-    dehaze_scene(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(hazy(rows=1100, cols=700), VISUAL, DarkLevel(omega=0.1), tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.profile["tiled"]
         assert dataset.compression is Compression.deflate
@@ -126,7 +147,7 @@ def test_file_is_tiled_compressed_masked_and_has_overviews(hazy, tmp_path):
 
 
 def test_small_scene_has_no_overviews(hazy, tmp_path):
-    dehaze_scene(hazy(rows=40, cols=30), VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(hazy(rows=40, cols=30), VISUAL, PARAMS, tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.overviews(1) == []
         assert dataset.shape == (40, 30)
@@ -141,7 +162,7 @@ def test_blocks_are_tracked(hazy, tmp_path, monkeypatch):
             seen.append(item)
             yield item
 
-    dehaze_scene(hazy(700, 600), VISUAL, SCENE_MODE, tmp_path / "out.tif", track=track)
+    dehaze_scene(hazy(700, 600), VISUAL, PARAMS, tmp_path / "out.tif", track=track)
     assert seen == [0, 1, 2, 3]
 
 
@@ -151,7 +172,7 @@ def test_scene_is_never_overwritten(hazy, tmp_path):
     (tmp_path / "link.tif").symlink_to(tmp_path / "scene.tif")
     for out in ("scene.tif", "link.tif"):
         with pytest.raises(InputError, match="is the scene itself"):
-            dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / out)
+            dehaze_scene(scene, VISUAL, PARAMS, tmp_path / out)
     assert (tmp_path / "scene.tif").read_bytes() == before
 
 
@@ -161,7 +182,7 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(hazy, tmp_pat
     monkeypatch.setattr(Scene, "read", None)
     monkeypatch.setattr(Scene, "overview", None)
     with pytest.raises(InputError, match=r"end it in \.tif, \.tiff|make it first"):
-        dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / name)
+        dehaze_scene(scene, VISUAL, PARAMS, tmp_path / name)
 
 
 def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(hazy, tmp_path):
@@ -175,7 +196,7 @@ def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(
         copy.build_overviews([2, 4, 8], rasterio.enums.Resampling.nearest)
     (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset><Metadata><MDI key='A'>old</MDI></Metadata></PAMDataset>")
     assert (tmp_path / "out.tif.ovr").exists()
-    dehaze_scene(hazy(rows=1100, cols=700), VISUAL, SCENE_MODE, out)
+    dehaze_scene(hazy(rows=1100, cols=700), VISUAL, PARAMS, out)
     with rasterio.open(out) as dataset:
         assert dataset.overviews(1) == [2, 4]
         assert "A" not in dataset.tags()
@@ -194,15 +215,17 @@ def test_failed_read_leaves_the_old_file_and_nothing_else(hazy, tmp_path, jobs, 
         return read(self, window)
 
     monkeypatch.setattr(Scene, "read", fail_late)
+    monkeypatch.setattr(dehazed_scene, "BLOCK", 512)
+    monkeypatch.setattr(dehazed_scene, "WINDOW", 100)
     with pytest.raises(ReadError, match="col 1024"):
-        dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif", jobs=jobs)
+        dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif", jobs=jobs)
     assert (tmp_path / "out.tif").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "scene.tif"]
 
 
 FULL_DISK = """
 import resource, sys
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import OutputError
 from geoscan.radiometry import VISUAL
 from geoscan.dehazed_scene import dehaze_scene
@@ -212,7 +235,7 @@ scene = Scene.open(sys.argv[1])
 for limit in map(int, sys.argv[3:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        dehaze_scene(scene, VISUAL, DehazeParams(airlight="scene", radius=12), sys.argv[2])
+        dehaze_scene(scene, VISUAL, DarkLevel((0.8, 0.78, 0.75), 0.8, t0=0.4, by_band=False), sys.argv[2])
     except OutputError as error:
         assert "could not be written" in str(error), error
     else:
@@ -223,7 +246,7 @@ for limit in map(int, sys.argv[3:]):
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files in the POSIX way")
 def test_full_disk_is_noticed_wherever_it_happens(hazy, tmp_path):
     scene = hazy()
-    dehaze_scene(scene, VISUAL, SCENE_MODE, tmp_path / "out.tif")
+    dehaze_scene(scene, VISUAL, PARAMS, tmp_path / "out.tif")
     size = (tmp_path / "out.tif").stat().st_size
     (tmp_path / "out.tif").unlink()
     limits = [str(int(size * share)) for share in (0.1, 0.5, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)] + [str(size - 1)]

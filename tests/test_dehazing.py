@@ -7,208 +7,168 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from slow_dehaze import by_pixel
 
-from geoscan.dehazing import DehazeParams, dehaze, estimate_airlight, scene_airlight
+from geoscan.dark_channel import DarkChannel
+from geoscan.dark_channel import dehaze as by_dark_channel
+from geoscan.dehazing import MARGIN, DarkLevel, Dehazing, dark_levels, dehaze, histograms, restored, transmission_map
 from geoscan.errors import InputError
 
-SMALL = DehazeParams(patch=3, radius=4)
+PARAMS = DarkLevel()
+LIGHT = np.array(PARAMS.airlight)[:, None, None]
 
 
-def cleared(pixels, valid, params, estimated):
-    """Dehaze with an airlight that is estimated, or with the fixed one."""
-    return dehaze(pixels, valid, params, estimate_airlight(pixels, valid, params) if estimated else None)
-
-
-sides = st.integers(1, 40)
-
-
-def landscape(rows, cols, seed):
-    """Smooth ground with edges and grain, (3, rows, cols), 0..1."""
+def ground(rows=48, cols=48, seed=0):
+    """Clear ground, (3, rows, cols), 0..1: something dark in every band, and something as bright as sand."""
     random = np.random.default_rng(seed)
-    coarse = random.random((rows // 8 + 1, cols // 8 + 1, 3), dtype=np.float32)
-    ground = cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_LINEAR).reshape(rows, cols, 3)
-    ground[ground.mean(axis=2) > 0.55] *= 0.3
-    grain = random.normal(0, 0.02, ground.shape)
-    return np.ascontiguousarray((ground + grain).clip(0, 1).transpose(2, 0, 1), np.float32)
+    coarse = cv2.resize(random.random((rows // 8 + 2, cols // 8 + 2, 3)), (cols, rows)).transpose(2, 0, 1)
+    return (coarse * 0.5 + random.normal(0, 0.01, coarse.shape)).clip(0.02, 1)
+
+
+def under(haze, clear):
+    """The ground under haze that lets the share `haze` of the light through, (3, rows, cols) uint8."""
+    return np.rint((clear * haze + LIGHT * (1 - haze)) * 255).astype(np.uint8)
 
 
 def holes(rows, cols, seed):
-    """A mask with a block, a border strip and scattered pixels of nodata."""
-    random = np.random.default_rng(seed)
-    valid = random.random((rows, cols)) > random.choice([0.02, 0.5, 0.95])
-    row, col = random.integers(0, rows), random.integers(0, cols)
-    valid[row : row + rows // 3, col : col + cols // 3] = False
-    valid[:, : random.integers(0, cols // 4 + 1)] = False
+    valid = np.random.default_rng(seed).random((rows, cols)) > 0.3
+    valid[: rows // 3, : cols // 2] = False
     return valid
 
 
-@given(sides, sides, st.floats(0, 1, width=32), st.booleans(), st.integers(0, 2**32))
-def test_constant_image_stays_constant(rows, cols, value, estimated, seed):
-    pixels = np.full((3, rows, cols), value, np.float32)
-    for valid in (None, holes(rows, cols, seed)):
-        clear = cleared(pixels, valid, DehazeParams(patch=3, radius=4), estimated)
-        for plane in clear if valid is None else clear[:, valid]:
-            assert np.ptp(plane) < 1e-5 if plane.size else True
+@given(seed=st.integers(0, 99), masked=st.booleans())
+def test_is_the_line_of_the_paper_with_the_percentile_of_the_chip(seed, masked):
+    chip = under(0.7, ground(30, 40, seed))
+    valid = holes(30, 40, seed) if masked else None
+    seen = chip.reshape(3, -1) if valid is None else chip[:, valid]
+    rank = max(1, math.ceil(seen.shape[1] * PARAMS.percent / 100))
+    dark = np.sort(seen, axis=1)[:, rank - 1, None, None] / 255
+    transmission = np.maximum(1 - PARAMS.omega * dark / LIGHT, PARAMS.t0)
+    expected = (((chip / 255 - LIGHT) / transmission + LIGHT) * 255).clip(0, 255)
+    clear = dehaze(chip, valid, PARAMS)
+    assert clear.dtype == np.uint8
+    real = np.ones((30, 40), bool) if valid is None else valid
+    assert np.abs(clear.astype(float) - expected)[:, real].max() <= 0.51
 
 
-@given(sides, sides, st.booleans(), st.integers(0, 2**32))
-def test_range_shape_type_and_input_are_kept(rows, cols, estimated, seed):
-    pixels = np.random.default_rng(seed).random((3, rows, cols), dtype=np.float32)
-    before = pixels.copy()
-    clear = cleared(pixels, None, DehazeParams(patch=5, radius=3, t0=0.05, omega=1), estimated)
-    assert clear.shape == pixels.shape
-    assert clear.dtype == np.float32
-    assert clear.min() >= 0
-    assert clear.max() <= 1
-    assert np.array_equal(pixels, before)
+@pytest.mark.parametrize("through", [0.8, 0.6, 0.4])
+def test_a_chip_looks_the_same_under_any_haze(through):
+    clear = ground()
+    plain = dehaze(under(1.0, clear), None, PARAMS).astype(float)
+    hazy = dehaze(under(through, clear), None, PARAMS).astype(float)
+    assert np.abs(under(through, clear) - under(1.0, clear).astype(float)).mean() > 20
+    assert np.abs(hazy - plain).mean() < 0.35 * np.abs(under(through, clear) - under(1.0, clear).astype(float)).mean()
 
 
-@given(sides, sides, st.booleans(), st.integers(0, 2**32), st.sampled_from([0.0, 1.0, -9999.0, np.nan, np.inf]))
-def test_nodata_comes_back_unchanged_and_changes_nothing(rows, cols, estimated, seed, nodata):
-    params = DehazeParams(patch=5, radius=3)
-    pixels, valid = landscape(rows, cols, seed), holes(rows, cols, seed)
-    pixels[:, ~valid] = 0.5
-    expected = cleared(pixels, valid, params, estimated)
-    pixels[:, ~valid] = nodata
-    clear = cleared(pixels, valid, params, estimated)
-    assert np.array_equal(clear[:, valid], expected[:, valid])
-    assert np.array_equal(clear[:, ~valid], pixels[:, ~valid], equal_nan=True)
+def test_sand_beside_forest_is_not_dimmed_as_the_small_window_dims_it():
+    chip = np.full((3, 48, 48), 25, np.uint8)
+    chip[:, 10:30, 10:30] = 140
+    sand = np.s_[:, 20, 20]
+    assert (dehaze(chip, None, PARAMS)[sand] > 128).all()
+    assert (dehaze(chip, None, DarkChannel(patch=5, radius=10))[sand] < 115).all()
 
 
-@settings(deadline=None)
-@given(st.integers(1, 200), st.integers(1, 200), st.data(), st.booleans(), st.booleans())
-def test_tile_with_halo_equals_whole_scene(rows, cols, data, scene_airlight, masked):
-    seed = data.draw(st.integers(0, 2**32))
-    params = DehazeParams(patch=data.draw(st.sampled_from([1, 5, 15])), radius=data.draw(st.integers(1, 20)))
-    pixels = landscape(rows, cols, seed)
-    valid = holes(rows, cols, seed) if masked else None
-    airlight = estimate_airlight(pixels, valid, params) if scene_airlight else None
-    whole = dehaze(pixels, valid, params, airlight)
+@pytest.mark.parametrize("level", [220, 255])
+def test_a_chip_of_nothing_dark_is_left_as_it_is(level):
+    cloud = np.random.default_rng(0).integers(level - 5, level + 1, (3, 48, 48)).astype(np.uint8)
+    np.testing.assert_array_equal(dehaze(cloud, None, PARAMS), cloud)
+    sand = cloud.copy()
+    sand[2] = 60
+    assert not np.array_equal(dehaze(sand, None, PARAMS), sand), "haze is bright in every band, and sand is not"
+
+
+def test_nodata_alone_comes_back():
+    chip = under(0.6, ground())
+    np.testing.assert_array_equal(dehaze(chip, np.zeros((48, 48), bool), PARAMS), chip)
+
+
+def test_the_small_window_goes_through_the_same_door():
+    chip, params = under(0.6, ground()), DarkChannel(patch=5, radius=6)
+    expected = np.rint(by_dark_channel(chip / np.float32(255), None, params) * 255)
+    np.testing.assert_array_equal(dehaze(chip, None, params), expected)
+
+
+def test_dark_levels_are_ranks_of_what_is_there():
+    counts = np.zeros((3, 256), np.int64)
+    counts[0, [7, 9]] = 1, 99
+    counts[1, 200] = 5
+    assert dark_levels(counts, 1.0).tolist() == [7, 200, 255]
+    assert dark_levels(counts, 2.0).tolist() == [9, 200, 255]
+    chip = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    assert dark_levels(histograms(chip, np.array([[False, True], [True, True]])), 1.0).tolist() == [1, 5, 9]
+
+
+@settings(deadline=None, max_examples=30)
+@given(rows=st.integers(1, 90), cols=st.integers(1, 90), cell=st.integers(4, 20), data=st.data())
+def test_a_part_of_a_raster_has_the_transmission_of_the_whole(rows, cols, cell, data):
+    pixels, valid = under(0.6, ground(rows, cols)), holes(rows, cols, 1)
+    whole = transmission_map(pixels, valid, PARAMS, cell)
     row, col = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, cols - 1))
-    height, width = data.draw(st.integers(1, rows - row)), data.draw(st.integers(1, cols - col))
-    top, left = max(row - params.context, 0), max(col - params.context, 0)
-    window = slice(top, row + height + params.context), slice(left, col + width + params.context)
-    tile = dehaze(pixels[:, *window], None if valid is None else valid[window], params, airlight)
-    inner = tile[:, row - top : row - top + height, col - left : col - left + width]
-    np.testing.assert_allclose(inner, whole[:, row : row + height, col : col + width], rtol=0, atol=1e-6)
+    top, left = max(row // cell - MARGIN, 0) * cell, max(col // cell - MARGIN, 0) * cell
+    bottom, right = (row // cell + 1 + MARGIN) * cell, (col // cell + 1 + MARGIN) * cell
+    part = transmission_map(pixels[:, top:bottom, left:right], valid[top:bottom, left:right], PARAMS, cell)
+    assert part[:, row - top, col - left] == pytest.approx(whole[:, row, col], abs=1e-6)
 
 
-def test_context_is_all_that_is_needed_and_no_more():
-    params = DehazeParams(patch=5, radius=6)
-    pixels = landscape(81, 81, 5)
-    touched = pixels.copy()
-    touched[:, 40, 40] = 0
-    changed = np.abs(dehaze(touched, None, params) - dehaze(pixels, None, params)).max(axis=0) > 0
-    reach = np.abs(np.argwhere(changed) - 40).max()
-    assert reach == params.context
+def test_the_map_follows_haze_that_grows_and_has_no_steps():
+    haze = np.linspace(0.9, 0.5, 400)[None, None]
+    pixels = np.rint((np.tile(ground(40, 40), (1, 10, 10)) * haze + LIGHT * (1 - haze)) * 255).astype(np.uint8)
+    valid = np.ones((400, 400), bool)
+    found = transmission_map(pixels, valid, PARAMS, 40)
+    assert np.abs(np.diff(found, axis=2)).max() < 0.004
+    middle = found[:, 200]
+    assert (np.diff(middle[:, 40:360:40], axis=1) < 0).all()
+    clear = restored((pixels / 255).astype(np.float32), found, PARAMS.airlight)
+    columns = clear.mean(axis=(0, 1))
+    assert np.ptp(columns[40:360].reshape(8, 40).mean(axis=1)) < 0.5 * np.ptp(pixels.mean(axis=(0, 1))[40:360] / 255)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 16), st.integers(1, 16), st.integers(0, 2**32), st.booleans(), st.booleans())
-def test_agrees_with_the_equations_pixel_by_pixel(rows, cols, seed, masked, wide):
-    params = DehazeParams(patch=7, radius=20, t0=0.2) if wide else DehazeParams(patch=3, radius=2, t0=0.2)
-    pixels = landscape(rows, cols, seed)
-    valid = holes(rows, cols, seed) if masked else None
-    light = np.array([0.8, 0.7, 0.6], np.float32)
-    np.testing.assert_allclose(
-        dehaze(pixels, valid, params, light), by_pixel(pixels, valid, params, light), rtol=0, atol=2e-5
-    )
+def test_nodata_and_cloud_take_the_haze_around_them():
+    pixels = under(0.6, np.tile(ground(40, 40), (1, 5, 5)))
+    valid = np.ones((200, 200), bool)
+    plain = transmission_map(pixels, valid, PARAMS, 20)
+    cloudy = pixels.copy()
+    cloudy[:, 80:120, 80:120] = 250
+    hidden = valid.copy()
+    hidden[80:120, 80:120] = False
+    for other in (transmission_map(cloudy, valid, PARAMS, 20), transmission_map(pixels, hidden, PARAMS, 20)):
+        assert np.abs(other - plain)[:, 100, 100].max() < 0.1
+    assert (transmission_map(np.full_like(pixels, 250), valid, PARAMS, 20) == 1).all()
+    assert (transmission_map(pixels, np.zeros_like(valid), PARAMS, 20) == 1).all()
 
 
-@given(st.integers(0, 2**32), st.floats(0.35, 0.85))
-def test_known_haze_is_reduced(seed, transmission):
-    params = DehazeParams(airlight="scene", patch=7, radius=8, omega=0.9, t0=0.2)
-    ground = landscape(64, 64, seed)
-    # The prior itself: some band of every patch is dark.
-    ground[np.random.default_rng(seed).integers(0, 3, 1)[0]] *= 0.1
-    light = np.array([0.8, 0.78, 0.75], np.float32)[:, None, None]
-    hazy = (ground * transmission + light * (1 - transmission)).astype(np.float32)
-    error = np.abs(dehaze(hazy, None, params, light.ravel()) - ground).mean()
-    assert error < 0.6 * np.abs(hazy - ground).mean()
+def test_one_transmission_keeps_colours():
+    pixels = under(0.6, ground()) // np.array([1, 2, 3], np.uint8)[:, None, None]
+    one = DarkLevel(by_band=False)
+    found = transmission_map(pixels, np.ones((48, 48), bool), one, 24)
+    assert (found[0] == found[1]).all()
+    assert (found[0] == found[2]).all()
+    each = transmission_map(pixels, np.ones((48, 48), bool), PARAMS, 24)
+    assert (each[0] < each[1]).all()
+    assert (each[1] < each[2]).all()
 
 
-def test_more_omega_removes_more_haze():
-    ground = landscape(48, 48, 3) * 0.5
-    means = [
-        dehaze(ground, None, DehazeParams(patch=3, radius=4, omega=omega, fixed_airlight=(0.9, 0.9, 0.9))).mean()
-        for omega in (0, 0.3, 0.6, 0.9)
-    ]
-    assert means[0] == pytest.approx(ground.mean(), abs=1e-6)
-    assert means == sorted(means, reverse=True)
-    assert means[-1] < means[0]
-
-
-def test_airlight_is_the_mean_of_the_brightest_dark_channel():
-    pixels = np.full((3, 100, 100), 0.2, np.float32)
-    pixels[:, 10:20, 10:20] = np.array([0.9, 0.8, 0.7], np.float32)[:, None, None]
-    pixels[0, 60, 60] = 1  # one bright pixel of one band is no haze
-    np.testing.assert_allclose(estimate_airlight(pixels, None, SMALL), [0.9, 0.8, 0.7], atol=1e-6)
-
-
-@pytest.mark.parametrize("level", [30, 1, 0])
-def test_the_airlight_of_a_dark_scene_is_not_darker_than_haze(level):
-    pixels = np.full((3, 64, 64), level / 255, np.float32)
-    assert scene_airlight(pixels, None, SMALL).mean() == pytest.approx(np.mean(SMALL.fixed_airlight), abs=1e-3)
-    pixels[:, 10:20, 10:20] = 0.95
-    np.testing.assert_array_equal(scene_airlight(pixels, None, SMALL), estimate_airlight(pixels, None, SMALL))
-
-
-@given(sides, sides, st.integers(0, 2**32))
-def test_airlight_lies_within_the_valid_pixels(rows, cols, seed):
-    pixels, valid = landscape(rows, cols, seed), holes(rows, cols, seed)
-    pixels[:, ~valid] = 7
-    light = estimate_airlight(pixels, valid, SMALL)
-    if valid.any():
-        assert (light >= pixels[:, valid].min(axis=1) - 1e-6).all()
-        assert (light <= pixels[:, valid].max(axis=1) + 1e-6).all()
-    else:
-        np.testing.assert_allclose(light, SMALL.fixed_airlight)
-
-
-def test_only_nodata_is_returned_as_it_came():
-    pixels = np.full((3, 4, 5), np.nan, np.float32)
-    nothing = np.zeros((4, 5), bool)
-    assert np.isnan(dehaze(pixels, nothing, SMALL)).all()
-    np.testing.assert_allclose(estimate_airlight(pixels, nothing, SMALL), SMALL.fixed_airlight)
-
-
-def test_black_chip_stays_black():
-    black = np.zeros((3, 32, 32), np.float32)
-    assert not dehaze(black, None, DehazeParams(), np.zeros(3, np.float32)).any()
-
-
-def test_scene_airlight_must_be_given():
-    pixels = landscape(8, 8, 0)
-    with pytest.raises(InputError, match="scene needs an airlight"):
-        dehaze(pixels, None, DehazeParams(airlight="scene"))
-    with pytest.raises(InputError, match="does not fit 3 bands"):
-        dehaze(pixels, None, SMALL, np.ones(4, np.float32))
-
-
-def test_params_round_trip_through_json():
-    params = DehazeParams(airlight="scene", fixed_airlight=(0.5, 0.6, 0.7), omega=0.7, patch=9, radius=12)
-    assert TypeAdapter(DehazeParams).validate_json(json.dumps(params.to_dict())) == params, "as the card is read"
+@pytest.mark.parametrize("params", [DarkLevel(omega=0.7, t0=0.3, percent=2), DarkChannel(patch=9, omega=0.5)])
+def test_params_round_trip_through_json(params):
+    card = TypeAdapter(Dehazing)
+    assert card.validate_json(json.dumps(json.loads(card.dump_json(params)))) == params
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"airlight": "sky"},
-        {"fixed_airlight": (0.5, 0.5)},
-        {"fixed_airlight": (0, 0.5, 0.5)},
-        {"fixed_airlight": (math.nan, 0.5, 0.5)},
+        {"airlight": (0.5, 0.5)},
+        {"airlight": (0, 0.5, 0.5)},
+        {"airlight": (math.nan, 0.5, 0.5)},
         {"omega": 1.1},
         {"omega": math.nan},
-        {"patch": 4},
-        {"patch": 0},
-        {"radius": 0},
-        {"eps": 0},
+        {"percent": 0},
+        {"percent": 100},
         {"t0": 0},
+        {"t0": 1.5},
     ],
 )
 def test_params_out_of_range_are_refused(wrong):
     with pytest.raises(InputError) as refused:
-        DehazeParams(**wrong)
+        DarkLevel(**wrong)
     assert next(iter(wrong)) in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -28,15 +28,9 @@ def test_variants_differ_from_the_first_in_what_is_asked_and_nothing_else(ablate
     small = ablate.TrainingData(ablate.ChipsSource(tmp_path, tmp_path))
     for data in (kaggle, small):
         base = ablate.recipe(data, None, None)
-        found = ablate.variants("dehaze", base, data)
-        assert found["none"] == base
-        assert {name: made.preprocess.dehaze and made.preprocess.dehaze.airlight for name, made in found.items()} == {
-            "none": None,
-            "fixed": "fixed",
-        } | ({"none, clear jitter": None} if data is small else {})
-        sides = [made.spec.side for made in ablate.variants("resolution", base, data).values()]
+        sides = [made.spec.side for made in ablate.variants("resolution", base).values()]
         assert sides == [base.spec.side, base.spec.side * 3 // 2, base.spec.side * 2]
-    assert [made.init for made in ablate.variants("pretrain", base, data).values()] == ["imagenet", "imagenet", "none"]
+    assert [made.init for made in ablate.variants("pretrain", base).values()] == ["imagenet", "imagenet", "none"]
 
 
 def test_differences_are_taken_seed_by_seed(ablate):
@@ -65,10 +59,10 @@ def test_a_question_nobody_asks_is_misuse():
 def test_the_report_goes_into_a_card_that_stays_whole(ablate, tmp_path):
     report = {"none": Variant(3, {"F2": AblatedFigure(0.6)})}
     before = tiny_model.package(tmp_path / "m", figures=Figures(("one",), ablations={"loss": {}}))
-    ablate.into_card(tmp_path / "m", "dehaze", report)
+    ablate.into_card(tmp_path / "m", "pretrain", report)
     after = load(tmp_path / "m")
-    assert after.card.figures == Figures(("one",), ablations={"loss": {}, "dehaze": report})
-    assert "Ablation: dehaze" in (tmp_path / "m" / "card.md").read_text()
+    assert after.card.figures == Figures(("one",), ablations={"loss": {}, "pretrain": report})
+    assert "Ablation: pretrain" in (tmp_path / "m" / "card.md").read_text()
     for one, other in zip(after.network().get_weights(), before.network().get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -77,7 +71,7 @@ def test_the_report_goes_into_a_card_that_stays_whole(ablate, tmp_path):
     ("words", "message"),
     [
         ("pretrain --kaggle-dir . --out a.json", "pass --pretrain"),
-        ("dehaze --kaggle-dir . --out missing/a.json", "missing/a.json lies in no folder"),
+        ("resolution --kaggle-dir . --out missing/a.json", "missing/a.json lies in no folder"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_work(words, message, tmp_path):

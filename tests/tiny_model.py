@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import Dehazing
 from geoscan.model.package import Card, Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec, Spec
@@ -12,7 +12,7 @@ from geoscan.polygons import Hysteresis
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, chip=32, stem_stride=2)
 
 
-def card(spec: Spec = SPEC, *, gsd: float = 3.7, dehaze: DehazeParams | None = None, **rest: Any) -> Card:
+def card(spec: Spec = SPEC, *, gsd: float = 3.7, dehaze: Dehazing | None = None, **rest: Any) -> Card:
     """Make a card that fits a spec."""
     return Card(
         name=rest.pop("name", "tiny"),

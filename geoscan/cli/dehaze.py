@@ -42,16 +42,15 @@ def dehaze(
     jobs: int | None,
 ) -> None:
     """Remove the haze of a whole SCENE and write it as a tiled GeoTIFF with overviews, on the same grid."""
-    from geoscan.dehazed_scene import check_target, dehaze_scene
-    from geoscan.dehazing import DehazeParams
+    from geoscan.dehazed_scene import check_target, dehaze_scene, overview, picture
     from geoscan.radiometry import resolve
     from geoscan.scaling import scaling_of
     from geoscan.scene import Scene
 
-    params = DehazeParams(airlight="fixed" if airlight == "fixed" else "scene", omega=omega)
     check_target(out, [scene])
     opened = Scene.open(scene, bands=bands)
     radiometry = resolve(stretch, opened, scaling_of(opened, scale, offset))
+    params = picture("fixed" if airlight == "fixed" else "scene", omega, *overview(opened, radiometry))
     done = dehaze_scene(opened, radiometry, params, out, jobs=jobs, track=options.track("block"))
     light = " ".join(f"{value:.2f}" for value in done.airlight)
     log.info("%s: %d x %d px, airlight %s, %.1f s", out, done.rows, done.cols, light, done.seconds)

@@ -31,6 +31,7 @@ class _RecipeOptions(TypedDict):
     seed: int
     held_out: float
     folds: int | None
+    unchecked: tuple[str, ...]
     cap_cloudy: int
     dehaze: str
     clear: float | None
@@ -48,7 +49,7 @@ class _RecipeOptions(TypedDict):
 @click.option(
     "--preset",
     type=click.Choice(list(specs.PRESETS)),
-    help="Architecture.  [default: compact; lite-small for --chips alone]",
+    help="Architecture.  [default: compact; compact-small for --chips alone]",
 )
 @click.option(
     "--init",
@@ -105,6 +106,13 @@ class _RecipeOptions(TypedDict):
     help="Cross-validate with so many folds in place of --held-out, then train on all chips.",
 )
 @click.option(
+    "--unchecked",
+    multiple=True,
+    metavar="NAME",
+    help="How the name of a sampling campaign begins whose labels nobody has looked through: its chips teach a little "
+    "less, and judge nothing; may be repeated.",
+)
+@click.option(
     "--keep-folds",
     is_flag=True,
     help="Also keep the network of each fold, as a package in --out; it can teach another run with the same folds.",
@@ -118,10 +126,11 @@ class _RecipeOptions(TypedDict):
 )
 @click.option(
     "--dehaze",
-    type=click.Choice(["none", "fixed"]),
-    default="none",
+    type=click.Choice(["wide", "local", "none"]),
+    default="wide",
     show_default=True,
-    help="Remove haze from each chip, in training and in scans: not at all, or with a fixed airlight.",
+    help="Remove haze from each chip, in training and in scans: by the darkest level of the whole chip, or of 15 px "
+    "around each pixel, or not at all.",
 )
 @click.option(
     "--clear",
@@ -172,8 +181,9 @@ def train(
 
 def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Recipe:
     """Return the recipe that the options make, with the defaults that depend on the chips."""
+    from geoscan.dark_channel import DarkChannel
     from geoscan.data.kaggle import GSD
-    from geoscan.dehazing import DehazeParams
+    from geoscan.dehazing import DarkLevel, Dehazing
     from geoscan.model.preprocess import Preprocess
     from geoscan.model.split import Split
     from geoscan.train.augment import Augmentation
@@ -181,19 +191,19 @@ def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Reci
     from geoscan.train.recipe import Recipe
 
     alone = chips.chips_alone
-    preset = how["preset"] or ("lite-small" if alone else "compact")
+    preset = how["preset"] or ("compact-small" if alone else "compact")
     architecture = specs.preset(preset, specs.MINE_HEADS if alone else specs.PLANET_HEADS)
     gsd = gsd or (10.0 if alone else GSD)
     radiometry = "sentinel2-l1c" if alone else "visual"
-    haze = DehazeParams() if how["dehaze"] == "fixed" else None
+    ways: dict[str, Dehazing | None] = {"wide": DarkLevel(), "local": DarkChannel(), "none": None}
     clear = how["clear"] if how["clear"] is not None else 0.5 if alone else 0.0
     epochs = how["epochs"]
     return Recipe(
         spec=architecture,
-        preprocess=Preprocess(architecture.chip, gsd, radiometry, haze),
+        preprocess=Preprocess(architecture.chip, gsd, radiometry, ways[how["dehaze"]]),
         schedule=Schedule(epochs, how["patience"], how["rate"], warmup=min(3, epochs / 8)),
-        augmentation=Augmentation(clear=clear),
-        split=Split(how["seed"], how["held_out"], how["folds"], how["cap_cloudy"]),
+        augmentation=Augmentation(haze=0.5, clear=clear, offset=60 if alone else 30),
+        split=Split(how["seed"], how["held_out"], how["folds"], how["cap_cloudy"], how["unchecked"]),
         batch=how["batch"],
         init=how["init"],
         tta=how["tta"],

@@ -1,4 +1,4 @@
-"""Decoded and prepared chips on disk, so that each epoch need not do it again. Safe to delete at any time."""
+"""Decoded chips on disk, so that each epoch need not do it again. Safe to delete at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,7 +38,7 @@ def default_directory() -> Path:
 
 
 class Cached(NamedTuple):
-    """A set of chips as the model takes them."""
+    """A set of chips in the model's frame, with their haze: training varies them before it is removed."""
 
     pixels: StoredChips
     """(n, chip, chip, 3)"""
@@ -52,9 +51,9 @@ class Cached(NamedTuple):
 
 
 def prepared(chips: ChipSet, preprocess: Preprocess, directory: Path, track: Track = iter) -> Cached:
-    """Return all chips as the model takes them, from a file in `directory` that is made if it is not there.
+    """Return all chips in the model's frame, from a file in `directory` that is made if it is not there.
 
-    The file's name tells what made it: the preprocessing, and place, size and time of what the chips are read from.
+    The file's name tells what made it: the frame, and place, size and time of what the chips are read from.
     Raises OutputError when the cache cannot be written, DatasetError when a chip is no longer there.
     """
     files = _files(chips, preprocess, directory)
@@ -104,7 +103,7 @@ def _fill(chips: ChipSet, preprocess: Preprocess, pixels: Path, notes: Path, tra
             os.posix_fallocate(file.fileno(), file.tell(), math.prod(shape))
         for i in track(range(len(chips.names))):
             try:
-                chip = preprocess(chips.read(i))
+                chip = preprocess.frame(chips.read(i))
             except ReadError as err:
                 bad[chips.names[i]] = str(err)
                 chip = np.zeros(shape[1:], np.uint8)
@@ -122,10 +121,9 @@ def _sweep(directory: Path) -> None:
 
 
 def _key(chips: ChipSet, preprocess: Preprocess) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(preprocess), sort_keys=True).encode())
-    # What preprocessing does, not only its options: code that changes makes other pixels of the same options.
+    # What framing does, not only its options: code that changes makes other pixels of the same options.
     sample = np.random.default_rng(0).integers(0, 256, (3, preprocess.chip, preprocess.chip), np.uint8)
-    digest.update(preprocess(sample).tobytes())
+    digest = hashlib.sha256(preprocess.frame(sample).tobytes())
     for stamp in chips.stamps():
         digest.update(f"{stamp}\n".encode())
     return digest.hexdigest()[:32]

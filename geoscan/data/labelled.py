@@ -49,11 +49,22 @@ def divide(chips: LabelledChips, split: Split, pixels: Iterable[Visual | None]) 
 
     Kaggle's chips show one place where they adjoin, others where they are of one sampling campaign.
     pixels: of the chips, as `as_taken` gives them; only looked at where there are no campaigns.
-    Returns (n,), the place of each chip, and (n,), its part: the fold, or 0 to train on and 1 to hold out.
+    Returns (n,), the place of each chip, and (n,), its part: the fold, or 0 to train on and 1 to hold out; the split's
+    `teaching_part` for those that nobody has checked.
     Raises DatasetError when there are fewer places than parts.
     """
     places = renumber(chips.campaigns) if isinstance(chips, MineChips) else neighbour_groups(pixels)
-    return places, stratified_group_split(chips.targets, places, split.shares, split.seed)
+    part = np.full(len(chips), split.teaching_part)
+    judges = ~unchecked(chips, split)
+    groups = renumber(places[judges]) if split.unchecked else places
+    part[judges] = stratified_group_split(chips.targets[judges], groups, split.shares, split.seed)
+    return places, part
+
+
+def unchecked(chips: LabelledChips, split: Split) -> NDArray[np.bool_]:
+    """(n,), True for chips of sampling campaigns whose labels nobody has looked through."""
+    campaigns = chips.campaigns if isinstance(chips, MineChips) else [""] * len(chips)
+    return np.array([bool(split.unchecked) and name.startswith(split.unchecked) for name in campaigns], bool)
 
 
 def as_taken(
@@ -61,10 +72,9 @@ def as_taken(
 ) -> Iterator[Visual | None]:
     """Yield chips as they were taken, (3, rows, cols); None for one that cannot be read.
 
-    Chips that were prepared need not be decoded again where preparing them changed no pixel. Dehazing changes the
-    border of a chip by what lies elsewhere in it, so dehazed chips would no longer show that they adjoin.
+    Chips in the cache need not be decoded again where their frame is a whole chip of Kaggle's.
     """
-    raw = cached if preprocess.dehaze is None and preprocess.chip == CHIP else None
+    raw = cached if preprocess.chip == CHIP else None
     for i in track(range(len(chips))):
         if cached is not None and not cached.readable[i]:
             yield None

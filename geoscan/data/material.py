@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from geoscan.arrays import Targets
 from geoscan.data.cache import StoredChips, prepared
 from geoscan.data.chips import only_cloudy, warn
 from geoscan.data.images import Images
-from geoscan.data.labelled import as_taken, divide, read_chips, used
+from geoscan.data.labelled import as_taken, divide, read_chips, unchecked, used
 from geoscan.data.mine_chips import MineChips, read_mine_chips
 from geoscan.data.sources import ChipsSource, TrainingData
 from geoscan.errors import DatasetError, ReadError
@@ -23,6 +24,9 @@ from geoscan.model.origin import SmallChips, TrainedOn
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.split import Split
 from geoscan.progress import Track
+
+TRUST: Final = 0.8
+"""Target of labels that nobody has looked through: they are as likely right."""
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,12 @@ class Material:
     def readable(self) -> NDArray[np.intp]:
         """(m,), indexes of all chips that can be used."""
         return np.flatnonzero(self.fold >= 0)
+
+    @property
+    def judging(self) -> NDArray[np.intp]:
+        """(m,), indexes of all chips that some network of the run is validated on."""
+        parts = range(self.split.folds) if self.split.folds else (1,)
+        return np.flatnonzero(np.isin(self.fold, parts))
 
     def sides(self, without: int | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indexes of the chips to train on, (t,), and of those to validate on, (v,).
@@ -109,6 +119,8 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
     if not cached.readable.any():
         raise DatasetError(f"none of the {len(chosen)} chips in {chosen.source} can be read; fetch them again")
     groups, fold = divide(chosen, split, as_taken(chosen, preprocess, cached))
+    targets = chosen.targets.copy()
+    targets[unchecked(chosen, split)] *= TRUST
     fold[~cached.readable] = -1
     log.info("%d chips of %d places in %d parts", cached.readable.sum(), groups.max() + 1, fold.max() + 1)
     facts = found.facts
@@ -117,7 +129,7 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
     material = Material(
         chosen.names,
         cached.pixels,
-        chosen.targets,
+        targets,
         fold,
         groups,
         split.of(found.kind, found.fingerprint),

@@ -20,6 +20,7 @@ from geoscan.model.split import DataKind
 
 _TARGET = {"mine": 1.0, "other": 0.0}
 _COMPOSITE = re.compile(r"_S2L\d[AC]_clear[\d.]+.*$")
+_CURATED = re.compile(r"-curated\d{4}(-\d\d)*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +97,8 @@ def read_mine_chips(source: Path, index: Path) -> MineChips:
 
 
 def campaign(gallery: str) -> str:
-    """Drop the part of a name that tells how its composite was made, as in _S2L1C_clear0.05_2024-01-01_2025-01-01."""
-    return _COMPOSITE.sub("", gallery)
+    """Drop what tells how a composite was made, as in _S2L1C_clear0.05_2024-01-01_2025-01-01, and when it was curated.
+
+    Places are looked through again year by year, as in -curated2025-09 and -curated2026-04-17.
+    """
+    return _CURATED.sub("", _COMPOSITE.sub("", gallery))

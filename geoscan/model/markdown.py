@@ -94,13 +94,18 @@ def _no_purpose(card: Card) -> list[str]:
     ]
 
 
+_HAZE = {
+    "dark-level": "by the dark level of the whole chip, the dark channel prior with a window as wide as the chip",
+    "dark-channel": "dark channel prior in a small window, guided filter",
+}
+
+
 def _input(card: Card) -> list[tuple[str, Cell]]:
     preprocess = card.preprocess
     haze = "none"
     if preprocess.dehaze is not None:
         how = asdict(preprocess.dehaze)
-        mode = how.pop("airlight")
-        haze = f"dark channel prior, airlight `{mode}`; {_option(how)}"
+        haze = f"{_HAZE[how.pop('kind')]}; {_option(how)}"
     return [
         ("chip", f"{preprocess.chip} x {preprocess.chip} px, {_metres(card)}"),
         ("ground sample distance", f"{preprocess.gsd:g} m per pixel"),

@@ -143,15 +143,16 @@ PRESETS: Mapping[str, Spec] = MappingProxyType(
     {
         "densenet121": DenseNetSpec(blocks=(6, 12, 24, 16), growth=32, stem=64),
         "compact": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, shrink=2),
+        "compact-small": DenseNetSpec(blocks=(3, 6, 8), growth=24, stem=32, chip=48, stem_stride=2),
         "lite": EfficientNetSpec(side=160),
         "lite-large": EfficientNetSpec(side=224),
         "lite-small": EfficientNetSpec(side=72, chip=48),
     }
 )
-"""`densenet121` is the paper's; `compact` a small network for few chips, which sees them at half the resolution.
+"""`densenet121` is the paper's; `compact` a small network for few chips, which sees them at half the resolution, and
+`compact-small` one for chips of 48 px, as 10 m sensors need them.
 
-`lite`, `lite-large` and `lite-small` are meant to begin with ImageNet's weights: the first two can teach `compact`, the
-last takes chips of 48 px, as 10 m sensors need them.
+`lite`, `lite-large` and `lite-small` are meant to begin with ImageNet's weights, and to teach these two.
 """
 
 

@@ -31,6 +31,9 @@ class Split:
     cloudy_cap: int | None = 100
     """The most chips tagged `cloudy` and nothing else that are used; None for chips without such tags."""
 
+    unchecked: tuple[str, ...] = ()
+    """How the names of sampling campaigns begin whose labels nobody has looked through: they teach and never judge."""
+
     without: int | None = None
     """The one fold that a network has not seen, from 0; None where it has learned from all folds."""
 
@@ -67,6 +70,11 @@ class Split:
         """Which of the parts that `shares` makes a network has not seen: its fold, or the held-out share."""
         return self.without if self.folds else 1
 
+    @property
+    def teaching_part(self) -> int:
+        """Part of the chips that always teach, beside or among those that `shares` makes."""
+        return self.folds or 0
+
     def of(self, kind: DataKind, data: str) -> Split:
         """Return this split of one data set. data: its fingerprint."""
         return replace(self, kind=kind, data=data, cloudy_cap=self.cloudy_cap if kind == "kaggle" else None)
@@ -85,4 +93,4 @@ class Split:
 
     def facts(self) -> dict[str, Any]:
         """What is known of it, as plain values for people and for JSON."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, "")}
+        return {key: value for key, value in asdict(self).items() if value not in (None, "", ())}

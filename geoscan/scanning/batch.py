@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Scores
+from geoscan.arrays import Chips, Mask, Scores, Visual
 from geoscan.errors import PackageError, ReadError
-from geoscan.model.look import Look, is_white
+from geoscan.model.look import is_white
+from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Averaged, Detector
 from geoscan.scanning.plan import Plan
 
@@ -26,6 +27,34 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Tiles as they were read."""
+
+    tiles: list[int]
+    """Indexes of the tiles that `pixels` holds: those that are not all nodata."""
+
+    pixels: list[tuple[Visual, Mask]]
+    """In the model's look; at most a chip each."""
+
+    observed: dict[int, int]
+    """Pixels of each tile's core that are no nodata, 0 for a skipped tile."""
+
+    failed: dict[int, str]
+    """Tiles that could not be read, and why."""
+
+    seconds: float
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(n,), share of the pixels of each tile that are no nodata."""
+        return np.array([valid.mean() for _, valid in self.pixels])
+
+    def framed(self, preprocess: Preprocess) -> Chips:
+        """Give them as chips with their haze, (n, chip, chip, 3). There must be some."""
+        return np.stack([preprocess.frame(*pixels) for pixels in self.pixels])
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A batch of tiles, ready for the model."""
 
@@ -33,9 +62,6 @@ class Prepared:
     """Indexes of the tiles that `chips` holds."""
 
     chips: Chips
-    shares: NDArray[np.float64]
-    """(n,), share of the pixels of each of `chips` that are no nodata."""
-
     strange: list[int]
     """Tiles that look like nothing the model has learned from: they are not scored."""
 
@@ -43,10 +69,8 @@ class Prepared:
     """How many of these are white all over."""
 
     observed: dict[int, int]
-    """Pixels of each tile's core that are no nodata, 0 for a skipped tile."""
-
     failed: dict[int, str]
-    """Tiles that could not be read, and why."""
+    """See `Read`."""
 
     seconds: dict[str, float]
 
@@ -64,50 +88,42 @@ class ScoredBatch:
     seconds: dict[str, float]
 
 
-def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
-    """Read tiles and bring them to the model's look."""
-    seconds = {"read": 0.0, "dehaze": 0.0}
-    ready, chips, shares = [], [], []
-    observed: dict[int, int] = {}
-    failed: dict[int, str] = {}
-    preprocess = plan.package.card.preprocess
+def read(plan: Plan, tiles: Sequence[int]) -> Read:
+    """Read tiles as the model's look has them, with their haze."""
+    start = time.perf_counter()
+    found = Read([], [], {}, {}, 0.0)
     for index in tiles:
         tile = plan.grid[index]
-        start = time.perf_counter()
         try:
             native, valid = _patiently(partial(plan.scene.read, tile.read))
         except ReadError as err:
-            failed[index] = str(err)
+            found.failed[index] = str(err)
             continue
-        finally:
-            seconds["read"] += time.perf_counter() - start
         down, across = tile.core.row - tile.read.row, tile.core.col - tile.read.col
-        observed[index] = int(valid[down : down + tile.core.rows, across : across + tile.core.cols].sum())
-        if observed[index]:
-            start = time.perf_counter()
-            chips.append(preprocess(plan.radiometry.apply(native, valid), valid))
-            ready.append(index)
-            shares.append(float(valid.mean()))
-            seconds["dehaze"] += time.perf_counter() - start
-    side = preprocess.chip
-    stacked = np.stack(chips) if chips else np.empty((0, side, side, 3), np.uint8)
-    prepared = Prepared(ready, stacked, np.array(shares), [], 0, observed, failed, seconds)
-    look = plan.package.card.look
-    return prepared if look is None or plan.force or not ready else _understood(prepared, look)
+        found.observed[index] = int(valid[down : down + tile.core.rows, across : across + tile.core.cols].sum())
+        if found.observed[index]:
+            found.tiles.append(index)
+            found.pixels.append((plan.radiometry.apply(native, valid), valid))
+    return replace(found, seconds=time.perf_counter() - start)
 
 
-def _understood(prepared: Prepared, look: Look) -> Prepared:
-    """Set aside the chips that look like nothing the model has learned from."""
-    known = look.log_odds(prepared.chips, prepared.shares) >= look.limit
-    tiles = np.array(prepared.tiles)
-    return replace(
-        prepared,
-        tiles=tiles[known].tolist(),
-        chips=prepared.chips[known],
-        shares=prepared.shares[known],
-        strange=tiles[~known].tolist(),
-        white=int(is_white(prepared.chips[~known]).sum()),
-    )
+def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
+    """Read tiles, set aside those that look like nothing the model has learned from, and remove their haze."""
+    found = read(plan, tiles)
+    start = time.perf_counter()
+    preprocess, look = plan.package.card.preprocess, plan.package.card.look
+    known = np.ones(len(found.tiles), bool)
+    white = 0
+    if look is not None and not plan.force and found.tiles:
+        hazy = found.framed(preprocess)
+        known = look.log_odds(hazy, found.shares) >= look.limit
+        white = int(is_white(hazy[~known]).sum())
+    index = np.array(found.tiles, int)
+    chips = [preprocess(*pixels) for pixels, ok in zip(found.pixels, known, strict=True) if ok]
+    stacked = np.stack(chips) if chips else np.empty((0, preprocess.chip, preprocess.chip, 3), np.uint8)
+    seconds = {"read": found.seconds, "dehaze": time.perf_counter() - start}
+    strange = index[~known].tolist()
+    return Prepared(index[known].tolist(), stacked, strange, white, found.observed, found.failed, seconds)
 
 
 def score(make: Callable[[], Detector], chips: Chips) -> Scores:

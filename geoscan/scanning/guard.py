@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from geoscan.arrays import Chips
 from geoscan.errors import LookError
 from geoscan.model.look import is_white
-from geoscan.scanning.batch import prepare
+from geoscan.scanning.batch import read
 from geoscan.scanning.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -51,12 +50,13 @@ def look_before(plan: Plan) -> None:
         return
     rng = np.random.default_rng(0)
     tiles = np.sort(rng.permutation(len(plan.grid))[:_SAMPLE]).tolist()
-    seen = prepare(replace(plan, force=True), tiles)
+    seen = read(plan, tiles)
     if not seen.tiles:
         return
-    white = is_white(seen.chips)
+    hazy = seen.framed(plan.package.card.preprocess)
+    white = is_white(hazy)
     voters = ~white if (~white).mean() >= _VOTERS else np.ones(len(white), bool)
-    chips, shares = seen.chips[voters], seen.shares[voters]
+    chips, shares = hazy[voters], seen.shares[voters]
     if look.knows(look.log_odds(chips, shares)):
         return
     found = [why for why, undone in _CORRECTIONS.items() if look.knows(look.log_odds(undone(chips), shares))]

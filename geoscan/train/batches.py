@@ -15,6 +15,7 @@ from geoscan.arrays import Chips
 from geoscan.data.cache import AnyChips
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS
+from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Head
 from geoscan.train.augment import Augmentation
 
@@ -22,7 +23,7 @@ Batch: TypeAlias = tuple[Chips, dict[str, NDArray[np.float32]]]
 """Chips, (n, chip, chip, 3), and their targets by head, (n, labels), NaN for unknown."""
 
 Example: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""A prepared chip, (chip, chip, 3), and its targets, (labels,), 0..1, NaN for unknown."""
+"""A chip in its frame, (chip, chip, 3), and its targets, (labels,), 0..1, NaN for unknown."""
 
 
 class Epochs(Protocol):
@@ -58,7 +59,7 @@ class Synthetic(Protocol):
 
 @dataclass(frozen=True)
 class StoredExamples:
-    """Examples among prepared chips.
+    """Examples among stored chips.
 
     chips: (n, chip, chip, 3), read where they are needed. targets: (n, labels), 0..1, NaN for unknown.
     rows: (m,), indexes of the chips to show.
@@ -81,6 +82,7 @@ class StoredExamples:
 class Batches:
     """Batches of one epoch after another.
 
+    preprocess: removes their haze once they are varied: added haze is then removed as real haze is.
     batch: chips in a batch. Some come from `synthetic`, as many of each as is said there; the others are `examples`,
     and an epoch shows all of these once.
     """
@@ -89,6 +91,7 @@ class Batches:
         self,
         examples: Examples,
         heads: tuple[Head, ...],
+        preprocess: Preprocess,
         *,
         batch: int,
         seed: int,
@@ -99,7 +102,7 @@ class Batches:
         if self._own < 1:
             raise DatasetError(f"a batch of {batch} leaves no room for labelled chips; pass a larger --batch")
         self._examples, self._synthetic = examples, synthetic
-        self._seed, self._augmentation = seed, augmentation
+        self._seed, self._augmentation, self._preprocess = seed, augmentation, preprocess
         self._columns = {head.name: [examples.labels.index(label) for label in head.labels] for head in heads}
 
     def __len__(self) -> int:
@@ -117,4 +120,5 @@ class Batches:
         own = (self._examples.example(int(i), rng) for i in order[step * self._own : (step + 1) * self._own])
         pairs = [(self._augmentation(chip, rng), targets) for chip, targets in chain(own, made)]
         targets = np.stack([targets for _, targets in pairs]).astype(np.float32)
-        return np.stack([chip for chip, _ in pairs]), {name: targets[:, c] for name, c in self._columns.items()}
+        chips = self._preprocess.cleared(np.stack([chip for chip, _ in pairs]))
+        return chips, {name: targets[:, c] for name, c in self._columns.items()}

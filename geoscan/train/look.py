@@ -48,9 +48,10 @@ _PART: Final = 250
 
 
 def fit(chips: AnyChips, rows: NDArray[np.integer], augmentation: Augmentation, seed: int = 0) -> Look | None:
-    """Measure the look of the prepared training chips at `rows` of `chips`, (n, chip, chip, 3).
+    """Measure the look of the training chips at `rows` of `chips`, (n, chip, chip, 3), in their frames.
 
-    augmentation: how training varies them; a scan may vary more (other sensors, other seasons), so it is widened.
+    augmentation: how training varies them before their haze is removed; a scan may vary more (other sensors, other
+    seasons), so it is widened.
     Returns None where there are fewer than `FEWEST`.
     """
     if len(rows) < FEWEST:

@@ -11,7 +11,6 @@ from geoscan.data.cache import AnyChips
 from geoscan.data.chips import ChipSet
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE_COLUMN
-from geoscan.model.preprocess import Preprocess
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Example
 
@@ -28,6 +27,7 @@ class Mosaics:
     source: chips of one size, as `material.of_one_size` picks them out.
     mine: (n,), 1 where a small chip shows a mine and 0 where it does not: half of the mosaics then hold one or two
     mines, the others none, and their other labels are unknown. Without it all labels of a mosaic are unknown.
+    chip: side of the model's own, in pixels.
     colours: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
     Raises DatasetError when there are no mines, or nothing else.
     """
@@ -35,7 +35,7 @@ class Mosaics:
     def __init__(
         self,
         source: ChipSet,
-        preprocess: Preprocess,
+        chip: int,
         colours: tuple[tuple[float, float, float], tuple[float, float, float]],
         mine: NDArray[np.floating] | None = None,
     ) -> None:
@@ -48,7 +48,7 @@ class Mosaics:
                     f"{len(self._mines)} mines and {len(self._others)} other chips are on one side of the split; "
                     "mosaics need both, so give more sampling campaigns"
                 )
-        self._source, self._preprocess, self._colours = source, preprocess, colours
+        self._source, self._chip, self._colours = source, chip, colours
         sample = np.random.default_rng(0).permutation(n)[:300]
         pixels = np.concatenate([source.read(int(i)).reshape(3, -1) for i in sample], axis=1)
         self._mean, self._std = pixels.mean(axis=1), pixels.std(axis=1)
@@ -66,17 +66,17 @@ class Mosaics:
         targets = np.full(len(LABELS), np.nan, np.float32)
         if len(self._mines):
             targets[MINE_COLUMN] = mines > 0
-        return self._preprocess(self._matched(joined[:, edge : edge + _COVER, edge : edge + _COVER])), targets
+        return self._matched(joined[:, edge : edge + _COVER, edge : edge + _COVER]), targets
 
-    def _matched(self, pixels: Visual) -> Visual:
-        """Bring pixels to the model's colours and to the size of a chip."""
+    def _matched(self, pixels: Visual) -> NDArray[np.uint8]:
+        """Bring pixels to the model's colours, and to a chip, (chip, chip, 3)."""
         mean, std = np.array(self._colours)
         scale = (std / self._std)[:, None, None]
         matched = (pixels - self._mean[:, None, None]) * scale + mean[:, None, None]
-        side = self._preprocess.chip
+        side = self._chip
         large = cv2.resize(matched.transpose(1, 2, 0).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-        planar: Visual = np.rint(np.clip(large, 0, 255)).astype(np.uint8).transpose(2, 0, 1)
-        return planar
+        chip: NDArray[np.uint8] = np.rint(np.clip(large, 0, 255)).astype(np.uint8)
+        return chip
 
 
 class MixedChips:

@@ -17,6 +17,7 @@ from geoscan.data.deal import stratified_group_split
 from geoscan.errors import DatasetError, PackageError
 from geoscan.model.backend import keras
 from geoscan.model.network import build
+from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import Head, Spec
 from geoscan.progress import Advance
@@ -71,6 +72,7 @@ class ClassExamples:
 
 def pretrain(
     spec: Spec,
+    preprocess: Preprocess,
     source: ClassFolders,
     how: Pretraining,
     checkpoint: Checkpoint,
@@ -81,8 +83,8 @@ def pretrain(
     """Train the network of a spec on the classes of `source` and return it as it was in its most accurate epoch.
 
     The network is the spec's with one softmax head, `classes`, in place of its own. Chips are brought to its size by
-    `square`; their colours stay as they are. A tenth of each class decides which epoch is kept; chips of one place may
-    lie on both sides, so the accuracy in the log says little about places that are not in the set.
+    `square`, varied, and then lose their haze. A tenth of each class decides which epoch is kept; chips of one place
+    may lie on both sides, so the accuracy in the log says little about places that are not in the set.
     begin: a network whose trunk it starts from; random weights if None. advance: called with the number of chips after
     each step. The checkpoint stays: a run that is resumed from one of a finished run gives the network back at once.
     Raises DatasetError when no class has two chips or there is nothing to resume from, OutputError when the
@@ -105,13 +107,16 @@ def pretrain(
     batches = Batches(
         ClassExamples(source, training, spec.chip),
         classifier.heads,
+        preprocess,
         batch=how.batch,
         seed=how.seed,
         augmentation=Augmentation(),
     )
     losses = {HEAD: loss_of(head, np.ones(len(head.labels), np.float32))}
-    task = Task(losses, batches, _accuracy(NetworkDetector(network, classifier, how.batch), source, validation, spec))
-    identity = {**checkpoint.identity, **_identity(spec, source), **asdict(how)}
+    task = Task(
+        losses, batches, _accuracy(NetworkDetector(network, classifier, how.batch), source, validation, preprocess)
+    )
+    identity = {**checkpoint.identity, **_identity(spec, preprocess, source), **asdict(how)}
     schedule = _schedule(how.epochs, how.rate, len(batches))
     outcome = fit(network, task, schedule, replace(checkpoint, identity=identity), advance)
     if outcome.interrupted:
@@ -175,19 +180,22 @@ def _schedule(epochs: int, rate: float, steps: int) -> Schedule:
     return Schedule(epochs, patience=epochs, rate=rate, warmup=min(usual.warmup, epochs / 10), average=average)
 
 
-def _identity(spec: Spec, source: ClassFolders) -> dict[str, Any]:
+def _identity(spec: Spec, preprocess: Preprocess, source: ClassFolders) -> dict[str, Any]:
     trunk = {name: value for name, value in asdict(spec).items() if name != "heads"}
-    return trunk | {"classes": list(source.class_names), "chips": source.fingerprint[:12]}
+    haze = preprocess.dehaze and asdict(preprocess.dehaze)
+    return trunk | {"dehaze": haze, "classes": list(source.class_names), "chips": source.fingerprint[:12]}
 
 
-def _accuracy(detect: NetworkDetector, source: ClassFolders, rows: NDArray[np.intp], spec: Spec) -> Validate:
+def _accuracy(
+    detect: NetworkDetector, source: ClassFolders, rows: NDArray[np.intp], preprocess: Preprocess
+) -> Validate:
     """Return what finds the share of the chips at `rows` whose class the network finds, 0..1."""
 
     def accuracy() -> dict[str, float]:
         hits = 0
         for part in np.array_split(rows, -(-len(rows) // _AT_ONCE)):
-            chips = np.stack([square(source.read(int(i)), spec.chip) for i in part])
-            hits += int((detect(chips).argmax(axis=1) == source.classes[part]).sum())
+            chips = np.stack([square(source.read(int(i)), preprocess.chip) for i in part])
+            hits += int((detect(preprocess.cleared(chips)).argmax(axis=1) == source.classes[part]).sum())
         return {"accuracy": hits / len(rows)}
 
     return accuracy

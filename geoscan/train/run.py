@@ -62,7 +62,7 @@ def run(recipe: Recipe, data: TrainingData, job: Job) -> tuple[Package, Outcome]
 def material_of(recipe: Recipe, data: TrainingData, cache: Path, track: Track = iter) -> Material:
     """Read the chips of a run and split them. Raises DatasetError when too few are left on a side."""
     material = gather(data, recipe.preprocess, recipe.split, cache, track)
-    training, validation = (material.readable,) * 2 if recipe.split.folds else material.sides()
+    training, validation = (material.readable, material.judging) if recipe.split.folds else material.sides()
     measured = len(validation) - int(material.tagged_only_cloudy[validation].sum())
     if len(training) < 1 or measured < _FEWEST:
         raise DatasetError(
@@ -91,7 +91,7 @@ def _check_kinds(material: Material) -> None:
     """Raise DatasetError unless there are mines and others on both sides, without each fold."""
     folds = material.split.folds
     training = [material.sides(fold)[0] for fold in (range(folds) if folds else (None,))]
-    validation = material.readable if folds else material.sides()[1]
+    validation = material.judging
     for what, rows in [*(("to train on", rows) for rows in training), ("to validate on", validation)]:
         mines = int((material.targets[rows, MINE_COLUMN] == 1).sum())
         if not 0 < mines < len(rows):

@@ -85,6 +85,7 @@ class Start:
         recipe = self.recipe
         return pretrain(
             recipe.spec,
+            recipe.preprocess,
             classes,
             Pretraining(recipe.pretrain_epochs, recipe.batch, recipe.schedule.rate, recipe.split.seed),
             self.job.checkpoint(PRETRAINING, {"begins as": self.name}),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geoscan import __version__
 from geoscan.arrays import Scores
+from geoscan.data.cache import AnyChips
 from geoscan.data.images import Images
 from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
@@ -85,11 +86,11 @@ class Trainer:
                 known = self._fold_scores(fold)
                 kept.write({}, {"scores": known})
             scores[rows] = known
-        return UnseenScores(self.material.readable, scores[self.material.readable], self.recipe.tta)
+        return UnseenScores(self.material.judging, scores[self.material.judging], self.recipe.tta)
 
     def train(self, without: int | None = None) -> Trained:
         """Train a network, without one fold if it is given, and score the chips that it was not trained on."""
-        recipe, chips = self.recipe, self.material.chips
+        recipe = self.recipe
         training, validation = self.material.sides(without)
         keras.utils.set_random_seed(recipe.split.seed)
         with self.devices.scope():
@@ -104,7 +105,7 @@ class Trainer:
         name = CHECKPOINT if without is None else f".fold{without + 1}.npz"
         checkpoint = self.job.checkpoint(name, self._identity(without))
         outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
-        scores = score(self._as_scans(detect), recipe.spec.labels, chips, validation)
+        scores = self._score(self._as_scans(detect), self.material.chips, validation)
         return Trained(without, network, outcome, UnseenScores(validation, scores, recipe.tta))
 
     def facts(self, trained: Trained) -> Training:
@@ -134,7 +135,7 @@ class Trainer:
         rng = np.random.default_rng(self.recipe.split.seed)
         drawn = [mosaics.draw(rng) for _ in range(_MOSAICS_SCORED)]
         detect = self._as_scans(NetworkDetector(network, self.recipe.spec))
-        scores = score(detect, self.recipe.spec.labels, np.stack([chip for chip, _ in drawn]))
+        scores = self._score(detect, np.stack([chip for chip, _ in drawn]))
         targets = np.stack([targets for _, targets in drawn])
         return mine_figures(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])
 
@@ -163,7 +164,7 @@ class Trainer:
         return trained.scores.scores
 
     def look(self, without: int | None) -> Look | None:
-        """What the training chips look like, all but those of one part; dehazed ones are as the network sees them."""
+        """What the training chips look like, with their haze, all but those of one part."""
         training, _ = self.material.sides(without)
         return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
 
@@ -179,6 +180,7 @@ class Trainer:
         return Batches(
             StoredExamples(material.chips, material.targets, training),
             recipe.spec.heads,
+            recipe.preprocess,
             batch=recipe.batch,
             seed=recipe.split.seed,
             augmentation=recipe.augmentation,
@@ -195,12 +197,12 @@ class Trainer:
         if recipe.distill:
             made.append((MixedChips(self.material.chips, training), recipe.mixed))
         if self.unlabelled is not None:
-            mosaics = Mosaics(self.unlabelled, recipe.preprocess, _PLANET_COLOURS)
+            mosaics = Mosaics(self.unlabelled, recipe.preprocess.chip, _PLANET_COLOURS)
             made.append((mosaics, recipe.unlabelled_mosaics))
         return made
 
     def _mosaics(self, small: MineChips) -> Mosaics:
-        return Mosaics(small, self.recipe.preprocess, _PLANET_COLOURS, small.targets[:, MINE_COLUMN])
+        return Mosaics(small, self.recipe.preprocess.chip, _PLANET_COLOURS, small.targets[:, MINE_COLUMN])
 
     def _distilled(self, network: keras.Model, task: Task, teachers: Sequence[Package]) -> tuple[keras.Model, Task]:
         """Return a student, which is the network with one more output, and what it learns from teachers too."""
@@ -219,8 +221,12 @@ class Trainer:
         """
         if not len(validation):
             return None
-        labels, chips, targets = self.recipe.spec.labels, self.material.chips, self.material.targets[validation]
-        return lambda: epoch_figures(targets, score(detect, labels, chips, validation), labels)
+        labels, targets = self.recipe.spec.labels, self.material.targets[validation]
+        return lambda: epoch_figures(targets, self._score(detect, self.material.chips, validation), labels)
+
+    def _score(self, detect: Detector, chips: AnyChips, rows: NDArray[np.integer] | None = None) -> Scores:
+        """Scores of chips in their frames, (n, 17); of those at `rows` if given."""
+        return score(detect, self.recipe.spec.labels, self.recipe.preprocess, chips, rows)
 
     def _as_scans(self, detect: Detector) -> Detector:
         """Return a detector that averages scores over symmetries where the recipe, and so the card, says so."""

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from slow_dehaze import by_pixel, plain_opencv
 
-from geoscan.dehazing import DehazeParams, dehaze
+from geoscan.dark_channel import DarkChannel, dehaze
 
 CHIP = 256
 CROP = 20
@@ -42,9 +42,9 @@ def chip():
 
 def compare():
     """Rows of the table, (way, milliseconds a chip), after the three results agreed."""
-    params = DehazeParams()
+    params = DarkChannel()
     small = replace(params, patch=7, radius=8)
-    light = params.fixed_airlight
+    light = params.airlight
     image = chip()
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1))
     crop = np.ascontiguousarray(pixels[:, :CROP, :CROP])

@@ -15,7 +15,7 @@ from conftest import write_scene
 from tiny_model import package
 
 from geoscan import layers
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.labels import MINE
 from geoscan.machine import BATCH
 from geoscan.model.runtime import detector
@@ -99,7 +99,7 @@ def report(watch, chips, loading, seconds):
 
 @pytest.mark.large
 def test_stages_are_timed_and_threads_change_nothing(tmp_path, capsys):
-    model = package(tmp_path / "model", preset("compact"), dehaze=DehazeParams())
+    model = package(tmp_path / "model", preset("compact"), dehaze=DarkLevel())
     plan = Plan.of(large_scene(tmp_path / "scene.tif"), model)
     start = perf_counter()
     detector(model.path.absolute(), model.card.digest, BATCH)(np.zeros((BATCH, 256, 256, 3), np.uint8))

@@ -24,7 +24,7 @@ MOST_MB = 4096
 STREAM = """
 import json, sys, time
 from pathlib import Path
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import PLANET_HEADS
 from geoscan.train.augment import Augmentation
@@ -37,7 +37,7 @@ def timed(start):
     return round(len(made.names) / (time.perf_counter() - start), 1)
 
 root, cache = map(Path, sys.argv[1:])
-preprocess = Preprocess(256, 3.4, "visual", DehazeParams())
+preprocess = Preprocess(256, 3.4, "visual", DarkLevel())
 split, data = Split(cloudy_cap=None), TrainingData(KaggleSource(root))
 start = time.perf_counter()
 made = gather(data, preprocess, split, cache)

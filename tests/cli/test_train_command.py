@@ -9,11 +9,12 @@ import small_chips
 from click.testing import CliRunner
 
 from geoscan.cli import main
+from geoscan.dark_channel import DarkChannel
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import PRESETS, DenseNetSpec
+from geoscan.model.spec import MINE_HEADS, PRESETS, DenseNetSpec, preset
 from geoscan.model.split import Split
 
 SMALL = ChipsSource(Path("chips.zip"), Path("labels/train_v2.csv"))
@@ -56,8 +57,8 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --gsd 0", "0.0 is not in the range x>0"),
         ("--kaggle-dir empty --out m --clear 2", "2.0 is not in the range 0<=x<=1"),
         ("--kaggle-dir empty --out m --keep-folds", "pass that too"),
-        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'none', 'fixed'"),
-        ("--kaggle-dir empty --out m --preset huge", "'huge' is not one of 'densenet121', 'compact', 'lite'"),
+        ("--kaggle-dir empty --out m --dehaze wildly", "'wildly' is not one of 'wide', 'local', 'none'"),
+        ("--kaggle-dir empty --out m --preset huge", "'huge' is not one of 'densenet121', 'compact', 'compact-small'"),
         ("--kaggle-dir empty --out m --pretrain nowhere", "Path 'nowhere' does not exist"),
         ("--kaggle-dir empty --out m --pretrain-epochs 0", "0 is not in the range x>=1"),
         ("--kaggle-dir empty --out m --chips chips.zip", "pass --kaggle-dir, or --chips and --index, or all three"),
@@ -111,34 +112,36 @@ def test_without_options_a_run_is_plain(asked):
     recipe, data, job = asked("--kaggle-dir", "labels")
     assert data == TrainingData(KaggleSource(Path("labels")))
     assert recipe.spec == PRESETS["compact"]
-    assert recipe.preprocess == Preprocess(256, 3.4, "visual", None)
+    assert recipe.preprocess == Preprocess(256, 3.4, "visual", DarkLevel())
     assert (recipe.init, recipe.distill, recipe.pretrain_epochs) == ("none", (), 0)
     assert recipe.split == Split(0, 0.2, None, 100)
-    assert recipe.augmentation.clear == 0.0
+    assert (recipe.augmentation.clear, recipe.augmentation.offset) == (0.0, 30)
     assert (recipe.schedule.epochs, recipe.schedule.patience, recipe.schedule.keep) == (60, 20, "best")
     assert not job.resume
 
 
 def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
-    recipe, data, _ = asked("--chips", "chips.zip", "--index", "labels/train_v2.csv", "--preset", "lite-small")
+    recipe, data, _ = asked("--chips", "chips.zip", "--index", "labels/train_v2.csv", "--unchecked", "GeoCompass")
     assert data == TrainingData(SMALL)
+    assert recipe.spec == preset("compact-small", MINE_HEADS)
+    assert recipe.split.unchecked == ("GeoCompass",)
     assert recipe.spec.labels == ("artisinal_mine",)
-    assert recipe.preprocess == Preprocess(48, 10.0, "sentinel2-l1c", None)
-    assert recipe.augmentation.clear == 0.5
+    assert recipe.preprocess == Preprocess(48, 10.0, "sentinel2-l1c", DarkLevel())
+    assert (recipe.augmentation.clear, recipe.augmentation.offset) == (0.5, 60)
 
 
 def test_every_option_reaches_the_recipe(asked):
     words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite --init imagenet "
     words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels --licence MIT "
     words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
-    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze fixed --clear 0.25 "
+    words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze local --clear 0.25 "
     words += "--gsd 3 --cache empty --resume --keep-folds --tta"
     recipe, data, job = asked(*words.split())
     assert data == TrainingData(
         KaggleSource(Path("labels")), replace(SMALL, licence="MIT"), Path("empty"), Path("labels")
     )
     assert recipe.spec == PRESETS["lite"]
-    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DehazeParams())
+    assert recipe.preprocess == Preprocess(256, 3.0, "visual", DarkChannel())
     assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))
     assert recipe.tta
     schedule = recipe.schedule

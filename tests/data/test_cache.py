@@ -11,12 +11,12 @@ import pytest
 from geoscan.data import kaggle
 from geoscan.data.cache import default_directory, find_prepared, prepared
 from geoscan.data.kaggle import read_chip, read_kaggle
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError, OutputError
 from geoscan.model.preprocess import Preprocess
 
 PLAIN = Preprocess(256, 3.7, "visual", None)
-CLEAR = replace(PLAIN, dehaze=DehazeParams())
+CLEAR = replace(PLAIN, dehaze=DarkLevel())
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def decoded(monkeypatch):
 
 
 @pytest.mark.parametrize("preprocess", [PLAIN, CLEAR])
-def test_holds_what_preprocessing_gives(chips, tmp_path, preprocess):
+def test_holds_chips_in_their_frame(chips, tmp_path, preprocess):
     pixels, readable, bad = prepared(chips, preprocess, tmp_path / "cache")
     assert (pixels.shape, pixels.dtype) == ((4, 256, 256, 3), np.uint8)
     assert readable.tolist() == [True] * 4
     assert bad == []
     for path, chip in zip(chips.paths, pixels, strict=True):
-        np.testing.assert_array_equal(chip, preprocess(read_chip(path)))
+        np.testing.assert_array_equal(chip, preprocess.frame(read_chip(path)))
 
 
 def test_what_was_read_does_not_stay_in_memory(chips, tmp_path):
@@ -80,15 +80,15 @@ def test_finds_what_is_prepared_and_makes_nothing(chips, tmp_path, decoded):
     wanted = prepared(chips, PLAIN, tmp_path / "cache").pixels[:]
     found = find_prepared(chips, PLAIN, tmp_path / "cache")
     np.testing.assert_array_equal(found.pixels[:], wanted)
-    assert find_prepared(chips, CLEAR, tmp_path / "cache") is None
+    assert find_prepared(chips, replace(PLAIN, chip=288), tmp_path / "cache") is None
     assert len(decoded) == 4
 
 
-def test_other_preprocessing_another_file(chips, tmp_path, decoded):
-    for preprocess in (PLAIN, CLEAR, replace(CLEAR, dehaze=DehazeParams(omega=0.7)), replace(PLAIN, chip=288)):
+def test_another_frame_another_file(chips, tmp_path, decoded):
+    for preprocess in (PLAIN, CLEAR, replace(CLEAR, dehaze=DarkLevel(omega=0.7)), replace(PLAIN, chip=288)):
         prepared(chips, preprocess, tmp_path / "cache")
-    assert len(decoded) == 16
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == 4
+    assert len(decoded) == 8, "haze is removed after chips are varied: the file holds them with it"
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
 
 
 def test_a_changed_chip_is_decoded_anew(chips, tmp_path, decoded):

@@ -15,7 +15,7 @@ from geoscan.data.kaggle import read_chip
 from geoscan.data.material import gather, positives
 from geoscan.data.mine_chips import read_mine_chips
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS
 from geoscan.model.origin import SmallChips
@@ -47,17 +47,17 @@ def test_every_chip_is_on_one_side(root, tmp_path):
 
 
 def test_chips_and_targets_belong_together(root, tmp_path):
-    preprocess = replace(PLAIN, dehaze=DehazeParams())
+    preprocess = replace(PLAIN, dehaze=DarkLevel())
     made = collect(root, tmp_path, preprocess)
     for i in (0, 1, 17):
         path = root / "train-jpg" / f"{made.names[i]}.jpg"
-        np.testing.assert_array_equal(made.chips[i], preprocess(read_chip(path)))
+        np.testing.assert_array_equal(made.chips[i], preprocess.frame(read_chip(path)))
         words = kaggle_dir.tags(int(made.names[i].removeprefix("train_"))).split()
         assert {LABELS[column] for column in np.flatnonzero(made.targets[i] == 1)} == set(words)
 
 
 def test_same_seed_same_split_whatever_the_preprocessing(root, tmp_path):
-    one, other = collect(root, tmp_path), collect(root, tmp_path, replace(PLAIN, dehaze=DehazeParams()))
+    one, other = collect(root, tmp_path), collect(root, tmp_path, replace(PLAIN, dehaze=DarkLevel()))
     np.testing.assert_array_equal(one.sides()[1], other.sides()[1])
     assert collect(root, tmp_path, seed=1).sides()[1].tolist() != one.sides()[1].tolist()
 
@@ -123,14 +123,14 @@ def test_the_split_is_equal_when_all_that_decides_it_is(root, tmp_path):
 
     first = split()
     assert (first.kind, first.held_out, first.cloudy_cap, first.small) == ("kaggle", 0.3, 100, None)
-    assert first == split(preprocess=replace(PLAIN, dehaze=DehazeParams()))
+    assert first == split(preprocess=replace(PLAIN, dehaze=DarkLevel()))
     for change in ({"seed": 1}, {"held_out": 0.2}, {"folds": 2}, {"cloudy_cap": 1}):
         assert split(**change) != first, change
 
 
-@pytest.mark.parametrize(("preprocess", "times"), [(PLAIN, 1), (replace(PLAIN, dehaze=DehazeParams()), 2)])
+@pytest.mark.parametrize(("preprocess", "times"), [(PLAIN, 1), (replace(PLAIN, chip=288), 2)])
 def test_chips_are_decoded_once_where_the_cache_holds_their_pixels(root, tmp_path, monkeypatch, preprocess, times):
-    """Dehazed chips no longer show that they adjoin, so that the chips are read again for their borders."""
+    """Chips in a wider frame are read again for their borders, which show whether they adjoin."""
     decoded = []
     monkeypatch.setattr(kaggle, "read_chip", lambda path: decoded.append(path) or read_chip(path))
     wanted = collect(root, tmp_path, preprocess)

@@ -59,6 +59,7 @@ def test_composites_of_one_campaign_are_one(chips):
     )
     assert campaign("v2.6_amazon_negatives_v2_S2L1C_clear0.75_2019-01-01_2020-01-01") == "v2.6_amazon_negatives_v2"
     assert campaign("by hand") == "by hand"
+    assert campaign("Peru-curated2025-09_S2L1C_clear0.75_2024-01-01_2025-01-01") == campaign("Peru-curated2026-04-17")
 
 
 def test_pickles_to_its_address_and_reads_from_many_threads(chips):

@@ -13,7 +13,7 @@ import pytest
 from tiny_model import SPEC, card, package
 from tiny_model import network as build
 
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import InputError, OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model import package as packages
@@ -62,7 +62,7 @@ def test_round_trip_gives_the_same_scores_and_card(made):
 
 
 def test_card_round_trips_through_json():
-    dehaze = DehazeParams(omega=0.5, fixed_airlight=(0.5, 0.6, 0.7))
+    dehaze = DarkLevel(omega=0.5, airlight=(0.5, 0.6, 0.7))
     history = Training(history=({"loss": 0.5},), teachers=("abc",))
     whole = card(dehaze=dehaze, figures=FIGURES, data=TrainedOn("rendered", campaigns=3), training=history)
     assert Card.from_json(whole.to_json()) == whole
@@ -201,7 +201,7 @@ def test_refuses_a_chip_that_the_network_does_not_take(copy):
 
 def test_refuses_impossible_dehazing(copy):
     preprocess = json.loads((copy / CARD).read_text())["preprocess"]
-    edit(copy, preprocess=preprocess | {"dehaze": {"omega": 7}})
+    edit(copy, preprocess=preprocess | {"dehaze": {"kind": "dark-level", "omega": 7}})
     refused(copy, "omega")
 
 

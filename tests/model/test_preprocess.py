@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoscan.dehazing import DehazeParams
+from geoscan.dark_channel import DarkChannel
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import InputError
 from geoscan.model.preprocess import Preprocess
 
 PLAIN = Preprocess(32, 3.7, "visual", None)
-CLEAR = replace(PLAIN, dehaze=DehazeParams())
+CLEAR = replace(PLAIN, dehaze=DarkLevel())
 
 
 def pixels(rows=32, cols=32, seed=0):
@@ -32,7 +33,7 @@ def test_less_than_a_chip_is_filled_up_by_reflection(rows, cols):
     np.testing.assert_array_equal(chip, pixels(rows, cols)[:, down][:, :, across].transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("preprocess", [PLAIN, CLEAR])
+@pytest.mark.parametrize("preprocess", [PLAIN, CLEAR, replace(PLAIN, dehaze=DarkChannel())])
 def test_nodata_takes_the_mean_colour_of_the_rest(preprocess):
     valid = np.ones((32, 32), bool)
     valid[:10, :20] = False
@@ -55,9 +56,13 @@ def test_dehazing_darkens_what_haze_brightened():
     assert chip.mean() < pixels().mean() - 5
 
 
-def test_a_model_cannot_ask_for_the_airlight_of_a_scene():
-    with pytest.raises(InputError, match="airlight cannot be scene"):
-        replace(PLAIN, dehaze=DehazeParams(airlight="scene"))
+@pytest.mark.parametrize("dehaze", [None, DarkLevel(), DarkChannel()])
+def test_a_framed_chip_loses_its_haze_as_one_that_is_prepared(dehaze):
+    preprocess = replace(PLAIN, dehaze=dehaze)
+    framed = preprocess.frame(pixels())
+    np.testing.assert_array_equal(framed, pixels().transpose(1, 2, 0))
+    np.testing.assert_array_equal(preprocess.clear(framed), preprocess(pixels()))
+    np.testing.assert_array_equal(preprocess.cleared(framed[None])[0], preprocess(pixels()))
 
 
 @pytest.mark.parametrize("shape", [(3, 33, 32), (3, 32, 33), (4, 32, 32), (1, 32, 32)])

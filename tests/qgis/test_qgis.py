@@ -12,7 +12,7 @@ import rasterio.warp
 
 from geoscan import layers
 from geoscan.dehazed_scene import dehaze_scene
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.grid import TileGrid
 from geoscan.polygons import Hysteresis, Provenance, detections, properties
 from geoscan.radiometry import VISUAL
@@ -134,7 +134,7 @@ def test_a_scene_without_mines_is_a_layer_without_features(qgis, scene, tmp_path
 @pytest.mark.parametrize("side", [3 * SIDE, SIDE // 4])
 def test_the_dehazed_scene_is_shown_and_its_nodata_is_not(qgis, scene, tmp_path, side):
     out = tmp_path / "dehazed.tif"
-    dehaze_scene(scene, VISUAL, DehazeParams(airlight="scene"), out)
+    dehaze_scene(scene, VISUAL, DarkLevel(), out)
     nodata = [(2, 2), (100, 50), (190, 90)]
     ground = [(210, 50), (100, 110), (700, 700), (400, 400)]
     (layer,), colors = qgis([out], scene, nodata + ground, side)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import kaggle_dir
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tiny_model
 from geoscan.data.cache import prepared
 from geoscan.data.kaggle import read_kaggle
 from geoscan.data.mine_chips import read_mine_chips
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.package import Package
@@ -31,7 +33,7 @@ TARGETS[3, :4] = np.nan
 
 def batches(rows=None, heads=PLANET_HEADS, **options):
     examples = StoredExamples(CHIPS, TARGETS, np.arange(N) if rows is None else rows)
-    return Batches(examples, heads, **{"batch": 4, "seed": 1, "augmentation": NONE} | options)
+    return Batches(examples, heads, PLAIN, **{"batch": 4, "seed": 1, "augmentation": NONE} | options)
 
 
 def ids(made, epoch=0):
@@ -154,7 +156,7 @@ def brightest(chips):
 
 
 def test_of_mosaics_one_label_alone_is_known(small):
-    made = Mosaics(small, PLAIN, COLOURS, mines(small))
+    made = Mosaics(small, 32, COLOURS, mines(small))
     rng = np.random.default_rng(0)
     drawn = [made.draw(rng) for _ in range(60)]
     targets = np.stack([targets for _, targets in drawn])
@@ -169,7 +171,7 @@ def test_of_mosaics_one_label_alone_is_known(small):
 
 
 def test_mosaics_of_unlabelled_chips_take_all_and_have_no_labels(small):
-    made, rng = Mosaics(small, PLAIN, COLOURS), np.random.default_rng(0)
+    made, rng = Mosaics(small, 32, COLOURS), np.random.default_rng(0)
     drawn = [made.draw(rng) for _ in range(60)]
     assert np.isnan([targets for _, targets in drawn]).all()
     chips = np.stack([chip for chip, _ in drawn])
@@ -177,13 +179,13 @@ def test_mosaics_of_unlabelled_chips_take_all_and_have_no_labels(small):
 
 
 def test_the_same_draws_give_the_same_mosaics(small):
-    one, other = (Mosaics(small, PLAIN, COLOURS, mines(small)).draw(np.random.default_rng(3)) for _ in range(2))
+    one, other = (Mosaics(small, 32, COLOURS, mines(small)).draw(np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_mosaics_take_the_colours_they_are_brought_to(small):
-    made, rng = Mosaics(small, PLAIN, COLOURS, mines(small)), np.random.default_rng(0)
+    made, rng = Mosaics(small, 32, COLOURS, mines(small)), np.random.default_rng(0)
     chips = np.stack([made.draw(rng)[0] for _ in range(200)]).reshape(-1, 3)
     np.testing.assert_allclose(chips.mean(axis=0), COLOURS[0], atol=25)
     np.testing.assert_allclose(chips.std(axis=0), COLOURS[1], rtol=0.35)
@@ -207,7 +209,7 @@ class Framed:
 def test_mosaics_of_larger_chips_are_cut_in_their_middle():
     """Four chips of 64 px make 128 px: the middle 96 px hold the corners where the four meet, and no other corner."""
     side, flat = 96, ((100.0,) * 3, (30.0,) * 3)
-    chip, _ = Mosaics(Framed(64, 16), Preprocess(side, 3.4, "visual", None), flat).draw(np.random.default_rng(0))
+    chip, _ = Mosaics(Framed(64, 16), side, flat).draw(np.random.default_rng(0))
     middle = np.zeros((side, side), bool)
     middle[32:64, 32:64] = True
     np.testing.assert_array_equal(chip[..., 0] > chip[..., 0].min(), middle)
@@ -217,7 +219,19 @@ def test_mosaics_of_larger_chips_are_cut_in_their_middle():
 def test_mosaics_need_mines_and_others(small, kind):
     half = small.take(np.flatnonzero(mines(small) == kind))
     with pytest.raises(DatasetError, match="mosaics need both"):
-        Mosaics(half, PLAIN, COLOURS, mines(half))
+        Mosaics(half, 32, COLOURS, mines(half))
+
+
+def test_haze_is_removed_once_a_chip_is_varied():
+    preprocess, rng = replace(PLAIN, chip=8, dehaze=DarkLevel()), np.random.default_rng(5)
+    noise = rng.integers(20, 120, (N, 8, 8, 3), dtype=np.uint8)
+    examples = StoredExamples(noise, TARGETS, np.arange(N))
+    hazy = Augmentation(symmetries=False, zoom=1, gain=1, haze=0.5)
+    options = {"batch": N, "seed": 1, "augmentation": hazy}
+    plain, _ = next(Batches(examples, PLANET_HEADS, replace(PLAIN, chip=8), **options).epoch(0))
+    clear, _ = next(Batches(examples, PLANET_HEADS, preprocess, **options).epoch(0))
+    np.testing.assert_array_equal(clear, preprocess.cleared(plain))
+    assert clear.mean() < plain.mean() - 10
 
 
 FLAT = np.arange(10, 250, 30, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3)
@@ -349,11 +363,11 @@ def test_training_and_scan_see_the_same_pixels(tmp_path, make_scene):
     spec = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8)
     raw, *_ = prepared(chips, Preprocess(256, 3.7, "visual", None), tmp_path / "cache")
     prepared_chips = []
-    for params in (None, DehazeParams(), DehazeParams(omega=0.5)):
+    for params in (None, DarkLevel(), DarkLevel(omega=0.5)):
         card = tiny_model.card(spec, dehaze=params)
         pixels, *_ = prepared(chips, card.preprocess, tmp_path / "cache")
         examples = StoredExamples(pixels, chips.targets, np.arange(3))
-        made = Batches(examples, spec.heads, batch=3, seed=0, augmentation=NONE)
+        made = Batches(examples, spec.heads, card.preprocess, batch=3, seed=0, augmentation=NONE)
         (trained, _), order = next(made.epoch(0)), np.random.default_rng((0, 0)).permutation(np.arange(3))
         for chip, i in zip(trained, order, strict=True):
             path = make_scene(name=f"{i}.tif", pixels=raw[i].transpose(2, 0, 1))

@@ -8,6 +8,7 @@ from geoscan.errors import DatasetError, InputError, OutputError
 from geoscan.labels import LABELS
 from geoscan.model.backend import keras, tf
 from geoscan.model.network import build
+from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches, StoredExamples
@@ -68,7 +69,14 @@ def train(
     keras.utils.set_random_seed(0)
     network = build(SPEC, dtype)
     examples = StoredExamples(CHIPS, TARGETS, np.arange(N))
-    batches = Batches(examples, SPEC.heads, batch=BATCH, seed=0, augmentation=Augmentation(zoom=1))
+    batches = Batches(
+        examples,
+        SPEC.heads,
+        Preprocess(SPEC.chip, 3.7, "visual", None),
+        batch=BATCH,
+        seed=0,
+        augmentation=Augmentation(zoom=1),
+    )
     losses = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
     answers = iter(figures or [])
 

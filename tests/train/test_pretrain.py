@@ -9,6 +9,7 @@ from geoscan.data.class_folders import read_class_folders
 from geoscan.errors import DatasetError, PackageError, ReadError
 from geoscan.model.backend import tf
 from geoscan.model.network import build
+from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec, Head
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches
@@ -16,6 +17,7 @@ from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.pretrain import ClassExamples, Pretraining, pretrain, square, transfer
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0)
+PLAIN = Preprocess(8, 10.0, "visual", None)
 AS_IS = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
 A_CLASS, CLASSES = 10, ("blue", "green", "red")
 STEPS = 27 // 5
@@ -46,7 +48,8 @@ def source(tmp_path_factory):
 
 def batches(source, side=12, seed=0, batch=9, rows=None):
     examples = ClassExamples(source, np.arange(len(source)) if rows is None else rows, side)
-    return Batches(examples, (Head("classes", CLASSES, "softmax"),), batch=batch, seed=seed, augmentation=AS_IS)
+    heads = (Head("classes", CLASSES, "softmax"),)
+    return Batches(examples, heads, PLAIN, batch=batch, seed=seed, augmentation=AS_IS)
 
 
 def taken(source, rows):
@@ -55,8 +58,8 @@ def taken(source, rows):
     return replace(source, names=tuple(source.names[i] for i in rows), classes=source.classes[rows])
 
 
-def learned(source, out, *, spec=SPEC, how=HOW, resume=False, advance=lambda _: None):
-    return pretrain(spec, source, how, Checkpoint(out / CHECKPOINT, {}, resume), advance=advance)
+def learned(source, out, *, spec=SPEC, preprocess=PLAIN, how=HOW, resume=False, advance=lambda _: None):
+    return pretrain(spec, preprocess, source, how, Checkpoint(out / CHECKPOINT, {}, resume), advance=advance)
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained
     package, _ = trained
     made = material_of(RECIPE, planet(root), cache)
     _, rows = made.sides()
-    scores = score(NetworkDetector(package.network(), SPEC), SPEC.labels, made.chips, rows)
+    scores = score(NetworkDetector(package.network(), SPEC), SPEC.labels, RECIPE.preprocess, made.chips, rows)
     wanted = figures(package.card, Answers(made.targets[rows], scores, places=made.groups[rows]))
     assert package.card.figures.f2_all.tuned == pytest.approx(wanted.f2_all.tuned, abs=1e-6)
 
@@ -131,7 +131,7 @@ def test_validation_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, u
     """Augmentation is for training alone: with a wild one, the chips that are scored are those of the cache."""
     seen = []
 
-    def watched(detect, labels, chips, rows=None):
+    def watched(detect, labels, preprocess, chips, rows=None):
         seen.append(np.array(chips[rows]))
         return np.random.default_rng(0).uniform(size=(len(rows), len(LABELS))).astype(np.float32)
 
@@ -148,11 +148,13 @@ def test_scores_come_in_kaggles_order_whatever_the_batch(trained, root, cache):
     package, _ = trained
     made = material_of(RECIPE, planet(root), cache)
     network = package.network()
-    whole = score(NetworkDetector(network, SPEC), SPEC.labels, made.chips)
+    whole = score(NetworkDetector(network, SPEC), SPEC.labels, RECIPE.preprocess, made.chips)
     assert whole.shape == (60, 17)
     np.testing.assert_allclose(whole[:, :4].sum(axis=1), 1, atol=1e-5)
     single = NetworkDetector(network, SPEC, batch=1)
-    np.testing.assert_allclose(score(single, SPEC.labels, made.chips, np.array([7, 3])), whole[[7, 3]], atol=1e-5)
+    np.testing.assert_allclose(
+        score(single, SPEC.labels, RECIPE.preprocess, made.chips, np.array([7, 3])), whole[[7, 3]], atol=1e-5
+    )
 
 
 def test_refuses_what_cannot_be_split(tmp_path, cache):

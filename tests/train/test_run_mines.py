@@ -12,7 +12,7 @@ import tiny_model
 
 from geoscan.data.material import gather
 from geoscan.data.sources import ChipsSource, TrainingData
-from geoscan.dehazing import DehazeParams
+from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError, InputError, OutputError, PackageError
 from geoscan.evaluate.thresholds import tune_label
 from geoscan.labels import LABELS, MINE
@@ -114,7 +114,7 @@ def test_chips_alone_make_a_model_that_knows_mines(trained, data, cache):
     assert [set(epoch) for epoch in card.training.history] == [{"loss", "ap", "auc"}] * 3
     made = gather(data, RECIPE.preprocess, RECIPE.split, cache)
     _, rows = made.sides()
-    scores = score(NetworkDetector(trained.network(), SPEC), SPEC.labels, made.chips, rows)
+    scores = score(NetworkDetector(trained.network(), SPEC), SPEC.labels, RECIPE.preprocess, made.chips, rows)
     assert (np.delete(scores, COLUMN, axis=1) == 0).all()
     tuned = tune_label(made.targets[rows, COLUMN], scores[:, COLUMN])
     assert card.thresholds == pytest.approx({MINE: tuned}, abs=1e-5)
@@ -199,7 +199,7 @@ def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(fol
         assert kept.card.data.validation_chips == len(rows)
         assert "one fold" in kept.card.figures.notes[0]
         assert kept.card.figures.mine_folds == {}
-        said = score(NetworkDetector(kept.network(), SPEC), SPEC.labels, made.chips, rows)
+        said = score(NetworkDetector(kept.network(), SPEC), SPEC.labels, RECIPE.preprocess, made.chips, rows)
         np.testing.assert_allclose(said, unseen.scores[np.isin(unseen.rows, rows)], atol=1e-5)
 
 
@@ -277,7 +277,7 @@ def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, 
 def test_refuses_to_resume_folds_of_another_recipe(data, cache, tmp_path):
     with pytest.raises(Stopped):
         run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(3, Stopped())))
-    preprocess = replace(FOLDS.preprocess, dehaze=DehazeParams())
+    preprocess = replace(FOLDS.preprocess, dehaze=DarkLevel())
     for change in ({"preprocess": preprocess}, {"spec": replace(SPEC, growth=3)}, {"mosaics": 5}):
         with pytest.raises(DatasetError, match="another run") as caught:
             run(replace(FOLDS, **change), data, Job(tmp_path / "mines", cache, resume=True))
@@ -291,7 +291,7 @@ def test_refuses_to_resume_with_other_preprocessing(data, cache, tmp_path):
         run(SHORT, data, Job(tmp_path / "mines", cache, resume=True))
     with pytest.raises(Stopped):
         run(RECIPE, data, Job(tmp_path / "mines", cache, advance=Ticks(5, Stopped())))
-    other = replace(RECIPE, preprocess=replace(RECIPE.preprocess, dehaze=DehazeParams()))
+    other = replace(RECIPE, preprocess=replace(RECIPE.preprocess, dehaze=DarkLevel()))
     with pytest.raises(DatasetError, match="preprocess was"):
         run(other, data, Job(tmp_path / "mines", cache, resume=True))
 
@@ -321,7 +321,7 @@ def test_a_model_is_measured_by_averaged_scores_where_asked(trained, data, cache
     targets, network = made.targets[rows, COLUMN], averaged.network()
     detect = NetworkDetector(network, SPEC)
     turned = [np.stack([symmetry(made.chips[i], k) for i in rows]) for k in range(8)]
-    views = [score(detect, SPEC.labels, chips)[:, COLUMN] for chips in turned]
+    views = [score(detect, SPEC.labels, RECIPE.preprocess, chips)[:, COLUMN] for chips in turned]
     assert np.ptp(views, axis=0).max() > 1e-3
     assert averaged.card.thresholds[MINE] == pytest.approx(tune_label(targets, np.mean(views, axis=0)))
     assert averaged.card.thresholds != trained.card.thresholds
@@ -400,7 +400,7 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache
         (replace(recipe, split=Split(1, 0.34)), "learned from another split .* --seed, --held-out and --folds"),
         (replace(recipe, split=Split(0, 0.3)), "learned from another split"),
         (replace(recipe, distill=(str(planet.path),)), "must be alike"),
-        (replace(recipe, preprocess=replace(RECIPE.preprocess, dehaze=DehazeParams())), "must be alike"),
+        (replace(recipe, preprocess=replace(RECIPE.preprocess, dehaze=DarkLevel())), "must be alike"),
         (replace(recipe, preprocess=replace(RECIPE.preprocess, gsd=9.0)), "must be alike"),
         (replace(recipe, split=FOLDS.split), "learned from another split"),
         (replace(recipe, distill=("unheard-of",)), "no model is called"),
