@@ -24,6 +24,7 @@ from geoscan.cli.scan import scan as scan_command
 from geoscan.errors import InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model import package as packages
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.run import scan
@@ -83,6 +84,19 @@ def test_scan_finds_what_the_command_finds(make_scene, package, tmp_path, jobs):
         printed[key] for key in printed if key not in {*MEASURED, "scenes"}
     ]
     assert figures["model"] == "fake"
+
+
+def test_scan_takes_an_operating_point(make_scene, package, make_package):
+    pointed = make_package("pointed", chip=CHIP, strict=Hysteresis(0.95, 0.5, 0.95))
+    search = partial(geoscan.scan, make_scene(pixels=blocks()), model=pointed.path, jobs=0, progress=False)
+    found, strict = search(), search(operate="strict")
+    assert set(found["operate"]) == {"balanced"}
+    assert set(strict["operate"]) == {strict.attrs["geoscan"]["operate"]} == {"strict"}
+    assert 0 < strict.attrs["geoscan"]["flagged"] < found.attrs["geoscan"]["flagged"]
+    with pytest.raises(InputError, match="no operating point is called 'Strict'"):
+        search(operate="Strict")
+    with pytest.raises(PackageError, match="no operating point sensitive, only balanced, strict"):
+        search(operate="sensitive")
 
 
 def test_scan_takes_a_path_an_open_scene_or_a_directory(make_scene, package):
