@@ -91,6 +91,8 @@ def scan(
         model=model,
         bands=bands,
         stride=stride,
+        scale=scale,
+        offset=offset,
         stretch=stretch,
         operate=operate,
         high=high,
@@ -98,6 +100,7 @@ def scan(
         isolated=isolated,
         prior=prior,
         tta=tta,
+        force=force,
         batch=batch,
     )
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes

@@ -68,6 +68,37 @@ def test_scan_has_the_options_of_the_command():
     assert command == asked | {"scenes", "jobs", "scheduler", "out", "as_json", "quiet", "verbose"}
 
 
+def test_every_option_of_a_scan_is_heeded(make_scene, package, monkeypatch):
+    asked = ScanOptions(
+        model=package.path,
+        bands=(3, 2, 1),
+        stride=16,
+        scale=(1e-4,) * 3,
+        offset=(-0.1,) * 3,
+        stretch="visual",
+        tta=True,
+        operate="strict",
+        high=0.5,
+        low=0.4,
+        isolated=0.6,
+        prior=0.1,
+        force=True,
+        batch=3,
+    )
+    plain = ScanOptions()
+    assert all(getattr(asked, one.name) != getattr(plain, one.name) for one in fields(ScanOptions))
+    heeded = []
+
+    def plan(scenes, options):
+        heeded.append(options)
+        raise InputError("enough")
+
+    monkeypatch.setattr("geoscan.api.plan_scenes", plan)
+    with pytest.raises(InputError, match="enough"):
+        geoscan.scan(make_scene(), **{one.name: getattr(asked, one.name) for one in fields(ScanOptions)})
+    assert heeded == [asked]
+
+
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_scan_finds_what_the_command_finds(make_scene, package, tmp_path, jobs):
     paths = [make_scene(pixels=blocks()), make_scene(pixels=blocks(seed=1), name="other.tif")]
