@@ -166,14 +166,15 @@ def _mine_row(mine: MineFigures) -> tuple[Cell, ...]:
 
 def _about_detection(figures: Figures) -> str:
     """What the figures of the operating points mean, and on what ground they were measured."""
-    for one in figures.detection.values():
-        others, blind = one.alone.false_alarms, one.alone.false_alarms_blind
-        ground = (
-            f" Measured on {one.n:,} chips with a mine and {others.n:,} without, which show {others.km2:,.0f} km2. "
-            "Sets of chips are chosen, and hold more of what looks like a mine than the ground does: they exaggerate."
-        )
-        return _DETECTION + ground + ("" if blind is None else _BLIND.format(n=blind.n))
-    return _DETECTION
+    one = next(iter(figures.detection.values()), None)
+    if one is None:
+        return _DETECTION
+    others, blind = one.alone.false_alarms, one.alone.false_alarms_blind
+    ground = (
+        f" Measured on {one.n:,} chips with a mine and {others.n:,} without, which show {others.km2:,.0f} km2. Sets of "
+        "chips are chosen, and may hold more of what looks like a mine than the ground does: they exaggerate then."
+    )
+    return _DETECTION + ground + ("" if blind is None else _BLIND.format(n=blind.n))
 
 
 def _detection(figures: Figures) -> str:

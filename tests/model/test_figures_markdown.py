@@ -129,7 +129,7 @@ def test_mines_have_one_row_a_set_of_chips():
 def test_operating_points_tell_false_alarms_and_the_ground_they_were_measured_on():
     text = section(figures_markdown(FIGURES), "Operating points")
     assert "1,752 chips with a mine and 7,991 without, which show 1,841 km2." in text
-    assert "they exaggerate. The last column is of 1,987 of them that were drawn blindly" in text
+    assert "they exaggerate then. The last column is of 1,987 of them that were drawn blindly" in text
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     ends = "false alarms per 1,000 km2 | on places drawn blindly |"
     assert lines[0] == f"| operating point | a chip | flagged from | mines found | {ends}"
