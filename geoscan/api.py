@@ -19,6 +19,7 @@ from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid as TileGrid
 from geoscan.machine import BATCH
+from geoscan.model.figures import DEFAULT_POINT
 from geoscan.model.package import Card, Package, find
 from geoscan.radiometry import resolve
 from geoscan.scaling import scaling_of
@@ -61,6 +62,7 @@ def scan(
     scale: tuple[float, float, float] | None = None,
     offset: tuple[float, float, float] | None = None,
     stretch: str = "auto",
+    operate: str = DEFAULT_POINT,
     high: float | None = None,
     low: float | None = None,
     isolated: float | None = None,
@@ -76,6 +78,7 @@ def scan(
 
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
+    operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
     bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch: as `ScanOptions` has them;
     None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
@@ -90,12 +93,16 @@ def scan(
         model=model,
         bands=bands,
         stride=stride,
+        scale=scale,
+        offset=offset,
         stretch=stretch,
+        operate=operate,
         high=high,
         low=low,
         isolated=isolated,
         prior=prior,
         tta=tta,
+        force=force,
         batch=batch,
     )
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes

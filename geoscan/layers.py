@@ -44,6 +44,7 @@ ATTRIBUTES: Final = {
     "haze": Attribute("float64", "mean score of haze, 0 to 1; empty when the model does not tell"),
     "model": Attribute("str", "name of the model"),
     "digest": Attribute("str", "digest of the model, which tells models of one name apart"),
+    "operate": Attribute("str", "operating point in the model's card; custom where a threshold was asked for"),
     "threshold_high": Attribute("float64", "score that its best chip had to reach"),
     "threshold_low": Attribute("float64", "score from which neighbouring chips joined"),
     "threshold_isolated": Attribute("float64", "score that a chip without neighbours had to reach"),

@@ -23,6 +23,7 @@ from geoscan.arrays import Scores
 from geoscan.errors import InputError, SceneError
 from geoscan.grid import TileGrid, Window
 from geoscan.labels import MINE, WEATHER
+from geoscan.model.figures import CUSTOM
 
 Points: TypeAlias = NDArray[np.float64]
 """(n, 2): x, y, or longitude, latitude."""
@@ -89,6 +90,9 @@ class Provenance:
 
     geoscan: str
     """Version of geoscan."""
+
+    operate: str = CUSTOM
+    """Operating point in the model's card that the thresholds are of."""
 
     tta: bool = False
     """Whether test-time augmentation was used: scores are means over the symmetries of a chip."""
@@ -311,6 +315,7 @@ def described(source: Provenance) -> dict[str, str | float | bool | None]:
     return {
         "model": source.model,
         "digest": source.digest,
+        "operate": source.operate,
         "threshold_high": source.thresholds.high,
         "threshold_low": source.thresholds.low,
         "threshold_isolated": source.thresholds.isolated,

@@ -123,11 +123,15 @@ def write_package(
     dehaze: Dehazing | None = None,
     detection: tuple[float, float, float] = (0.5, 0.4, 0.6),
     spec: DenseNetSpec | None = None,
+    **points: Hysteresis,
 ) -> Package:
-    """Save a model package named after its directory; without a network it has a card, for detectors that are fakes."""
+    """Save a model package named after its directory; without a network it has a card, for detectors that are fakes.
+
+    points: `sensitive` and `strict`, the operating points beside `detection`.
+    """
     spec = spec or DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=chip)
     preprocess = Preprocess(spec.chip, gsd, "visual", dehaze)
-    card = Card(path.name, spec, preprocess, dict.fromkeys(spec.labels, 0.5), Hysteresis(*detection))
+    card = Card(path.name, spec, preprocess, dict.fromkeys(spec.labels, 0.5), Hysteresis(*detection), **points)
     if network is not None:
         return save(path, network, card)
     with pytest.MonkeyPatch.context() as patch:

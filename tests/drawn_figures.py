@@ -7,12 +7,16 @@ from geoscan.model.figures import (
     AblatedFigure,
     CalibrationFigures,
     CampaignFigures,
+    DetectionFigures,
     F2Figures,
+    FalseAlarms,
     Figures,
+    FlaggedFigures,
     LabelFigures,
     LookalikeFigures,
     MineFigures,
     OperatingPoint,
+    ReliabilityBin,
     Variant,
 )
 
@@ -36,6 +40,9 @@ mines = st.builds(
     points,
     st.sampled_from(["chips", "campaigns", None]),
 )
+alarms = st.builds(FalseAlarms, counts, st.floats(0, 1e6), counts, st.none() | st.floats(0, 1e6), intervals)
+flagged = st.builds(FlaggedFigures, st.floats(0, 1), maybe, intervals, alarms, st.none() | alarms)
+bins = st.builds(ReliabilityBin, st.floats(0, 1), st.floats(0, 1), counts, st.floats(0, 1), st.floats(0, 1), intervals)
 ablated = st.builds(AblatedFigure, maybe, maybe, intervals)
 
 
@@ -52,8 +59,10 @@ all_figures = st.builds(
     mine=st.none() | mines,
     mine_folds=some(mines),
     mosaics=st.none() | mines,
+    detection=some(st.builds(DetectionFigures, counts, flagged, flagged)),
     campaigns=some(st.builds(CampaignFigures, counts, counts, counts, maybe, intervals)),
     lookalikes=some(st.builds(LookalikeFigures, counts, maybe, intervals, maybe, intervals)),
     calibration=some(st.builds(CalibrationFigures, counts, maybe, maybe, maybe, maybe)),
+    reliability=st.lists(bins, max_size=3).map(tuple),
     ablations=some(some(st.builds(Variant, counts, some(ablated)))),
 )

@@ -24,6 +24,7 @@ from geoscan.cli.scan import scan as scan_command
 from geoscan.errors import InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model import package as packages
+from geoscan.polygons import Hysteresis
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.run import scan
@@ -67,6 +68,37 @@ def test_scan_has_the_options_of_the_command():
     assert command == asked | {"scenes", "jobs", "scheduler", "out", "as_json", "quiet", "verbose"}
 
 
+def test_every_option_of_a_scan_is_heeded(make_scene, package, monkeypatch):
+    asked = ScanOptions(
+        model=package.path,
+        bands=(3, 2, 1),
+        stride=16,
+        scale=(1e-4,) * 3,
+        offset=(-0.1,) * 3,
+        stretch="visual",
+        tta=True,
+        operate="strict",
+        high=0.5,
+        low=0.4,
+        isolated=0.6,
+        prior=0.1,
+        force=True,
+        batch=3,
+    )
+    plain = ScanOptions()
+    assert all(getattr(asked, one.name) != getattr(plain, one.name) for one in fields(ScanOptions))
+    heeded = []
+
+    def plan(scenes, options):
+        heeded.append(options)
+        raise InputError("enough")
+
+    monkeypatch.setattr("geoscan.api.plan_scenes", plan)
+    with pytest.raises(InputError, match="enough"):
+        geoscan.scan(make_scene(), **{one.name: getattr(asked, one.name) for one in fields(ScanOptions)})
+    assert heeded == [asked]
+
+
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_scan_finds_what_the_command_finds(make_scene, package, tmp_path, jobs):
     paths = [make_scene(pixels=blocks()), make_scene(pixels=blocks(seed=1), name="other.tif")]
@@ -83,6 +115,19 @@ def test_scan_finds_what_the_command_finds(make_scene, package, tmp_path, jobs):
         printed[key] for key in printed if key not in {*MEASURED, "scenes"}
     ]
     assert figures["model"] == "fake"
+
+
+def test_scan_takes_an_operating_point(make_scene, package, make_package):
+    pointed = make_package("pointed", chip=CHIP, strict=Hysteresis(0.95, 0.5, 0.95))
+    search = partial(geoscan.scan, make_scene(pixels=blocks()), model=pointed.path, jobs=0, progress=False)
+    found, strict = search(), search(operate="strict")
+    assert set(found["operate"]) == {"balanced"}
+    assert set(strict["operate"]) == {strict.attrs["geoscan"]["operate"]} == {"strict"}
+    assert 0 < strict.attrs["geoscan"]["flagged"] < found.attrs["geoscan"]["flagged"]
+    with pytest.raises(InputError, match="no operating point is called 'Strict'"):
+        search(operate="Strict")
+    with pytest.raises(PackageError, match="no operating point sensitive, only balanced, strict"):
+        search(operate="sensitive")
 
 
 def test_scan_takes_a_path_an_open_scene_or_a_directory(make_scene, package):

@@ -269,6 +269,7 @@ def test_detections_carry_means_over_their_area():
         "haze": 0.08,
         "model": "planet",
         "digest": "sha256:00",
+        "operate": "custom",
         "threshold_high": 0.6,
         "threshold_low": 0.3,
         "threshold_isolated": 0.9,

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from geoscan.cli import options, streams
 from geoscan.machine import BATCH, check_memory_for_network
+from geoscan.model.figures import DEFAULT_POINT, POINTS
 
 if TYPE_CHECKING:
     from geoscan.scanning.result import SceneResult
@@ -35,6 +36,13 @@ _CAUSES = 3
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
+@click.option(
+    "--operate",
+    type=click.Choice(POINTS),
+    default=DEFAULT_POINT,
+    show_default=True,
+    help="Operating point in the model's card: more mines found, or fewer false alarms.",
+)
 @click.option("--high", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach.")
 @click.option("--low", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection.")
 @click.option("--isolated", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
@@ -58,7 +66,7 @@ def scan(
 ) -> None:
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
 
-    SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are the model's own. The exit
+    SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are those of --operate. The exit
     status is 1 when a part of a scene could not be read, or a scene was written meanwhile: the rest is written all the
     same.
     """
@@ -107,7 +115,7 @@ def _tell(result: SceneResult) -> None:
 def _sentence(of: Summary) -> str:
     parts = [
         f"{_count(of.detections, 'detection')} ({of.flagged} of {_count(of.chips, 'chip')}, {of.area_ha:.0f} ha) "
-        f"by {of.model}",
+        f"by {of.model}, {of.operate}",
         f"{of.observed_fraction:.0%} of the scene observed",
         f"{_count(of.skipped, 'chip')} without data" if of.skipped else "",
         f"{_count(of.failed, 'chip')} could not be read" if of.failed else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from geoscan.arrays import Scores, Targets
+from geoscan.evaluate.lookalikes import share_interval
 from geoscan.labels import MINE_COLUMN, columns
 from geoscan.model.calibration import Calibration, scaled
-from geoscan.model.figures import CalibrationFigures, measured
+from geoscan.model.figures import CalibrationFigures, ReliabilityBin, measured
 from geoscan.model.spec import Head, Spec
 
 COLDEST, HOTTEST = 0.1, 10.0
@@ -21,6 +23,9 @@ FEWEST = 5
 """Known positives, and negatives, of a head from which a temperature is fitted."""
 
 _BINS = 15
+_EDGES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Of the bins of `reliability`: narrow near 0, where most chips are."""
+
 _SMALLEST = 1e-7  # about where a float32 below 1 ends; keeps the logarithms of scores finite
 
 _Array = NDArray[np.float64]
@@ -53,6 +58,24 @@ def calibration_figures(
     chosen = columns(spec.labels)
     calibrated[:, chosen] = calibration.apply(scores[:, chosen], spec)
     return {head.name: _figures(targets, scores, calibrated, head) for head in spec.heads}
+
+
+def reliability(mines: NDArray[np.floating], probabilities: NDArray[np.floating]) -> tuple[ReliabilityBin, ...]:
+    """Say how many mines there are among chips of about one probability, from low to high; empty bins are left out.
+
+    mines: (n,) 1 = mine, 0 = other, NaN left out. probabilities: (n,), 0..1, for the share of mines of these chips.
+    """
+    known = ~np.isnan(mines)
+    true, chance = mines[known] == 1, probabilities[known]
+    where = np.clip(np.searchsorted(_EDGES, chance, side="right") - 1, 0, len(_EDGES) - 2)
+    found = []
+    for i, (low, high) in enumerate(itertools.pairwise(_EDGES)):
+        inside = where == i
+        if n := int(inside.sum()):
+            hits = int(true[inside].sum())
+            mean = float(chance[inside].mean())
+            found.append(ReliabilityBin(low, high, n, mean, hits / n, share_interval(hits, n)))
+    return tuple(found)
 
 
 def expected_calibration_error(targets: NDArray[np.floating], scores: NDArray[np.floating], bins: int = _BINS) -> float:

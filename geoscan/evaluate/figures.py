@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 from geoscan.arrays import Scores, Targets
 from geoscan.data.chips import only_cloudy
 from geoscan.data.deal import stratified_group_split
-from geoscan.evaluate.calibration import calibration_figures
+from geoscan.evaluate.calibration import calibration_figures, reliability
 from geoscan.evaluate.lookalikes import called, lookalikes
 from geoscan.evaluate.metrics import f2_interval, f2_samples, label_figures, mine_figures
+from geoscan.evaluate.operating import detection_figures
 from geoscan.evaluate.thresholds import START, cross_tuned_f2, predict
 from geoscan.labels import LABELS, MINE, MINE_COLUMN, columns
 from geoscan.model.figures import (
     CampaignFigures,
+    DetectionFigures,
     F2Figures,
     Figures,
     LookalikeFigures,
     MineFigures,
+    ReliabilityBin,
     measured,
 )
 from geoscan.model.package import Card
@@ -50,6 +53,9 @@ class Answers:
     folds: NDArray[np.integer] | None = None
     """(n,), from 0, which of several networks gave each score; None where there is one."""
 
+    km2: NDArray[np.floating] | None = None
+    """(n,), ground that each chip shows; None where each is one of the model's own chips."""
+
     def of_mines(self, rows: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], Scores]:
         """Targets and scores of the mine label, each (n,), of all chips or of those at `rows`."""
         chosen = slice(None) if rows is None else rows
@@ -59,8 +65,9 @@ class Answers:
 def figures(card: Card, answers: Answers) -> Figures:
     """Measure what a model is worth, with the thresholds and the calibration of its card; its own figures are not read.
 
-    Of every model each label and mines against the rest; of one that knows all 17 labels, on Kaggle's chips, F2; of
-    chips that name their sampling campaigns, each of them and each kind of look-alike.
+    Of every model each label, mines against the rest, and the operating points of its card; of one that knows all 17
+    labels, on Kaggle's chips, F2; of chips that name their sampling campaigns, each of them and each kind of
+    look-alike.
     """
     kept = ~only_cloudy(answers.targets)
     f2 = has_f2(card, answers)
@@ -75,9 +82,11 @@ def figures(card: Card, answers: Answers) -> Figures:
         labels={label: one for label, one in labels.items() if one.n_known},
         mine=mine,
         mine_folds=_folds(answers),
+        detection=_detection(card, answers),
         campaigns=_campaigns(answers, card.thresholds[MINE]),
         lookalikes=_lookalikes(answers, card.thresholds[MINE], mine.operating_points[-1].threshold),
         calibration=calibration_figures(answers.targets, answers.scores, card.spec, card.calibration),
+        reliability=_reliability(card, answers),
     )
 
 
@@ -129,6 +138,25 @@ def _folds(answers: Answers) -> dict[str, MineFigures]:
     for fold in np.unique(answers.folds):
         found[f"fold {fold + 1}"] = mine_figures(*answers.of_mines(answers.folds == fold))
     return found
+
+
+def _detection(card: Card, answers: Answers) -> dict[str, DetectionFigures]:
+    """Mines found and false alarms of each operating point."""
+    km2 = np.full(len(answers.targets), card.chip_km2) if answers.km2 is None else answers.km2
+    return detection_figures(card.points, *answers.of_mines(), km2, answers.campaigns)
+
+
+def _reliability(card: Card, answers: Answers) -> tuple[ReliabilityBin, ...]:
+    """Whether the probability of a mine is one; nothing where the card gives none, or the chips are all of one kind.
+
+    A scan assumes a share of mines. Here it is known, so that what is measured is the probability, not the assumption.
+    """
+    mines, _ = answers.of_mines()
+    known = ~np.isnan(mines)
+    share = float((mines == 1).sum() / max(1, known.sum()))
+    if card.calibration.seen_prior is None or not 0 < share < 1:
+        return ()
+    return reliability(mines, card.mine_probability(answers.scores[:, columns(card.labels)], share))
 
 
 def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]:

@@ -10,15 +10,18 @@ from scipy.stats import binomtest
 
 from geoscan.model.figures import Interval, LookalikeFigures
 
+BLIND = "random"
+"""Places that were drawn blindly: what a model makes of them is what it makes of the ground."""
+
 KINDS = {
     "riverbank": ("riverbank", "sandbar"),
     "fish_pond": ("aquaculture", "pond"),
     "landslide": ("landslide",),
     "industry": ("industr",),
     "cloud_remnant": ("cloud_remnant",),
-    "random": ("random",),
+    BLIND: ("random",),
 }
-"""Kinds of look-alike, and the words in a sampling campaign's name that tell them; `random` is places drawn blindly."""
+"""Kinds of look-alike, and the words in a sampling campaign's name that tell them."""
 
 REST = "other_negatives"
 """Chips without a mine from all other campaigns."""

@@ -66,6 +66,8 @@ class Scored:
     targets: Targets
     """(n, labels), columns in the order of the card, as those of the scores."""
     scores: Scores
+    km2: NDArray[np.floating] | None = None
+    """(n,), ground that each chip shows; None where each is one of the model's own chips."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ class Scored:
         """Return what figures are made of."""
         scores = np.zeros((len(self.scores), len(LABELS)), np.float32)
         scores[:, columns(self.labels)] = self.scores
-        return Answers(self.sample.targets, scores, self.sample.campaigns)
+        return Answers(self.sample.targets, scores, self.sample.campaigns, km2=self.km2)
 
     def column(self, label: str) -> tuple[NDArray[np.float32], Scores]:
         """Targets and scores of one label, each (n,)."""
@@ -134,7 +136,7 @@ def score(
         raise DatasetError(f"none of the {len(sample)} chips can be read; fetch them again")
     kept = sample.take(readable)
     return [
-        Scored(package, kept, kept.targets[:, which], scorer.scores())
+        Scored(package, kept, kept.targets[:, which], scorer.scores(), scorer.km2())
         for (package, _), which, scorer in zip(models, known, scorers, strict=True)
     ]
 
@@ -147,9 +149,12 @@ class _Scorer:
         self._waiting: list[NDArray[np.uint8]] = []
         self._answers: list[Scores] = []
         self._parts: list[int] = []
+        self._ground: list[float] = []
 
     def add(self, pixels: Visual) -> None:
         """Add one chip, (3, rows, cols)."""
+        metres = self._gsd or self._preprocess.gsd
+        self._ground.append(pixels.shape[1] * pixels.shape[2] * (metres / 1000) ** 2)
         pixels = _at_gsd(pixels, self._gsd, self._preprocess)
         side = self._preprocess.chip
         _, rows, cols = pixels.shape
@@ -168,6 +173,10 @@ class _Scorer:
         starts = np.cumsum([0, *self._parts[:-1]])
         highest: Scores = np.maximum.reduceat(answers, starts, axis=0)
         return highest
+
+    def km2(self) -> NDArray[np.float64]:
+        """(chips,), ground that each chip shows."""
+        return np.array(self._ground)
 
     def _ask(self) -> None:
         self._answers.append(self._detect(np.stack(self._waiting)))

@@ -16,6 +16,22 @@ Interval: TypeAlias = tuple[float, float]
 SPECIFICITIES: Final = (0.99, 0.994)
 """Shares of the chips without a mine that must be turned down where it is told how many mines are then found."""
 
+POINTS: Final = ("sensitive", "balanced", "strict")
+"""Operating points of a model: the more mines one finds, the more false alarms it gives."""
+
+DEFAULT_POINT: Final = "balanced"
+CUSTOM: Final = "custom"
+"""What thresholds are called that are not those of an operating point."""
+
+SENSITIVE: Final = 0.9
+"""Share of the mines that `sensitive` finds at least."""
+
+BALANCED: Final = SPECIFICITIES[0]
+"""Share of the chips without a mine that a chip without neighbours must outdo at `balanced`."""
+
+STRICT: Final = SPECIFICITIES[-1]
+"""Share of the chips without a mine that `strict` turns down at least."""
+
 
 def measured(value: float) -> float | None:
     """Return a figure as the types below hold it: None for NaN, which arithmetic makes of what does not exist."""
@@ -101,6 +117,56 @@ class MineFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class FalseAlarms:
+    """Chips without a mine that are flagged, and what that comes to on the ground."""
+
+    n: int
+    """Chips without a mine, and likewise `km2`."""
+
+    km2: float
+    flagged: int
+    per_1000_km2: float | None
+    """Flagged chips on 1,000 km2; None where none of these was: then only the upper end of the interval is known."""
+
+    interval: Interval | None
+    """Wilson's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlaggedFigures:
+    """What is flagged from one score on."""
+
+    threshold: float
+    found: float | None
+    """Share of the chips with a mine."""
+
+    found_interval: Interval | None
+    """Wilson's."""
+
+    false_alarms: FalseAlarms
+    false_alarms_blind: FalseAlarms | None
+    """On places that were drawn blindly; None where there are none, or nobody said how places were chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFigures:
+    """What one operating point finds, and how often it is wrong.
+
+    Measured chips have no neighbours. What a scan finds lies between the two: a mine, or a look-alike, of several chips
+    is flagged from the lower score on.
+    """
+
+    n: int
+    """Chips with a mine."""
+
+    alone: FlaggedFigures
+    """Chips without neighbours: from `isolated` on."""
+
+    beside: FlaggedFigures
+    """Chips with a neighbour that reaches `low`: from `high` on. Each detection has such a chip."""
+
+
+@dataclass(frozen=True, slots=True)
 class CampaignFigures:
     """One sampling campaign, whose chips show the same places."""
 
@@ -142,6 +208,23 @@ class CalibrationFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Chips whose probability of a mine lies between two values."""
+
+    low: float
+    high: float
+    n: int
+    predicted: float
+    """Mean probability of these chips."""
+
+    share: float
+    """Share of them that shows a mine."""
+
+    interval: Interval | None
+    """Of the share, Wilson's."""
+
+
+@dataclass(frozen=True, slots=True)
 class AblatedFigure:
     """One figure of a variant, as a mean over seeds."""
 
@@ -169,7 +252,8 @@ class Figures:
     labels: by name, of the chips that are not tagged only `cloudy`.
     mine: of all chips. mine_folds: of each of several networks, on the chips that it alone has not seen, by name.
     mosaics: of four small chips joined to one, for a model whose own chips hold few mines.
-    campaigns, lookalikes: by name. calibration: by the head's name.
+    detection: by operating point. campaigns, lookalikes: by name. calibration: by the head's name.
+    reliability: of the probability of a mine, from low to high, where the share of mines is that of the chips measured.
     ablations: what was asked, then the variants, the first of which the others are compared to.
     """
 
@@ -186,9 +270,11 @@ class Figures:
     mine: MineFigures | None = None
     mine_folds: Mapping[str, MineFigures] = field(default_factory=dict)
     mosaics: MineFigures | None = None
+    detection: Mapping[str, DetectionFigures] = field(default_factory=dict)
     campaigns: Mapping[str, CampaignFigures] = field(default_factory=dict)
     lookalikes: Mapping[str, LookalikeFigures] = field(default_factory=dict)
     calibration: Mapping[str, CalibrationFigures] = field(default_factory=dict)
+    reliability: tuple[ReliabilityBin, ...] = ()
     ablations: Mapping[str, Mapping[str, Variant]] = field(default_factory=dict)
 
     @property

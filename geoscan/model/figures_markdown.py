@@ -7,14 +7,26 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from geoscan.labels import readable
-from geoscan.model.figures import SPECIFICITIES, AblatedFigure, F2Figures, Figures, Interval, MineFigures, Variant
+from geoscan.model.figures import (
+    SPECIFICITIES,
+    AblatedFigure,
+    DetectionFigures,
+    F2Figures,
+    FalseAlarms,
+    Figures,
+    FlaggedFigures,
+    Interval,
+    MineFigures,
+    Variant,
+)
 
 Cell: TypeAlias = str | int | float | tuple[float | None, Interval | None] | None
 """Text, a count, something measured, something measured with its interval, or nothing."""
 
 _INTERVALS = (
     "In brackets: 95 % intervals, by bootstrap over chips unless a table says over what; Wilson's for shares of chips "
-    "called a mine."
+    "called a mine, and for operating points and reliability. Wilson's take chips for independent: those of one place "
+    "are alike, and a new place may lie outside."
 )
 _F2 = "F2 as Kaggle defines it: of each chip's labels, averaged over chips."
 _LABELS = (
@@ -27,6 +39,12 @@ _MINES = (
 )
 _FOLDS = "Each fold was judged by a network that has not seen it."
 _MOSAICS = "A mosaic is four chips of a coarser sensor, joined to one."
+_DETECTION = (
+    "`geoscan scan --operate` chooses one. A chip alone is flagged from the higher score on, a chip whose neighbours "
+    "confirm it from the lower one on: what a scan finds lies between. False alarms are chips without a mine, side by "
+    "side, that are flagged; neighbouring ones make one polygon."
+)
+_BLIND = " The last column is of {n:,} of them that were drawn blindly: the likeliest for most scenes."
 _CAMPAIGNS = "Chips of one sampling campaign show the same places."
 _LOOKALIKES = (
     "The share of chips without a mine that is called a mine: at the label's own threshold, and at the one that turns "
@@ -35,6 +53,10 @@ _LOOKALIKES = (
 _ABLATION = (
     "What changes when one thing is done differently, in small networks that were trained for this question: means "
     "over the seeds. A change is to the first row, seed by seed; its interval is Student's, over the seeds."
+)
+_RELIABILITY = (
+    "Of chips of about one probability, the share that shows a mine. It should be the mean probability, which is here "
+    "for the share of mines among these chips; that of a scene is for `--prior`."
 )
 _CALIBRATION = (
     "Negative log likelihood (NLL) and expected calibration error (ECE) of the scores as they are, and calibrated. "
@@ -51,10 +73,12 @@ def figures_markdown(figures: Figures, depth: int = 3) -> str:
         ("All labels together", _F2, _f2(figures)),
         ("Each label", _LABELS, _labels(figures)),
         ("Mines against the rest", _about_mines(figures), _mines(figures)),
+        ("Operating points", _about_detection(figures), _detection(figures)),
         ("Sampling campaigns", _CAMPAIGNS, _campaigns(figures)),
         ("Look-alikes", _LOOKALIKES, _lookalikes(figures)),
         *((f"Ablation: {readable(name)}", _ABLATION, ablation_table(rows)) for name, rows in figures.ablations.items()),
         ("Calibration", _CALIBRATION, _calibration(figures)),
+        ("Reliability of the probability", _RELIABILITY, _reliability(figures)),
     ]
     measured = [section for section in sections if section[-1]]
     blocks = [*figures.notes, _INTERVALS if measured else "Nothing was measured."]
@@ -140,6 +164,52 @@ def _mine_row(mine: MineFigures) -> tuple[Cell, ...]:
     return mine.n, mine.n_other, (mine.auc, mine.auc_interval), (mine.ap, mine.ap_interval), *found, mine.resampled
 
 
+def _about_detection(figures: Figures) -> str:
+    """What the figures of the operating points mean, and on what ground they were measured."""
+    one = next(iter(figures.detection.values()), None)
+    if one is None:
+        return _DETECTION
+    others, blind = one.alone.false_alarms, one.alone.false_alarms_blind
+    ground = (
+        f" Measured on {one.n:,} chips with a mine and {others.n:,} without, which show {others.km2:,.0f} km2. Sets of "
+        "chips are chosen, and may hold more of what looks like a mine than the ground does: they exaggerate then."
+    )
+    return _DETECTION + ground + ("" if blind is None else _BLIND.format(n=blind.n))
+
+
+def _detection(figures: Figures) -> str:
+    rows = [row for name, one in figures.detection.items() for row in _point_rows(name, one)]
+    blind = any(one.alone.false_alarms_blind for one in figures.detection.values())
+    header = ("operating point", "a chip", "flagged from", "mines found", "false alarms per 1,000 km2")
+    return table((*header, "on places drawn blindly"), rows) if blind else table(header, [row[:-1] for row in rows])
+
+
+def _point_rows(name: str, one: DetectionFigures) -> list[tuple[Cell, ...]]:
+    if one.alone == one.beside:
+        return [_flagged_row(name, "any", one.alone)]
+    return [_flagged_row(name, "alone", one.alone), _flagged_row(name, "confirmed by neighbours", one.beside)]
+
+
+def _flagged_row(name: str, chip: str, one: FlaggedFigures) -> tuple[Cell, ...]:
+    alarms, blind = alarms_text(one.false_alarms), one.false_alarms_blind
+    on_blind = None if blind is None else alarms_text(blind)
+    return f"`{name}`", chip, one.threshold, (one.found, one.found_interval), alarms, on_blind
+
+
+def alarms_text(alarms: FalseAlarms) -> str:
+    """False alarms per 1,000 km2 as `26 (22 to 31)`; where none was seen, how many there are at most."""
+    if alarms.interval is None:
+        return "-"
+    low, high = (_count(end) for end in alarms.interval)
+    if alarms.per_1000_km2 is None:
+        return f"at most {high} (none seen)"
+    return f"{_count(alarms.per_1000_km2)} ({low} to {high})"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _campaigns(figures: Figures) -> str:
     rows = [
         (f"`{name}`", one.mine, one.other, (one.called_mine, one.called_mine_interval))
@@ -162,3 +232,10 @@ def _calibration(figures: Figures) -> str:
         for head, one in figures.calibration.items()
     ]
     return table(("head", "known", "NLL", "calibrated", "ECE", "calibrated"), rows)
+
+
+def _reliability(figures: Figures) -> str:
+    rows = [
+        (f"{one.low:g} to {one.high:g}", one.n, one.predicted, (one.share, one.interval)) for one in figures.reliability
+    ]
+    return table(("probability", "chips", "mean", "share with a mine"), rows)

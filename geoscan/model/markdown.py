@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from geoscan.labels import MINE, readable
-from geoscan.model.figures import Figures
+from geoscan.model.figures import BALANCED, DEFAULT_POINT, POINTS, SENSITIVE, STRICT, Figures
 from geoscan.model.figures_markdown import Cell, figures_markdown, table
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.resolution import native_range, usable_range
@@ -29,6 +29,14 @@ _WORDS = (
     "figure by which such a model is judged. F2 is Kaggle's measure, over all labels; AP is the average precision of "
     "mines. Both are at best 1."
 )
+
+_POINTS = (
+    f"`sensitive` finds {100 * SENSITIVE:g} % of the mines that judged it, each chip by itself. At `balanced` a chip "
+    f"alone must outdo {100 * BALANCED:g} % of the chips without a mine, and the label's threshold; neighbours confirm "
+    f"each other, and need less. `strict` turns down {100 * STRICT:g} % of the chips without a mine, whatever their "
+    "neighbours. None is laxer than the one before it."
+)
+_OLD_POINTS = "Its training, by an earlier version, kept no scores from which the others could be told."
 
 _FAMILIES = {"densenet": "DenseNet-BC", "efficientnet-lite0": "EfficientNet-Lite0"}
 _PAPERS = {"densenet": "Huang, Liu, van der Maaten, Weinberger 2017", "efficientnet-lite0": "Tan, Le 2019"}
@@ -173,14 +181,16 @@ def _model_row(card: Card, size: int) -> tuple[Cell, ...]:
 
 
 def _thresholds(card: Card) -> list[str]:
-    detection = card.detection
     rows = [(readable(label), card.thresholds[label]) for label in card.labels]
+    points = [(f"`{name}`", one.high, one.low, one.isolated) for name, one in card.points.items()]
     return [
         "A label holds where its score is not below:",
         table(("label", "threshold"), rows),
-        "Polygons are made of the scores for artisanal mine: one chip of a polygon reaches "
-        f"`--high` {_option(detection.high)}, each of them `--low` {_option(detection.low)}, "
-        f"and a chip without neighbours `--isolated` {_option(detection.isolated)}.",
+        "Polygons are made of the scores for artisanal mine: one chip of a polygon reaches `--high`, each of them "
+        f"`--low`, and a chip without neighbours `--isolated`. `--operate` chooses among these, {DEFAULT_POINT} unless "
+        "told:",
+        table(("operating point", "`--high`", "`--low`", "`--isolated`"), points),
+        _POINTS if len(points) == len(POINTS) else _OLD_POINTS,
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import itertools
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from geoscan.errors import OutputError, PackageError, one_line
 from geoscan.labels import MINE
 from geoscan.machine import is_shortage
 from geoscan.model.calibration import Calibration
-from geoscan.model.figures import Figures
+from geoscan.model.figures import DEFAULT_POINT, Figures
 from geoscan.model.look import Look
 from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
@@ -47,7 +48,8 @@ class Card:
     """All that a scan must know of a model, and what people should.
 
     thresholds: of each label, in 0..1, tuned for F2; the label holds where its score is not below.
-    detection: thresholds on the score of artisanal mine, from which polygons are made.
+    detection: thresholds on the score of artisanal mine, from which polygons are made: the operating point `balanced`.
+    sensitive, strict: those of the other operating points; None in a card of an earlier version.
     calibration: from scores to probabilities; the thresholds are for the scores.
     tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
     look: what its training chips look like, by which a scan knows scenes that are misread; None where nobody measured.
@@ -70,6 +72,8 @@ class Card:
     tta: bool = False
     look: Look | None = None
     split: Split | None = None
+    sensitive: Hysteresis | None = None
+    strict: Hysteresis | None = None
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -85,11 +89,37 @@ class Card:
         heads = [head.name for head in self.spec.heads]
         if unknown := set(self.calibration.temperatures) - set(heads):
             raise PackageError(f"temperatures of {', '.join(sorted(unknown))} do not fit the heads {', '.join(heads)}")
+        points = list(self.points.items())
+        for (lower, one), (higher, other) in itertools.pairwise(points):
+            if one.low > other.low or one.high > other.high or one.isolated > other.isolated:
+                raise PackageError(
+                    f"the operating point {lower} has thresholds above those of {higher}: {one}, {other}"
+                )
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels in the order of the scores' columns."""
         return self.spec.labels
+
+    @property
+    def points(self) -> dict[str, Hysteresis]:
+        """Thresholds by operating point, from the one that finds most mines to the one with the fewest false alarms."""
+        every = {"sensitive": self.sensitive, DEFAULT_POINT: self.detection, "strict": self.strict}
+        return {name: thresholds for name, thresholds in every.items() if thresholds is not None}
+
+    def point(self, name: str) -> Hysteresis:
+        """Thresholds of an operating point. Raises PackageError where the card does not hold it."""
+        if name not in self.points:
+            raise PackageError(
+                f"the card of {self.name} holds no operating point {name}, only {', '.join(self.points)}; train the "
+                "model anew, or give --high, --low and --isolated instead"
+            )
+        return self.points[name]
+
+    @property
+    def chip_km2(self) -> float:
+        """Ground that a chip shows, in square kilometres."""
+        return (self.preprocess.chip * self.preprocess.gsd / 1000) ** 2
 
     def averages(self, asked: bool | None) -> bool:
         """Tell whether to average scores over symmetries: as asked, as the thresholds are tuned for if None."""

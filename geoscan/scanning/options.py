@@ -8,6 +8,7 @@ from typing import Final
 
 from geoscan.errors import InputError
 from geoscan.machine import BATCH
+from geoscan.model.figures import DEFAULT_POINT, POINTS
 from geoscan.polygons import Hysteresis
 from geoscan.products import Levels
 
@@ -16,7 +17,8 @@ from geoscan.products import Levels
 class ScanOptions:
     """What a scan is asked for; most of what is None is taken from the model's card.
 
-    Raises InputError for a prior or a batch out of range; what depends on the scene or the model is checked in a plan.
+    Raises InputError for an unknown operating point, a prior or a batch out of range; what depends on the scene or the
+    model is checked in a plan.
     """
 
     model: str | os.PathLike[str] = "auto"
@@ -38,8 +40,11 @@ class ScanOptions:
     tta: bool | None = None
     """Test-time augmentation: average the scores of the 8 rotations and mirror images of a chip."""
 
+    operate: str = DEFAULT_POINT
+    """Operating point in the model's card, one of `POINTS`, whose thresholds are taken."""
+
     high: float | None = None
-    """See `Hysteresis`, and likewise `low` and `isolated`; 0..1."""
+    """In place of the operating point's: see `Hysteresis`, and likewise `low` and `isolated`; 0..1."""
 
     low: float | None = None
     isolated: float | None = None
@@ -56,11 +61,13 @@ class ScanOptions:
     def __post_init__(self) -> None:
         if self.prior is not None and not 0 < self.prior < 1:
             raise InputError(f"prior {self.prior} does not fit; give a fraction above 0 and below 1, such as 0.001")
+        if self.operate not in POINTS:
+            raise InputError(f"no operating point is called {self.operate!r}; choose one of {', '.join(POINTS)}")
         if self.batch < 1:
             raise InputError(f"batch {self.batch} does not fit; give 1 chip or more")
 
     def thresholds(self, own: Hysteresis) -> Hysteresis:
-        """Take a model's `own` thresholds where none are asked for; one that is asked for moves those it contradicts.
+        """Take the operating point's `own` thresholds where none are asked for; one that is moves those it contradicts.
 
         Raises InputError when those asked for contradict each other.
         """

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from geoscan.grid import TileGrid
+from geoscan.model.figures import CUSTOM
 from geoscan.model.package import Package
 from geoscan.polygons import Hysteresis
 from geoscan.products import Scaling
@@ -41,6 +42,9 @@ class Plan:
     """Whether scores are means over symmetries (test-time augmentation)."""
 
     thresholds: Hysteresis
+    operate: str
+    """Operating point in the model's card that the thresholds are of; `custom` where one of them was asked for."""
+
     prior: float | None
     """Fraction of the chips assumed to show a mine, 0..1; None for a model that was not calibrated."""
 
@@ -56,12 +60,14 @@ class Plan:
 
         options: `model` and `bands` are taken from `package` and `scene`. name: the last part of the scene's address if
         None.
-        Raises SceneError (ResolutionError where another model may fit), GridError, RadiometryError or InputError for
-        what does not fit, ReadError when the scene cannot be read.
+        Raises PackageError where the card lacks the operating point; SceneError (ResolutionError where another model
+        may fit), GridError, RadiometryError or InputError for what does not fit; ReadError when the scene cannot be
+        read.
         """
         card = package.card
         preprocess, calibration = card.preprocess, card.calibration
-        thresholds = options.thresholds(card.detection)
+        own = card.point(options.operate)
+        thresholds = options.thresholds(own)
         scene = scene.at_gsd(preprocess.gsd)
         if scene.resampling:
             log.info("%s is resampled to the model's %g m (%s)", scene.name, preprocess.gsd, scene.resampling)
@@ -78,6 +84,7 @@ class Plan:
             radiometry=resolve(stretch, scene, scaling),
             tta=card.averages(options.tta),
             thresholds=thresholds,
+            operate=options.operate if thresholds == own else CUSTOM,
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             force=options.force,
             batch=options.batch,

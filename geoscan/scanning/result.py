@@ -37,7 +37,15 @@ def detect(scores: SceneScores) -> SceneResult:
     plan = scores.plan
     scene, card = plan.scene, plan.package.card
     provenance = Provenance(
-        plan.name, card.name, card.digest, plan.thresholds, __version__, plan.tta, plan.prior, plan.reading
+        plan.name,
+        card.name,
+        card.digest,
+        plan.thresholds,
+        __version__,
+        operate=plan.operate,
+        tta=plan.tta,
+        prior=plan.prior,
+        reading=plan.reading,
     )
     found = detections(
         plan.grid,

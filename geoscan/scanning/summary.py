@@ -15,12 +15,16 @@ from geoscan.scanning.scores import SceneScores
 class Summary:
     """Figures of the scan of one scene, or of several together; the fields are the keys of `geoscan --json`.
 
-    Of several scenes `scene` lists their names, and `model`, `digest` and `tta` list what differs among them.
+    Of several scenes `scene` lists their names, and `model`, `digest`, `operate`, `tta` and `reading` list what differs
+    among them.
     """
 
     scene: str | list[str]
     model: str | list[str]
     digest: str | list[str]
+    operate: str | list[str]
+    """Operating point in the model's card, see `Plan.operate`."""
+
     tta: bool | list[bool]
     reading: Mapping[str, str] | list[Mapping[str, str]]
     """What was taken for granted about the scene, see `Plan.reading`."""
@@ -70,6 +74,7 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
         scene=plan.name,
         model=card.name,
         digest=card.digest,
+        operate=plan.operate,
         tta=plan.tta,
         reading=plan.reading,
         chips=chips,
@@ -107,7 +112,7 @@ def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Se
     stages = summaries[0].stage_seconds
     return Summary(
         scene=[str(one.scene) for one in summaries],
-        **{name: differing(name) for name in ("model", "digest", "tta", "reading")},
+        **{name: differing(name) for name in ("model", "digest", "operate", "tta", "reading")},
         **{name: added(name) for name in ("chips", "skipped", "failed", "not_understood", "flagged", "seconds")},
         detections=len(found),
         area_ha=round(sum(one.area_ha for one in found), 4),

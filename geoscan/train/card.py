@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from geoscan.arrays import Scores, Targets
 from geoscan.data.material import Material, positives
 from geoscan.evaluate.calibration import fit_calibration
 from geoscan.evaluate.figures import Answers, figures
 from geoscan.evaluate.metrics import auc, average_precision, f2_samples
+from geoscan.evaluate.operating import balanced, sensitive, strict
 from geoscan.evaluate.thresholds import best_common, tune_f2, tune_label
 from geoscan.labels import MINE, MINE_COLUMN
 from geoscan.model.figures import MineFigures
@@ -21,7 +21,6 @@ from geoscan.model.origin import Training
 from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
-from geoscan.polygons import Hysteresis
 
 _HELD_OUT = (
     "Measured on chips that were kept out of training. Which epoch was kept was decided on these chips, and thresholds "
@@ -85,12 +84,16 @@ def make_card(
     counts = _counts(material, None if crossed else material.sides(without))
     targets, scores = material.targets[unseen.rows], unseen.scores
     thresholds = _thresholds(targets, scores, spec)
+    mines = targets[:, MINE_COLUMN], scores[:, MINE_COLUMN]
+    default = balanced(mines[1][mines[0] == 0], thresholds[MINE])
     card = Card(
         name=name,
         spec=spec,
         preprocess=preprocess,
         thresholds=thresholds,
-        detection=detection_thresholds(scores[targets[:, MINE_COLUMN] == 0, MINE_COLUMN], thresholds[MINE]),
+        detection=default,
+        sensitive=sensitive(*mines, default),
+        strict=strict(*mines, default),
         calibration=fit_calibration(targets, scores, spec),
         tta=unseen.tta,
         data=replace(material.facts, **counts),
@@ -108,19 +111,6 @@ def make_card(
     note = _HELD_OUT if split.folds is None else _OUT_OF_FOLD if crossed else _ONE_FOLD
     notes = (note, _TUNED) if found.f2 else (note,)
     return replace(card, figures=replace(found, notes=notes, mosaics=mosaics))
-
-
-def detection_thresholds(others: NDArray[np.floating], tuned: float) -> Hysteresis:
-    """Thresholds for polygons.
-
-    others: (n,), mine scores of validation chips without a mine. tuned: the label's own threshold.
-    A chip alone must score more than 99 % of the chips without a mine. Neighbours confirm each other: one of them needs
-    no more than what lies halfway between that and the label's own threshold, in log odds, and the others half of it.
-    The label's own is too low to begin a polygon: it was tuned where mines are many, and on the ground they are few.
-    """
-    isolated = max(float(np.quantile(others, 0.99)) if len(others) else tuned, tuned)
-    high = float(expit((logit(isolated) + logit(tuned)) / 2))
-    return Hysteresis(high=round(high, 3), low=round(high / 2, 3), isolated=round(isolated, 3))
 
 
 def _thresholds(targets: Targets, scores: Scores, spec: Spec) -> dict[str, float]:

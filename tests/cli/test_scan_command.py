@@ -23,11 +23,13 @@ from click.testing import CliRunner
 
 from geoscan.cli import main
 from geoscan.model.package import CARD, WEIGHTS
+from geoscan.polygons import Hysteresis
 
 KEYS = [
     "scene",
     "model",
     "digest",
+    "operate",
     "tta",
     "reading",
     "chips",
@@ -84,7 +86,9 @@ def test_a_scan_finds_writes_and_ends_well(scene, package, tmp_path):
     assert result.stdout == ""
     told, found = result.stderr.splitlines()
     assert told.startswith("scene.tif: plain raster; bands 1,2,3; values as they are, stretch visual; mask: none; date")
-    assert found.startswith("scene.tif: 1 detection (4 of 12 chips, 6 ha) by fake; 100% of the scene observed;")
+    assert found.startswith(
+        "scene.tif: 1 detection (4 of 12 chips, 6 ha) by fake, balanced; 100% of the scene observed;"
+    )
     (feature,) = json.loads(out.read_text())["features"]
     assert feature["properties"]["n_chips"] == 4
 
@@ -162,6 +166,69 @@ def test_the_thresholds_used_are_in_the_layer(scene, package, tmp_path):
     assert invoke(scene, "--out", out, *marks, model=package).exit_code == 0
     properties = json.loads(out.read_text())["features"][0]["properties"]
     assert [properties[name] for name in ("threshold_high", "threshold_low", "threshold_isolated")] == [0.7, 0.3, 0.95]
+
+
+@pytest.fixture
+def pointed(make_package):
+    """A model with all operating points."""
+    points = {"sensitive": Hysteresis(0.2, 0.1, 0.2), "strict": Hysteresis(0.95, 0.5, 0.95)}
+    return make_package("pointed", chip=32, **points)
+
+
+@pytest.fixture
+def graded(make_scene) -> Path:
+    """One chip alone, three in a row, one alone: their scores are 0.98, 0.55, 0.3."""
+    grey = np.full((5, 7), 5)
+    grey[0, 0], grey[2, 2:5], grey[4, 6] = 250, 140, 77
+    return make_scene(pixels=np.repeat(np.repeat(grey, 32, 0), 32, 1)[None].repeat(3, 0), name="graded.tif")
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".fgb", ".parquet"])
+@pytest.mark.parametrize(("point", "flagged"), [("sensitive", 5), ("balanced", 4), ("strict", 1)])
+def test_an_operating_point_decides_what_is_found_and_is_named(
+    graded, package, pointed, tmp_path, suffix, point, flagged
+):
+    import geopandas
+
+    del package  # its fixture brings the detector
+    out = tmp_path / f"mines{suffix}"
+    result = invoke(graded, "--operate", point, "--out", out, "--json", "--jobs", 0, model=pointed)
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert (figures["operate"], figures["flagged"]) == (point, flagged)
+    assert f"by pointed, {point};" in result.stderr
+    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out)
+    assert set(frame["operate"]) == {point}
+    thresholds = pointed.card.points[point]
+    assert set(frame["threshold_high"]) == {thresholds.high}
+    assert set(frame["threshold_isolated"]) == {thresholds.isolated}
+
+
+def test_a_threshold_overrides_the_operating_point_which_then_has_another_name(graded, package, pointed, tmp_path):
+    del package
+    out = tmp_path / "mines.geojson"
+    words = (graded, "--operate", "strict", "--jobs", 0, "--out", out, "--json", "-q")
+    figures = json.loads(invoke(*words, "--isolated", "0.99", model=pointed).stdout)
+    assert (figures["operate"], figures["flagged"]) == ("custom", 0)
+    (used,) = json.loads(out.read_text())["geoscan"]["scenes"]
+    assert used["operate"] == "custom", "in a layer without detections, too"
+    assert [used[name] for name in ("threshold_high", "threshold_low", "threshold_isolated")] == [0.95, 0.5, 0.99]
+    assert json.loads(invoke(*words, "--high", "0.95", model=pointed).stdout)["operate"] == "strict"
+
+
+def test_scenes_of_one_scan_have_one_operating_point(graded, scene, package, pointed):
+    del package
+    figures = json.loads(invoke(graded, scene, "--operate", "sensitive", "--json", "-q", model=pointed).stdout)
+    assert figures["operate"] == "sensitive"
+    assert [one["operate"] for one in figures["scenes"]] == ["sensitive"] * 2
+
+
+def test_an_operating_point_that_is_not_there_is_refused(scene, package, tmp_path):
+    out = tmp_path / "mines.geojson"
+    message = refused(scene, "--operate", "lax", model=package, out=out)
+    assert "'lax' is not one of 'sensitive', 'balanced', 'strict'" in message
+    message = refused(scene, "--operate", "strict", model=package, out=out)
+    assert message.startswith("the card of fake holds no operating point strict, only balanced; train the model anew")
 
 
 def test_one_threshold_moves_those_it_would_contradict(scene, package, tmp_path):

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from tiny_model import card
 
 from geoscan.data.chips import only_cloudy
+from geoscan.evaluate.calibration import reliability
 from geoscan.evaluate.figures import Answers, figures
 from geoscan.evaluate.metrics import f2_samples, mine_figures
 from geoscan.evaluate.thresholds import cross_tuned_f2, predict
@@ -15,6 +16,7 @@ from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import Calibration
 from geoscan.model.figures import Figures
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
+from geoscan.polygons import Hysteresis
 
 PLANET = card(calibration=Calibration({"land": 2.0}))
 MINES = card(DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=48, heads=MINE_HEADS))
@@ -131,3 +133,31 @@ def test_the_calibration_is_the_cards():
     found = figures(PLANET, answers()).calibration
     assert found["weather"].nll == found["weather"].nll_before, "that of this head has no temperature"
     assert found["land"].nll != found["land"].nll_before
+
+
+def test_operating_points_are_those_of_the_card_on_the_ground_of_the_chips():
+    chips = answers()
+    points = {"sensitive": Hysteresis(0.3, 0.1, 0.3), "strict": Hysteresis(0.7, 0.35, 0.7)}
+    found = figures(card(**points), chips).detection
+    assert list(found) == ["sensitive", "balanced", "strict"]
+    targets, scores = chips.of_mines()
+    assert found["strict"].alone.found == (scores[targets == 1] >= 0.7).mean()
+    assert found["balanced"].beside.false_alarms.flagged == (scores[targets == 0] >= 0.5).sum()
+    others = (targets == 0).sum()
+    assert found["strict"].alone.false_alarms.km2 == pytest.approx(others * (32 * 3.7 / 1000) ** 2)
+    wider = figures(card(), answers(km2=np.full(N, 2.0))).detection
+    assert list(wider) == ["balanced"], "what an old card does not hold is not made up"
+    assert wider["balanced"].alone.false_alarms.km2 == 2 * others
+
+
+def test_reliability_is_of_probabilities_where_mines_are_as_many_as_among_the_chips():
+    chips = answers()
+    targets, _ = chips.of_mines()
+    assert figures(PLANET, chips).reliability == (), "this card gives no probability"
+    made = card(calibration=Calibration({"land": 2.0}, seen_prior=0.01))
+    found = figures(made, chips).reliability
+    share = float((targets == 1).mean())
+    assert found == reliability(targets, made.mine_probability(chips.scores, share))
+    assert sum(one.n for one in found) == N
+    alike = Answers(np.zeros_like(chips.targets), chips.scores)
+    assert figures(made, alike).reliability == ()

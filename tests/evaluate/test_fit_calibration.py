@@ -6,7 +6,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit, softmax
 
-from geoscan.evaluate.calibration import calibration_figures, expected_calibration_error, fit_calibration
+from geoscan.evaluate.calibration import (
+    calibration_figures,
+    expected_calibration_error,
+    fit_calibration,
+    reliability,
+)
+from geoscan.evaluate.lookalikes import share_interval
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import GROUND_PRIOR, Calibration
 from geoscan.model.figures import CalibrationFigures
@@ -161,3 +167,23 @@ def test_well_calibrated_scores_have_little_error():
     targets, logits = drawn(4000)
     assert expected_calibration_error(targets[:, 4:], expit(logits[:, 4:])) < 0.01
     assert expected_calibration_error(targets[:, 4:], expit(logits[:, 4:] + logit(0.9))) > 0.2
+
+
+def test_reliability_counts_mines_among_chips_of_about_one_probability():
+    chance = np.array([0, 0.005, 0.01, 0.5, 0.55, 0.599, 1, 1, 0.3])
+    mines = np.array([0, 0, 1, 1, 0, 1, 1, 1, np.nan])
+    found = reliability(mines, chance)
+    assert [(one.low, one.high, one.n) for one in found] == [(0, 0.01, 2), (0.01, 0.03, 1), (0.4, 0.6, 3), (0.8, 1, 2)]
+    assert [one.share for one in found] == pytest.approx([0, 1, 2 / 3, 1])
+    assert [one.predicted for one in found] == pytest.approx([0.0025, 0.01, 1.649 / 3, 1])
+    assert [one.interval for one in found] == [share_interval(k, n) for k, n in ((0, 2), (1, 1), (2, 3), (2, 2))]
+    assert reliability(mines[:0], chance[:0]) == ()
+
+
+def test_of_what_is_calibrated_the_share_lies_in_the_interval():
+    rng = np.random.default_rng(0)
+    chance = rng.beta(0.3, 2, 20_000)
+    found = reliability((rng.random(20_000) < chance).astype(float), chance)
+    assert len(found) == 8
+    inside = [one.interval[0] <= one.predicted <= one.interval[1] for one in found]
+    assert sum(inside) >= 7

@@ -164,6 +164,13 @@ def test_chips_too_far_from_the_models_resolution_are_refused(package, small, gs
         on_small(package, bright_is_mine, *small, gsd=gsd)
 
 
+@pytest.mark.parametrize(("gsd", "metres"), [(None, 3.7), (4.5, 4.5), (10, 10), (1, 1)])
+def test_false_alarms_are_on_the_ground_that_chips_show_whatever_a_model_cuts_them_into(package, small, gsd, metres):
+    found = on_small(package, bright_is_mine, *small, gsd=gsd).detection["balanced"].alone.false_alarms
+    assert found.n == 9
+    assert found.km2 == pytest.approx(9 * (48 * metres / 1000) ** 2)
+
+
 def test_look_alikes_at_the_cards_threshold_and_at_a_specificity(package, small):
     """The card's 0.2 calls the dark chips mines, whose scores are about 0.22; the other threshold does not."""
     found = on_small(package, bright_is_mine, *small)

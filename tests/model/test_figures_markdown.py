@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 from drawn_figures import all_figures
@@ -11,9 +12,13 @@ from geoscan.model.figures import (
     AblatedFigure,
     CalibrationFigures,
     CampaignFigures,
+    DetectionFigures,
     F2Figures,
+    FalseAlarms,
     Figures,
+    FlaggedFigures,
     LookalikeFigures,
+    ReliabilityBin,
     Variant,
 )
 from geoscan.model.figures_markdown import cell_text, figures_markdown
@@ -33,6 +38,17 @@ def mines(seed=1):
     return mine_figures(targets, targets * 0.3 + rng.uniform(0, 0.7, 200), resamples=50)
 
 
+BALANCED = FlaggedFigures(
+    0.869,
+    0.523,
+    (0.5, 0.546),
+    FalseAlarms(7991, 1841.4, 2400, 1303.3, (1250.2, 1360.4)),
+    FalseAlarms(1987, 457.8, 2, 4.37, (1.2, 15.9)),
+)
+STRICT = FlaggedFigures(
+    0.95, 0.449, None, FalseAlarms(7991, 1841.4, 48, 26.1, (19.7, 34.5)), FalseAlarms(1987, 457.8, 0, None, (0, 8.38))
+)
+
 FIGURES = Figures(
     notes=("Out of five folds.",),
     f2=F2Figures(1173, 0.8972, (0.88, 0.91), 0.899, 0.893, (0.874, 0.909), 0.625),
@@ -42,6 +58,11 @@ FIGURES = Figures(
     mine_folds={"fold 1": mines(2), "fold 2": mines(3)},
     mosaics=mines(4),
     campaigns={"bolivia_1.0": CampaignFigures(1015, 12, 1003, 0.25, (0.2, 0.3))},
+    detection={
+        "balanced": DetectionFigures(1752, BALANCED, replace(BALANCED, threshold=0.5, found=0.6)),
+        "strict": DetectionFigures(1752, STRICT, STRICT),
+    },
+    reliability=(ReliabilityBin(0.0, 0.01, 1200, 0.0021, 0.0025, (0.001, 0.005)),),
     lookalikes={"fish_pond": LookalikeFigures(51, 0.0196, None, 0.0, (0.0, 0.07))},
     calibration={"land": CalibrationFigures(99, 0.3, 0.25, 0.2, 0.00004)},
     ablations={
@@ -105,12 +126,36 @@ def test_mines_have_one_row_a_set_of_chips():
     assert "Each fold" not in alone
 
 
+def test_operating_points_tell_false_alarms_and_the_ground_they_were_measured_on():
+    text = section(figures_markdown(FIGURES), "Operating points")
+    assert "1,752 chips with a mine and 7,991 without, which show 1,841 km2." in text
+    assert "they exaggerate then. The last column is of 1,987 of them that were drawn blindly" in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    ends = "false alarms per 1,000 km2 | on places drawn blindly |"
+    assert lines[0] == f"| operating point | a chip | flagged from | mines found | {ends}"
+    alarms = "1,303 (1,250 to 1,360) | 4.4 (1.2 to 16) |"
+    assert lines[2:] == [
+        f"| `balanced` | alone | 0.869 | 0.523 (0.500 to 0.546) | {alarms}",
+        f"| `balanced` | confirmed by neighbours | 0.500 | 0.600 (0.500 to 0.546) | {alarms}",
+        "| `strict` | any | 0.950 | 0.449 | 26 (20 to 34) | at most 8.4 (none seen) |",
+    ]
+
+
+def test_where_no_place_was_drawn_blindly_there_is_no_column_of_such():
+    one = replace(BALANCED, false_alarms_blind=None, false_alarms=FalseAlarms(0, 0.0, 0, None, None))
+    text = figures_markdown(Figures(detection={"balanced": DetectionFigures(0, one, one)}))
+    assert "blindly" not in text
+    assert row(text, "`balanced`") == "| `balanced` | any | 0.869 | 0.523 (0.500 to 0.546) | - |"
+
+
 def test_campaigns_look_alikes_calibration_and_notes():
     text = figures_markdown(FIGURES)
     assert text.startswith("Out of five folds.\n")
     assert row(text, "`bolivia_1.0`") == "| `bolivia_1.0` | 12 | 1,003 | 0.250 (0.200 to 0.300) |"
     assert row(text, "fish pond") == "| fish pond | 51 | 0.020 | 0.000 (0.000 to 0.070) |"
     assert row(section(text, "Calibration"), "land") == "| land | 99 | 0.300 | 0.250 | 0.200 | 4.0e-05 |"
+    reliable = row(section(text, "Reliability of the probability"), "0 to 0.01")
+    assert reliable == "| 0 to 0.01 | 1,200 | 0.002 | 0.003 (0.001 to 0.005) |"
 
 
 def test_an_ablation_is_a_table_of_variants_with_their_changes():
@@ -130,6 +175,8 @@ def test_every_table_is_whole_whatever_stands_in_it(figures):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert ("### Each label" in text) == bool(figures.labels)
     assert ("### Mines against the rest" in text) == bool(figures.mine or figures.mine_folds or figures.mosaics)
+    assert ("### Operating points" in text) == bool(figures.detection)
+    assert ("### Reliability" in text) == bool(figures.reliability)
     assert text.count("### Ablation:") == sum(map(bool, figures.ablations.values()))
     assert ("Nothing was measured." in text) == ("###" not in text)
     assert ("In brackets: 95 %" in text) == ("###" in text)

@@ -16,6 +16,7 @@ from geoscan.model.origin import SmallChips, TrainedOn, Training
 from geoscan.model.package import Card
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 from geoscan.model.split import Split
+from geoscan.polygons import Hysteresis
 
 MINES = EfficientNetSpec(side=96, chip=48, heads=MINE_HEADS)
 
@@ -72,6 +73,19 @@ def test_calibration_is_said():
     assert row(text, "land") == "| land | 1.250 |"
     assert "18 % hold an artisanal mine" in text
     assert "0.8 % is assumed" in text
+
+
+def test_operating_points_are_said_and_what_they_are():
+    strict = Hysteresis(0.97, 0.485, 0.97)
+    text = section(card_markdown(whole(sensitive=Hysteresis(0.1, 0.05, 0.1), strict=strict)), "## Thresholds")
+    assert row(text, "`sensitive`") == "| `sensitive` | 0.100 | 0.050 | 0.100 |"
+    assert row(text, "`balanced`") == "| `balanced` | 0.500 | 0.300 | 0.600 |"
+    assert row(text, "`strict`") == "| `strict` | 0.970 | 0.485 | 0.970 |"
+    assert "`sensitive` finds 90 % of the mines" in text
+    assert "`strict` turns down 99.4 % of the chips without a mine" in text
+    old = section(card_markdown(whole()), "## Thresholds")
+    assert "`strict`" not in old
+    assert "by an earlier version" in old
 
 
 @pytest.mark.parametrize("dehaze", [None, DarkLevel(omega=0.55)])

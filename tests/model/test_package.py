@@ -23,6 +23,7 @@ from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, Card, choose, find, load, save, shipped
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec, Head
+from geoscan.polygons import Hysteresis
 
 network = cache(build)
 FIGURES = Figures(notes=("of two chips",), f2=F2Figures(2, 0.5, None, None, None, None, 0.1))
@@ -95,6 +96,33 @@ def test_refuses_a_network_of_no_known_family(copy):
 def test_refuses_an_impossible_calibration(copy, calibration, match):
     edit(copy, calibration=calibration)
     refused(copy, match)
+
+
+def test_operating_points_come_back_in_their_order():
+    points = {"sensitive": Hysteresis(0.2, 0.1, 0.2), "strict": Hysteresis(0.8, 0.4, 0.8)}
+    opened = Card.from_json(card(**points).to_json())
+    assert list(opened.points.items()) == [
+        ("sensitive", points["sensitive"]),
+        ("balanced", opened.detection),
+        ("strict", points["strict"]),
+    ]
+    assert opened.point("strict") == points["strict"]
+    with pytest.raises(PackageError, match=r"no operating point strict, only balanced; .* or give --high") as caught:
+        card().point("strict")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        {"strict": {"high": 0.5, "low": 0.3, "isolated": 0.5}},
+        {"sensitive": {"high": 0.4, "low": 0.4, "isolated": 0.4}},
+        {"sensitive": {"high": 0.4, "low": 0.2, "isolated": 0.7}},
+    ],
+)
+def test_refuses_operating_points_out_of_order(copy, points):
+    edit(copy, **points)
+    refused(copy, "thresholds above those of")
 
 
 def test_the_card_for_people_says_what_the_card_says(made):

@@ -110,6 +110,8 @@ def test_a_threshold_that_is_asked_for_moves_those_it_contradicts(asked, wanted)
 
 
 def test_options_that_fit_no_scene_are_refused():
+    with pytest.raises(InputError, match="no operating point is called 'lax'; choose one of sensitive, balanced, st"):
+        ScanOptions(operate="lax")
     for wrong in ({"prior": 0}, {"prior": 1}, {"batch": 0}):
         with pytest.raises(InputError, match=f"{next(iter(wrong))} . does not fit"):
             ScanOptions(**wrong)

@@ -6,6 +6,7 @@ import pytest
 from geoscan.data.material import Material
 from geoscan.evaluate.calibration import fit_calibration
 from geoscan.evaluate.metrics import average_precision, f2_samples
+from geoscan.evaluate.operating import balanced, sensitive, strict
 from geoscan.evaluate.thresholds import tune_label
 from geoscan.labels import LABELS, MINE
 from geoscan.model.figures import MineFigures
@@ -15,7 +16,7 @@ from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 from geoscan.model.split import Split
-from geoscan.train.card import UnseenScores, detection_thresholds, epoch_figures, make_card
+from geoscan.train.card import UnseenScores, epoch_figures, make_card
 
 PLANET = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=8, stem_stride=1)
 ALONE = replace(PLANET, heads=MINE_HEADS)
@@ -72,8 +73,10 @@ def test_a_planet_card_says_all_that_was_measured():
     assert averaged.tta
     assert "means over the 8 symmetries" in card_markdown(averaged)
     assert set(found.thresholds) == set(LABELS)
-    others = answer.scores[made.targets[rows, COLUMN] == 0, COLUMN]
-    assert found.detection == detection_thresholds(others, found.thresholds[MINE])
+    mines = made.targets[rows, COLUMN], answer.scores[:, COLUMN]
+    assert found.detection == balanced(mines[1][mines[0] == 0], found.thresholds[MINE])
+    assert found.sensitive == sensitive(*mines, found.detection)
+    assert found.strict == strict(*mines, found.detection)
     assert found.calibration == fit_calibration(made.targets[rows], answer.scores, PLANET)
     assert set(found.figures.calibration) == {"weather", "land"}
     assert found.training.seconds == 1.5
@@ -130,6 +133,27 @@ def test_a_card_of_mines_alone():
     assert found.data.validation_positives == {MINE: 9}
 
 
+def test_operating_points_find_fewer_mines_and_less_else_the_stricter_they_are():
+    """Of fold scores that overlap, on chips that show 27.2 m of ground a side."""
+    made = material(alone=True, split=Split(folds=2).of("chips", "abc"))
+    answer = judged(made, made.readable)
+    answer.scores[:, COLUMN] = 0.5 * answer.scores[:, COLUMN] + 0.5 * np.random.default_rng(5).random(len(answer.rows))
+    found = card(made, answer, ALONE)
+    assert list(found.points) == list(found.figures.detection) == ["sensitive", "balanced", "strict"]
+    points = list(found.figures.detection.values())
+    shares = [point.alone.found for point in points]
+    alarms = [point.alone.false_alarms for point in points]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] >= 0.9 > shares[2] > 0
+    flagged = [one.flagged for one in alarms]
+    assert flagged == sorted(flagged, reverse=True)
+    assert flagged[0] > flagged[2] == 0, "99.4 % of 20 chips are all of them"
+    assert alarms[0].km2 == pytest.approx(20 * (8 * 3.4 / 1000) ** 2)
+    assert alarms[0].per_1000_km2 == pytest.approx(1000 * flagged[0] / alarms[0].km2)
+    assert alarms[2].per_1000_km2 is None
+    assert "at most" in card_markdown(found)
+
+
 def test_without_mines_a_card_of_mines_alone_has_no_figures_but_is_a_card():
     made = material(alone=True)
     _, rows = made.sides()
@@ -138,6 +162,9 @@ def test_without_mines_a_card_of_mines_alone_has_no_figures_but_is_a_card():
     assert found.figures.mine.ap is None
     assert found.figures.headline == "no figures"
     assert found.thresholds == {MINE: 0.2}
+    assert list(found.points) == ["sensitive", "balanced", "strict"]
+    assert found.figures.detection["sensitive"].alone.found is None
+    assert found.figures.reliability == ()
 
 
 def test_the_first_figure_of_an_epoch_is_the_one_that_decides():
@@ -150,12 +177,3 @@ def test_the_first_figure_of_an_epoch_is_the_one_that_decides():
     mine = epoch_figures(made.targets, scores, (MINE,))
     assert list(mine) == ["ap", "auc"]
     assert mine["ap"] == average_precision(made.targets[:, COLUMN], scores[:, COLUMN])
-
-
-def test_detection_thresholds_follow_false_positives_and_the_labels_own():
-    """A chip alone needs what 99 % of the chips without a mine do not reach, and never less than the label."""
-    low = detection_thresholds(np.zeros(500), 0.3)
-    assert (low.high, low.low, low.isolated) == (0.3, 0.15, 0.3)
-    assert detection_thresholds(np.empty(0), 0.3) == low
-    spread = detection_thresholds(np.linspace(0, 0.5, 100_001), 0.3)
-    assert (spread.low, spread.high, spread.isolated) == (0.197, 0.393, 0.495)

@@ -186,6 +186,22 @@ def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded)
     assert unseen.scores[:, COLUMN].std() > 0
 
 
+def test_with_folds_the_card_has_operating_points_of_scores_of_unseen_chips(folded, data, cache):
+    package, _, _, unseen = folded
+    card = load(package.path).card
+    made = gather(data, FOLDS.preprocess, FOLDS.split, cache)
+    targets, scores = made.targets[unseen.rows, COLUMN], unseen.scores[:, COLUMN]
+    assert list(card.points) == list(card.figures.detection) == ["sensitive", "balanced", "strict"]
+    for name, point in card.points.items():
+        found = card.figures.detection[name].alone
+        assert found.threshold == point.isolated
+        assert found.found == (scores[targets == 1] >= point.isolated).mean()
+        assert found.false_alarms.flagged == (scores[targets == 0] >= point.isolated).sum()
+        assert found.false_alarms.km2 == pytest.approx(24 * 0.16**2)
+    assert (scores[targets == 0] >= card.strict.high).mean() <= 0.006
+    assert sum(one.n for one in card.figures.reliability) == 48
+
+
 def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(folded, data, cache):
     package, _, _, unseen = folded
     made = gather(data, FOLDS.preprocess, FOLDS.split, cache)
