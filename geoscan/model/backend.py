@@ -1,7 +1,8 @@
 """TensorFlow and Keras, started without the noise that they make on stderr.
 
 Whoever needs them takes them from here, `from geoscan.model.backend import keras, tf`, and nowhere else: importing this
-module starts TensorFlow, which takes seconds, and the settings below must be made before.
+module starts TensorFlow, which takes seconds, and the settings below must be made before. With KERAS_BACKEND=jax it
+starts JAX in its place: networks are then built and loaded as ever, and whatever takes `tf` says that it cannot.
 """
 
 from __future__ import annotations
@@ -58,13 +59,23 @@ def _without_noise() -> Iterator[None]:
                     os.write(_STDERR, line)
 
 
-if (_backend := os.environ["KERAS_BACKEND"]) != "tensorflow":
-    raise PackageError(f"KERAS_BACKEND is {_backend}, geoscan's models run on tensorflow; unset it")
+_BACKEND = os.environ["KERAS_BACKEND"]
+if _BACKEND not in ("tensorflow", "jax"):
+    raise PackageError(f"KERAS_BACKEND is {_BACKEND}, geoscan's networks load on tensorflow and jax; unset it")
 with _without_noise():
     import keras
-    import tensorflow as tf
 
-    tf.config.list_physical_devices()  # looks for GPUs, which is what makes most of the noise
+    if _BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # looks for GPUs, which is what makes most of the noise
+
+
+def __getattr__(name: str) -> Any:
+    """Say why there is no `tf`, where there is none."""
+    if name == "tf":
+        raise PackageError(f"KERAS_BACKEND is {_BACKEND}, geoscan scans and trains on tensorflow; unset it")
+    raise AttributeError(name)
 
 
 @cache

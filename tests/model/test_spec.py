@@ -57,12 +57,13 @@ def test_presets_are_for_chips_of_their_sensors():
     assert {name: spec.chip for name, spec in PRESETS.items()} == {
         "densenet121": 256,
         "compact": 256,
+        "compact-small": 48,
         "lite": 256,
         "lite-large": 256,
         "lite-small": 48,
     }
     assert [PRESETS[name].side for name in ("lite", "lite-large", "lite-small")] == [160, 224, 72]
-    for name in ("densenet121", "compact"):
+    for name in ("densenet121", "compact", "compact-small"):
         assert PRESETS[name].chip % PRESETS[name].reduction == 0
 
 
@@ -74,7 +75,7 @@ def test_preset_takes_other_heads(name):
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(PackageError, match=r"'resnet'.*densenet121, compact, lite, lite-large, lite-small$"):
+    with pytest.raises(PackageError, match=r"'resnet'.*densenet121, compact, compact-small, lite, lite-large, lite-small$"):
         preset("resnet")
 
 
