@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from ablate import into_card, summary
 
 from geoscan.arrays import Chips, Scores
 from geoscan.dark_channel import DarkChannel
@@ -30,11 +32,14 @@ from geoscan.data.kaggle import GSD
 from geoscan.data.material import Material, gather
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DarkLevel, dark_levels, histograms
+from geoscan.evaluate.conditions import CONDITIONS
 from geoscan.evaluate.metrics import average_precision, f2_samples
 from geoscan.files import replacing
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model import densenet
 from geoscan.model.backend import keras
+from geoscan.model.figures import Variant
+from geoscan.model.figures_markdown import ablation_table
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 from geoscan.model.split import Split
@@ -45,13 +50,12 @@ from geoscan.train.loop import Schedule, Task, fit
 from geoscan.train.losses import loss_of, positive_weights
 
 FOLDS = 5
+Found: TypeAlias = dict[str, dict[str, dict[str, float | None]]]
+"""Figures by look, fold and condition."""
+
 JITTER = Augmentation(haze=0.5, clear=0.5, offset=60)
-STILL = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
 NOISY = "GeoCompass2023"
 """Campaigns of a third party whose mines nobody has looked through: they teach, and do not judge."""
-
-WHITE = np.array([205.0, 205, 205])
-"""Colour of synthetic haze, in counts."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +101,63 @@ def main() -> None:
     parser.add_argument("--kaggle-dir", type=Path)
     parser.add_argument("--chips", type=Path)
     parser.add_argument("--index", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="figures of each network, as JSON")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--most", type=int, default=6000, help="training chips of each network")
-    parser.add_argument("--only", nargs="+", help="looks, by name")
+    parser.add_argument("--only", nargs="+", help="looks, by name; the first is what others are compared to")
+    parser.add_argument("--card", type=Path, help="model package whose card takes the report")
+    parser.add_argument("--plot", type=Path, help="picture of the report to draw")
     options = parser.parse_args()
+    if not options.kaggle_dir and not (options.chips and options.index):
+        parser.error("pass --kaggle-dir, or --chips and --index")
     source = KaggleSource(options.kaggle_dir) if options.kaggle_dir else ChipsSource(options.chips, options.index)
     spec, plain = setting(kaggle=bool(options.kaggle_dir))
-    split = Split(folds=FOLDS)
-    material = without_noise(gather(TrainingData(source), plain, split, default_directory()))
     ways = looks(plain)
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    if options.out.exists():
-        found = json.loads(options.out.read_text())
-    for fold in range(FOLDS):
-        for name in options.only or ways:
-            if str(fold) in found.setdefault(name, {}):
-                continue
+    names = options.only or list(ways)
+    if unknown := set(names) - ways.keys():
+        parser.error(f"no look is called {', '.join(unknown)}; there are {', '.join(ways)}")
+    found: Found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    material = without_noise(gather(TrainingData(source), plain, Split(folds=FOLDS), default_directory()))
+    for fold, name in product(range(FOLDS), names):
+        done = found.setdefault(name, {})
+        if str(fold) not in done:
             network = trained(ways[name], spec, material, fold, options.epochs, options.most)
-            found[name][str(fold)] = measured(ways[name], network, spec, material, fold)
-            print(fold, name, found[name][str(fold)], flush=True)
+            done[str(fold)] = measured(ways[name], network, spec, material, fold)
+            print(fold, name, done[str(fold)], flush=True)
             with replacing(options.out) as part:
                 part.write_text(json.dumps(found, indent=2))
+    told = report(found, names)
+    print(ablation_table(told))
+    if options.plot:
+        draw(told, "AP of mines" if spec.heads == MINE_HEADS else "F2 at 0.2", options.plot)
+    if options.card:
+        into_card(options.card, "dehaze", told)
+
+
+def report(found: Found, names: Sequence[str]) -> Mapping[str, Variant]:
+    """Means over the folds, and changes to the first look, fold by fold."""
+    runs = {name: [found[name][fold] for fold in sorted(found[name])] for name in names}
+    base = runs[names[0]]
+    return {name: summary(each, base) for name, each in runs.items()}
+
+
+def draw(told: Mapping[str, Variant], figure: str, path: Path) -> None:
+    """Draw the figure of each look over the conditions."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for name, variant in told.items():
+        values = [one.value for one in variant.figures.values()]
+        axes.plot(range(len(values)), values, marker="o", label=name, linewidth=2.5 if name == "wide" else 1.2)
+    conditions = list(next(iter(told.values())).figures)
+    axes.set_xticks(range(len(conditions)), conditions, rotation=25, ha="right", size=8)
+    axes.set_ylabel(f"{figure}, mean of {FOLDS} folds")
+    axes.grid(alpha=0.3)
+    axes.legend(size=8)
+    plt.savefig(path, dpi=110)
 
 
 def setting(*, kaggle: bool) -> tuple[DenseNetSpec, Preprocess]:
@@ -165,23 +204,6 @@ def trained(look: Look, spec: DenseNetSpec, material: Material, fold: int, epoch
     return network
 
 
-def conditions() -> Mapping[str, Callable[[Chips], Chips]]:
-    """Return what is done to the chips that judge, by name."""
-
-    def curve(change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Callable[[Chips], Chips]:
-        return lambda chips: np.rint(change(chips.astype(np.float64)).clip(0, 255)).astype(np.uint8)
-
-    surface = replace(STILL, clear=1.0)
-    return {
-        "clean": lambda chips: chips,
-        "haze 0.8": curve(lambda x: x * 0.8 + WHITE * 0.2),
-        "haze 0.6": curve(lambda x: x * 0.6 + WHITE * 0.4),
-        "haze 0.4": curve(lambda x: x * 0.4 + WHITE * 0.6),
-        "+0.1": curve(lambda x: x + 85),
-        "as L2A": lambda chips: np.stack([surface(chip, np.random.default_rng(i)) for i, chip in enumerate(chips)]),
-    }
-
-
 def without_noise(material: Material) -> Material:
     """Deal the folds anew, so that chips whose mines nobody has looked through always teach and never judge."""
     judges = np.flatnonzero([not name.startswith(NOISY) for name in material.campaigns])
@@ -193,13 +215,15 @@ def without_noise(material: Material) -> Material:
     return replace(material, fold=fold)
 
 
-def measured(look: Look, network: keras.Model, spec: DenseNetSpec, material: Material, fold: int) -> dict[str, float]:
+def measured(
+    look: Look, network: keras.Model, spec: DenseNetSpec, material: Material, fold: int
+) -> dict[str, float | None]:
     """Figures of a network on the chips of its fold, by condition: AP of mines, or F2 at 0.2 of all labels."""
     _, rows = material.sides(fold)
     rows = rows[~material.tagged_only_cloudy[rows]]
     chips, targets = material.chips[rows], material.targets[rows]
     figures = {}
-    for name, change in conditions().items():
+    for name, change in CONDITIONS.items():
         answers = network.predict(look.cleared(change(chips)), batch_size=64, verbose=0)
         scores: Scores = np.concatenate([answers[head.name] for head in spec.heads], axis=1)
         if spec.heads == MINE_HEADS:

@@ -253,6 +253,7 @@ class Figures:
     mine: of all chips. mine_folds: of each of several networks, on the chips that it alone has not seen, by name.
     mosaics: of four small chips joined to one, for a model whose own chips hold few mines.
     detection: by operating point. campaigns, lookalikes: by name. calibration: by the head's name.
+    conditions: AP of mines, or F2 at 0.2 of all labels, by what was done to the chips; the first changes nothing.
     reliability: of the probability of a mine, from low to high, where the share of mines is that of the chips measured.
     ablations: what was asked, then the variants, the first of which the others are compared to.
     """
@@ -275,6 +276,7 @@ class Figures:
     lookalikes: Mapping[str, LookalikeFigures] = field(default_factory=dict)
     calibration: Mapping[str, CalibrationFigures] = field(default_factory=dict)
     reliability: tuple[ReliabilityBin, ...] = ()
+    conditions: Mapping[str, float] = field(default_factory=dict)
     ablations: Mapping[str, Mapping[str, Variant]] = field(default_factory=dict)
 
     @property

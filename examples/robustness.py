@@ -1,0 +1,80 @@
+"""How much do haze, brightness, resampling and the like cost a model? Judge the networks of its folds.
+
+    python examples/robustness.py models/mine --chips chips.zip --index index.csv
+    python examples/robustness.py models/mine --kaggle-dir planet
+
+The package must hold the networks of its folds (`geoscan train --folds 5 --keep-folds`): each is judged by the chips
+that it alone has not seen, and the figure is the mean over the folds. Scores are of single views, not averaged over
+symmetries. The package's card takes the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from geoscan.arrays import Scores
+from geoscan.data.cache import default_directory
+from geoscan.data.material import Material, gather
+from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
+from geoscan.evaluate.conditions import CONDITIONS
+from geoscan.evaluate.metrics import average_precision, f2_samples
+from geoscan.labels import MINE, MINE_COLUMN, columns
+from geoscan.model.package import Package, find, load, save
+from geoscan.model.runtime import TensorFlowDetector
+from geoscan.train.job import fold_directory
+
+FIXED = 0.2
+"""Threshold of F2: the same for all conditions."""
+
+
+def main() -> None:
+    """Read the command line, score, print, and write the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--kaggle-dir", type=Path)
+    parser.add_argument("--chips", type=Path)
+    parser.add_argument("--index", type=Path)
+    options = parser.parse_args()
+    if not options.kaggle_dir and not (options.chips and options.index):
+        parser.error("pass --kaggle-dir, or --chips and --index")
+    source = KaggleSource(options.kaggle_dir) if options.kaggle_dir else ChipsSource(options.chips, options.index)
+    package = find(str(options.package))
+    split = package.card.split
+    if split is None or not split.folds:
+        parser.error(f"{options.package} was trained without folds; train it with --folds and --keep-folds")
+    material = gather(TrainingData(source), package.card.preprocess, split, default_directory())
+    folds = [load(fold_directory(package.path, fold)) for fold in range(split.folds)]
+    means = np.mean([judged(one, material, i) for i, one in enumerate(folds)], axis=0)
+    figures = {name: round(float(value), 4) for name, value in zip(CONDITIONS, means, strict=True)}
+    for name, value in figures.items():
+        print(f"{name}: {value:.3f}")
+    card = replace(package.card, figures=replace(package.card.figures, conditions=figures))
+    save(package.path, package.network(), card)
+
+
+def judged(package: Package, material: Material, fold: int) -> list[float]:
+    """Figure of a fold's network under each condition: AP of mines, or F2 of all labels."""
+    _, rows = material.sides(fold)
+    rows = rows[~material.tagged_only_cloudy[rows]]
+    detect, preprocess = TensorFlowDetector(package), package.card.preprocess
+    found = []
+    for change in CONDITIONS.values():
+        parts = np.array_split(rows, max(1, len(rows) // 256))
+        scores: Scores = np.concatenate([detect(preprocess.cleared(change(material.chips[part]))) for part in parts])
+        found.append(figure(package.card.labels, material.targets[rows], scores))
+    return found
+
+
+def figure(labels: tuple[str, ...], targets: Scores, scores: Scores) -> float:
+    """AP of mines where they are all that a model knows, else F2 at one threshold. targets: (n, 17)."""
+    if labels == (MINE,):
+        return average_precision(targets[:, MINE_COLUMN], scores[:, 0])
+    return f2_samples(targets[:, columns(labels)], scores >= FIXED)
+
+
+if __name__ == "__main__":
+    main()
