@@ -21,6 +21,7 @@ import geoscan
 from geoscan import layers
 from geoscan.cli import main
 from geoscan.cli.scan import scan as scan_command
+from geoscan.dehazed_scene import WINDOW
 from geoscan.errors import InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model import package as packages
@@ -196,7 +197,8 @@ def test_an_array_is_dehazed_as_the_scene_that_holds_it(hazy, tmp_path, airlight
     assert (written.path, written.rows, written.cols) == (out, 200, 300)
     scene = geoscan.open_scene(hazy)
     pixels, valid = scene.overview()
-    clear = geoscan.dehaze(pixels, valid=valid, airlight=airlight)
+    window = 2 * round(WINDOW / 2 / max(scene.gsd))
+    clear = geoscan.dehaze(pixels, valid=valid, airlight=airlight, window=window)
     with rasterio.open(out) as dataset:
         np.testing.assert_array_equal(np.where(valid, clear, 0), dataset.read())
     assert clear.dtype == np.uint8
