@@ -202,7 +202,7 @@ def test_an_array_is_dehazed_as_the_scene_that_holds_it(hazy, tmp_path, airlight
     with rasterio.open(out) as dataset:
         np.testing.assert_array_equal(np.where(valid, clear, 0), dataset.read())
     assert clear.dtype == np.uint8
-    assert clear[:, :, 250:].mean() < 0.9 * pixels[:, :, 250:].mean()
+    assert clear[:, :, 250:].mean() < pixels[:, :, 250:].mean() - 8
     geoscan.dehaze(scene, tmp_path / "again.tif", airlight=airlight, jobs=2, progress=False)
     assert (tmp_path / "again.tif").read_bytes() == out.read_bytes()
 
