@@ -49,7 +49,7 @@ _SECRET: Final = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
 _WITH_SIDECARS: Final = (".tif", ".tiff", ".gtiff", ".jp2")
 """Remote files beside which a mask may lie: of rasters made of others, such as VRTs, nobody knows the names."""
 
-_CACHE_BYTES: Final = 256 * 2**20
+CACHE_BYTES: Final = 256 * 2**20
 """Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""
 
 
@@ -57,7 +57,7 @@ _CACHE_BYTES: Final = 256 * 2**20
 def _limit_cache() -> None:
     """Set the size of GDAL's cache, which all threads share: an Env would undo it while other threads read."""
     if "GDAL_CACHEMAX" not in os.environ:
-        set_gdal_config("GDAL_CACHEMAX", _CACHE_BYTES)
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
 
 
 class _Ear(threading.local):
