@@ -29,7 +29,7 @@ _TEN_THOUSAND: Final = 1e-4
 _ADDED: Final = 1000.0
 """What ESA adds to the stored values since processing baseline 04.00."""
 
-_DARK_PERCENT: Final = 0.5
+DARK_PERCENT: Final = 0.5
 _DARKEST_SHIFTED: Final = 950.0
 """Where the darkest half percent of red is not below this, 1,000 was added. In 43 scenes of 256 real chips each it is
 471 at most without, and 1,000 at least with it (tests/benchmarks/test_scaling_real.py)."""
@@ -111,7 +111,7 @@ def _asked(scale: Levels | None, offset: Levels | None) -> Scaling:
 
 def _checked(stated: Scaling, values: Values) -> Scaling:
     """Leave out an offset that was taken off already: with it the darkest ground would reflect less than nothing."""
-    dark = float(np.percentile(values[0], _DARK_PERCENT)) * stated.scale[0] + stated.offset[0]
+    dark = float(np.percentile(values[0], DARK_PERCENT)) * stated.scale[0] + stated.offset[0]
     if stated.offset[0] < 0 and dark < _NEGATIVE:
         return replace(stated, offset=(0.0, 0.0, 0.0), source="pixels")
     return stated
@@ -125,7 +125,7 @@ def _seen(scene: Scene, values: Values) -> Scaling | None:
     # Values of a picture, in a type that is too large for it, or of neither kind.
     if high <= 255 or high * _TEN_THOUSAND > _MOST_REFLECTED + _ADDED * _TEN_THOUSAND:
         return None
-    red, _, blue = np.percentile(values, _DARK_PERCENT, axis=1)
+    red, _, blue = np.percentile(values, DARK_PERCENT, axis=1)
     if scene.planet and blue >= _DARKEST_RADIANCE:
         return None
     offset = -_ADDED * _TEN_THOUSAND if red >= _DARKEST_SHIFTED else 0.0
