@@ -84,7 +84,7 @@ def _readings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[_Reading]:
     yield _Reading("", plan.radiometry)
     wanted = plan.package.card.preprocess.radiometry
     automatic = _resolved(wanted, plan, plan.scaling)
-    auto = "" if automatic == plan.radiometry else "--stretch auto "
+    auto = "" if automatic and automatic.name == plan.radiometry.name else "--stretch auto "
     if automatic and auto:
         yield _Reading(auto.strip(), automatic)
     for scaling in _scalings(plan, darkest):
