@@ -20,8 +20,13 @@ PLANET: Bands = (3, 2, 1)
 """Planet's analytic products come as blue, green, red, near infrared."""
 
 _COLORS = ("red", "green", "blue")
-_OTHERS = {"edge", "rededge", "coastal", "i", "infrared", "nir", "near", "swir", "yellow"}
-"""Words that make another band of a colour's: red edge, coastal blue, green I."""
+_OTHERS = {
+    *("edge", "rededge", "vre", "far", "deep", "ultra", "coastal", "violet", "i", "yellow", "pan"),
+    *("infrared", "infra", "ir", "nir", "near", "mid", "mir", "swir", "short", "shortwave", "thermal", "tir"),
+    *("std", "stdev", "variance", "uncertainty", "error", "mask", "quality", "qa", "count"),
+}
+"""Words that make another band of a colour's: red edge, infra red, ultra blue, green I; and of what was not measured in
+it, such as its quality."""
 
 _NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
 """A band's number as most makers write it: B4, B04, band4."""
@@ -122,7 +127,7 @@ def _words(text: str) -> list[str]:
 
 
 def _color(words: Sequence[str]) -> str:
-    """Name the colour that a band is called by; none for the others, such as red edge, coastal blue or green I."""
+    """Name the colour that a band is called by; empty for the others, see `_OTHERS`."""
     colors = [word for word in words if word in _COLORS]
     return colors[0] if len(colors) == 1 and not _OTHERS & set(words) else ""
 
@@ -141,7 +146,8 @@ def _of_sensor(numbers: set[str], surface: bool) -> tuple[str, str, str]:
 
 
 def _find(names: Sequence[str], *wanted: str) -> Bands | None:
-    if not all(wanted) or not set(wanted) <= set(names):
+    """Numbers of the bands that are called `wanted`; None where one is missing, or two are called so."""
+    if not all(wanted) or any(names.count(name) != 1 for name in wanted):
         return None
     red, green, blue = (names.index(name) + 1 for name in wanted)
     return red, green, blue
