@@ -5,8 +5,8 @@ gives pixels and mask, and takes the same road from a directory and from a zip.
 
 What is not seen: pixels of the fill value in all three bands, as in any raster; in Level-2A what the scene
 classification calls no data, saturated or defective, and cloud of medium or high probability; in Level-1C since
-baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud. Thin cirrus and the
-shadow of clouds are seen: the ground shows through. Older Level-1C has its masks as polygons (GML), which are not read.
+baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud, which older Level-1C
+has as polygons (GML). Thin cirrus and the shadow of clouds are seen: the ground shows through.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, NotGeoreferencedWarning
@@ -61,6 +62,9 @@ ancillary packets, partly corrected crosstalk, and saturation, which leave the g
 
 _OPAQUE_CLOUD: Final = 1
 """Band of MSK_CLASSI; the others are cirrus and snow."""
+
+_CLOUD_CELL: Final = 6
+"""Pixels along a side of the squares that polygons of cloud are made of: 60 m."""
 
 _AGAIN: Final = "download the product again"
 _FITS: Final = "geoscan reads Sentinel-2 Level-1C and Level-2A, whole as they are downloaded"
@@ -356,9 +360,38 @@ def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hi
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
         hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
         told.append("cloud mask")
-    if _one(reports, r".*MSK_CLOUDS_.*\.gml"):
-        told.append("no cloud mask (polygons are not read)")
+    elif name := _one(reports, r".*MSK_CLOUDS_.*\.gml"):
+        if clouds := _opaque(files, name):
+            hidden.append(vrt.Hidden(vrt.painted(place, clouds, _CLOUD_CELL), (1,)))
+        told.append("cloud mask")
     return hidden, ", ".join(told)
+
+
+def _opaque(files: Bundle, name: str) -> list[shapely.Polygon]:
+    """Read the polygons of opaque cloud, in the granule's CRS; none where there is no cloud."""
+    found = []
+    for feature in files.xml(name).iterfind(".//{*}MaskFeature"):
+        if _text(feature, "maskType") in ("", "OPAQUE"):
+            found += [_polygon(files, name, one) for one in feature.iterfind(".//{*}Polygon")]
+    return found
+
+
+def _polygon(files: Bundle, name: str, polygon: Element) -> shapely.Polygon:
+    outer, *holes = [
+        _ring(files, name, ring)
+        for side in ("exterior", "interior")
+        for ring in polygon.iterfind(f".//{{*}}{side}//{{*}}posList")
+    ] or [[]]
+    try:
+        return shapely.Polygon(outer, holes)
+    except ValueError as error:  # less than three corners
+        raise SceneError(f"{files.title}: {_last(name)} has a polygon that is none ({error}); {_AGAIN}") from error
+
+
+def _ring(files: Bundle, name: str, ring: Element) -> list[list[float]]:
+    numbers = [_number(files, f"a corner in {_last(name)}", text) for text in (ring.text or "").split()]
+    size = 3 if ring.get("srsDimension") == "3" else 2
+    return [numbers[at : at + 2] for at in range(0, len(numbers) - size + 1, size)]
 
 
 def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Band]:

@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
+import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.features import rasterize
+from rasterio.io import MemoryFile
+from shapely.geometry.base import BaseGeometry
 
+from geoscan import gdal
 from geoscan.bands import Bands
 
 _TYPES: Final = {
@@ -190,6 +195,26 @@ def highest(place: Place, bands: Sequence[Band]) -> Band:
     For many masks of 0 and 1: hiding by this one is several times as fast as hiding by each.
     """
     return Band(_dataset(place, [_each("max", [_source(band, place) for band in bands])]), 1, place.rows, place.cols)
+
+
+def painted(place: Place, polygons: Sequence[BaseGeometry], cell: int) -> Band:
+    """Make a band that is 1 inside of polygons, else 0; its pixels are in the VRT's own text.
+
+    polygons: in the CRS of `place`. cell: side of the band's pixels in those of `place`; a cell is inside when its
+    centre is.
+    """
+    cell = 1 if place.rows % cell or place.cols % cell else cell
+    size = place.rows // cell, place.cols // cell
+    transform = place.transform @ Affine.scale(cell)
+    inside = rasterize(polygons, size, transform=transform, dtype="uint8") if polygons else np.zeros(size, np.uint8)
+    profile = {"driver": "GTiff", "count": 1, "height": size[0], "width": size[1], "dtype": "uint8", "nbits": 1}
+    with MemoryFile() as file:
+        with file.open(**profile, compress="deflate", crs=place.crs, transform=transform) as target:
+            target.write(inside, 1)
+        name, text = gdal.kept(file.read())
+    own = Place(place.crs, transform, *size)
+    band = _byte(f"<Description>{text}</Description>{_source(Band(name, 1, *size), own)}")
+    return Band(_dataset(own, [band]), 1, *size)
 
 
 def _dataset(place: Place, content: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Sentinel-2 products: the same pixels as in a plain file give the same scores, and what is damaged is one line."""
 
+import multiprocessing
 import pickle
 import shutil
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from geoscan.scene import Scene, find_scenes
 CHIP = 32
 PLACE = Affine(10, 0, CORNER[0], 0, -10, CORNER[1])
 SHIFTED = {str(band): "-1000" for band in range(13)}
-OLD = Safe(baseline="02.04", compact=False, polygons=True)
+OLD = Safe(baseline="02.04", compact=False, polygons=())
 NEW = Safe(offsets=SHIFTED)
 SURFACE = Safe("L2A", offsets=SHIFTED)
 
@@ -139,6 +140,10 @@ def masked(tmp_path: Path, level: str) -> tuple[Path, np.ndarray, str]:
         classes = patches(tuple(range(12)), SIDE // 2, 5)
         seen &= ~np.isin(classes.repeat(2, 0).repeat(2, 1), (0, 1, 8, 9))
         safe, told = replace(SURFACE, classes=[classes]), "scene classification, fill value 0"
+    elif level == "L1C before 04.00":
+        clouds = patches((0, 0, 0, 1, 2), SIDE // 6, 1)
+        seen &= (clouds != 1).repeat(6, 0).repeat(6, 1)
+        safe, told = replace(OLD, polygons=[clouds]), "cloud mask, fill value 0"
     else:
         quality = np.stack([np.roll(patches((0,) * 9 + (1,), SIDE, 16), 16 * n, n % 2) for n in range(8)])
         clouds = np.stack([np.roll(patches((0, 0, 0, 1), SIDE // 6, 3), n, 0) for n in range(3)])
@@ -149,7 +154,7 @@ def masked(tmp_path: Path, level: str) -> tuple[Path, np.ndarray, str]:
     return write_safe(tmp_path, [pixels], safe), seen, told
 
 
-@pytest.mark.parametrize("level", ["L1C", "L2A"])
+@pytest.mark.parametrize("level", ["L1C", "L1C before 04.00", "L2A"])
 def test_masks_are_the_same_in_windows_as_a_whole_and_resampled(level, tmp_path):
     path, seen, told = masked(tmp_path, level)
     scene = Scene.open(path)
@@ -162,6 +167,43 @@ def test_masks_are_the_same_in_windows_as_a_whole_and_resampled(level, tmp_path)
         expected, expected_valid = whole(same.at_gsd(gsd))
         np.testing.assert_array_equal(valid, expected_valid)
         np.testing.assert_array_equal(native[:, valid], expected[:, valid])
+
+
+def opened_mask(scene: Scene) -> np.ndarray:
+    return whole(scene)[1]
+
+
+def test_a_mask_of_polygons_travels_to_another_process(tmp_path):
+    path, seen, _ = masked(tmp_path, "L1C before 04.00")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(opened_mask, (Scene.open(path),)), seen)
+
+
+def test_granules_have_the_clouds_of_their_own_polygons(tmp_path):
+    corners = [CORNER, (CORNER[0] + 10 * SIDE, CORNER[1])]
+    clouds = [patches((0, 1), SIDE // 6, size) for size in (2, 5)]
+    safe = replace(OLD, crs=(CRS, CRS), corners=corners, polygons=clouds)
+    scene = Scene.open(write_safe(tmp_path, [ground(0) + 1, ground(1) + 1], safe))
+    expected = np.concatenate(clouds, axis=1).repeat(6, 0).repeat(6, 1) == 0
+    np.testing.assert_array_equal(whole(scene)[1], expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("<eop:Mask ", "<eop:Mask", "no XML that can be read"),
+        ('"2">', '"2">x ', "'x' as a corner in MSK_CLOUDS_B00.gml, where a number belongs"),
+        ('srsDimension="2">', 'srsDimension="2">1 2</gml:posList><gml:posList>', "has a polygon that is none"),
+    ],
+)
+def test_polygons_that_are_damaged_are_one_line(old, new, says, tmp_path):
+    cloud = np.ones((SIDE // 6, SIDE // 6), np.uint8)
+    root = write_safe(tmp_path, [ground()], replace(OLD, compact=True, polygons=[cloud]))
+    (gml,) = root.rglob("MSK_CLOUDS_B00.gml")
+    gml.write_text(gml.read_text().replace(old, new))
+    with pytest.raises(SceneError, match=says) as caught:
+        Scene.open(root)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_overview_knows_the_same_mask(tmp_path):
@@ -184,7 +226,7 @@ def test_masked_pixels_are_not_observed(tmp_path, package):
 @pytest.mark.parametrize(
     ("safe", "told"),
     [
-        (OLD, "no cloud mask (polygons are not read), fill value 0"),
+        (OLD, "cloud mask, fill value 0"),
         (replace(SURFACE, fill=7), "fill value 7"),
     ],
 )
