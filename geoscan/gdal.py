@@ -164,6 +164,7 @@ def _looking_beside(address: str) -> dict[str, str]:
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(allowed)}
 
 
+@lru_cache(maxsize=256)  # the text of a VRT may be long, and is looked at whenever it is read
 def is_remote(address: str) -> bool:
     """Tell whether reading `address` goes through a network."""
     if address.startswith("<"):  # a VRT's text, with names as GDAL has them

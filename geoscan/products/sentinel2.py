@@ -39,6 +39,13 @@ _TILE_METADATA: Final = re.compile(r"(?:MTD_TL|S2\w_\w{4}_MTD_L(?:1C|2A)_\w+)\.x
 _BAND_ALONE: Final = re.compile(
     r"(?:(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}|S2\w_\w{4}_MSI_L\w+)_(B\d[\dA])(?:_\d0m)?\.jp2", re.IGNORECASE
 )
+_ELSEWHERE: Final = re.compile(
+    r"(?:/S2\w[^/]*\.SAFE|S2\w_MSI(?:L1C|L2A)_[^/]*\.zip|/(?:MTD_MSI(?:L1C|L2A)|MTD_TL|S2\w_\w{4}_MTD_\w+)\.xml"
+    r"|\.SAFE/GRANULE/[^/]+)$",
+    re.IGNORECASE,
+)
+"""How the names of products, their metadata and their granules end."""
+
 _PRODUCT_NAME: Final = re.compile(r"(S2[A-Z]_\w{10,200})\.SAFE")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?")
 _BASELINE: Final = re.compile(r"\d\d\.\d\d")
@@ -75,10 +82,18 @@ def recognise(path: str) -> Product | None:
 
     Products of several granules in one CRS are laid side by side; one granule can be chosen by its directory.
     Raises SceneError for a product that is damaged or incomplete, of a level that cannot be scanned, with granules in
-    several CRSs, and for a band's file without its product.
+    several CRSs, for a band's file without its product, and for a product over a network or named inside of a zip.
     """
-    found = _find(Path(gdal.vsi_name(path))) if not gdal.is_remote(path) or path.startswith("file://") else None
-    return _product(*found) if found else None
+    name = gdal.vsi_name(path)
+    if not name.startswith("/vsi"):
+        found = _find(Path(name))
+        return _product(*found) if found else None
+    if _ELSEWHERE.search(name.split("?", 1)[0].rstrip("/}")):
+        what = f"{gdal.short_name(path)} is a Sentinel-2 product or a part of one"
+        if gdal.is_remote(path):
+            raise SceneError(f"{what} over a network, of which geoscan reads single rasters; fetch the whole product")
+        raise SceneError(f"{what} in an archive; give the path of the zip itself, or unpack it")
+    return None
 
 
 # Where the product is

@@ -370,11 +370,49 @@ def test_a_directory_holds_products_beside_rasters(tmp_path, package, caplog):
     assert "no zip that can be read" in caplog.text
 
 
+@pytest.mark.parametrize("end", ["", "/", "/MTD_MSIL1C.xml", f"/GRANULE/{NEW.granule(0)}"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "/vsicurl/https://example.org/a/",
+        "https://example.org/a/",
+        "s3://bucket/a/",
+        "/vsigs/bucket/a/",
+        "/vsizip//vsicurl/https://example.org/a.zip/",
+    ],
+)
+def test_a_product_over_a_network_is_to_be_fetched(start, end):
+    with pytest.raises(SceneError, match="over a network, of which geoscan reads single rasters; fetch the whole"):
+        Scene.open(start + NEW.name + end)
+    with pytest.raises(SceneError, match="over a network"):
+        Scene.open(start + NEW.name.replace(".SAFE", ".zip") + "?sig=secret")
+
+
+def test_a_product_inside_of_a_zip_is_named_by_the_zip(tmp_path):
+    root = write_safe(tmp_path, [ground()], NEW)
+    path = zip_safe(root, tmp_path / "a.zip")
+    with pytest.raises(SceneError, match="in an archive; give the path of the zip itself"):
+        Scene.open(f"/vsizip/{path}/{NEW.name}")
+    assert whole(Scene.open(f"/vsizip/{path}/{NEW.name}/{NEW.image(0, 'TCI')}"))[1].all(), "a raster is one"
+
+
+def test_a_product_that_is_there_packed_and_unpacked_is_one_scene(tmp_path, package, caplog):
+    caplog.set_level("INFO")
+    root = write_safe(tmp_path, [ground()], NEW)
+    path = zip_safe(root, tmp_path / "again.zip")
+    plans, _ = plan_scenes([tmp_path], ScanOptions(package.path, force=True))
+    assert [plan.scene.path for plan in plans] == [str(root)]
+    assert "again.zip shows what another of the scenes shows: it is not scanned twice" in caplog.text
+    plans, _ = plan_scenes([path, root], ScanOptions(package.path, force=True))
+    assert [plan.scene.path for plan in plans] == [str(path)]
+
+
 def test_a_scan_names_the_product_whatever_the_path(tmp_path, package):
     root = write_safe(tmp_path, [ground()], NEW)
     options = ScanOptions(model=package.path, stretch="sentinel2-l1c")
-    plans, _ = plan_scenes([root / NEW.metadata, zip_safe(root, tmp_path / "a.zip")], options)
-    assert [plan.name for plan in plans] == [root.stem] * 2
+    for path in (root / NEW.metadata, zip_safe(root, tmp_path / "a.zip")):
+        plans, _ = plan_scenes([path], options)
+        assert [plan.name for plan in plans] == [root.stem]
 
 
 def test_a_directory_named_so_that_holds_another_is_searched(tmp_path):
@@ -492,7 +530,7 @@ def test_other_products_are_not_taken_for_these(tmp_path):
     with pytest.raises(SceneError, match="geoscan reads Sentinel-2 Level-1C and Level-2A"):
         Scene.open(radar)
     shutil.make_archive(str(tmp_path / "files"), "zip", radar)
-    for path in (tmp_path, tmp_path / "files.zip", tmp_path / "absent.SAFE", "https://host/S2A.SAFE", "s3://b/S2A.zip"):
+    for path in (tmp_path, tmp_path / "files.zip", tmp_path / "absent.SAFE", "https://host/S1A.SAFE", "s3://b/S2A.zip"):
         assert recognise(str(path)) is None
 
 
