@@ -56,8 +56,11 @@ class BandTable:
 
     @property
     def planet_like(self) -> bool:
-        """Four 16-bit bands, none of which is a mask: the make of Planet's analytic products."""
-        return self.dtypes == ("uint16",) * 4 and not self.masking_alpha
+        """Four 16-bit bands, none of which is a mask: the make of Planet's analytic products.
+
+        They are delivered unsigned; some tools write signed copies.
+        """
+        return self.dtypes in (("uint16",) * 4, ("int16",) * 4) and not self.masking_alpha
 
 
 def table_of(source: Any) -> BandTable:
@@ -103,7 +106,7 @@ def _checked(asked: Sequence[int], count: int, name: str) -> Bands:
 def _tagged(table: BandTable) -> Bands | None:
     # Kaggle's Planet TIFFs are blue, green, red, near infrared though tagged red, green, blue, alpha, as GDAL tags any
     # four bands written as RGB. An "alpha" that varies like an image gives the lie away, and with it all four tags.
-    if table.planet_like and table.false_alpha:
+    if table.false_alpha and "uint8" not in table.dtypes:
         return None
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if not set(wanted) <= set(table.colors):

@@ -49,3 +49,18 @@ def test_without_red_the_bands_are_asked_for(first):
 def test_two_bands_of_one_name_are_asked_about():
     with pytest.raises(SceneError, match="does not say which are red, green, blue; pass --bands"):
         choose(table("red", "green", "blue", "red, winter", "aerosol"), "scene")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_an_alpha_that_is_none_gives_the_lie_to_the_other_tags(dtype):
+    tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    assert choose(BandTable((dtype,) * 4, tags, ("",) * 4), "scene") == (3, 2, 1)
+    assert choose(BandTable((dtype,) * 4, tags, ("",) * 4, masking_alpha=4), "scene") == (1, 2, 3)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_copies_in_other_types_are_asked_about(dtype):
+    tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    with pytest.raises(SceneError, match="does not say which are red, green, blue"):
+        choose(BandTable((dtype,) * 4, tags, ("",) * 4), "scene")
+    assert choose(BandTable((dtype,) * 4, tags, ("",) * 4, masking_alpha=4), "scene") == (1, 2, 3)
