@@ -52,8 +52,8 @@ class Masking:
     """Of red, green and blue, but for NaN; a pixel is hidden where every band that has one shows it: black roofs are 0
     in one or two bands."""
 
-    fill: float | None = None
-    """The same for all bands, though the file does not say so; see `fill.find`."""
+    fill: tuple[float, float] | None = None
+    """The least and the most that hide a pixel in all bands, though the file does not say so; see `fill.find`."""
 
     alpha: int = 0
     """Number of a band that hides pixels where it is 0; 0 for none."""
@@ -79,9 +79,15 @@ class Masking:
             f"alpha in band {self.alpha}" if self.alpha else "",
             "the file's mask" if self.masks else "",
             f"nodata {', '.join(declared)}" if declared else "",
-            f"fill {self.fill:g}, which the file does not declare" if self.fill is not None else "",
+            f"fill {in_words(self.fill)}, which the file does not declare" if self.fill is not None else "",
         ]
         return " and ".join(part for part in parts if part) or "none"
+
+
+def in_words(fill: tuple[float, float]) -> str:
+    """Name a value, or the least and the most, for people."""
+    least, most = fill
+    return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
 
 def masking(source: Any, bands: Bands, alpha: int) -> Masking:
@@ -107,7 +113,7 @@ def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) ->
     ]
     size = source.height, source.width
     covers = list(_covers(name, bands, how, size))
-    mask = f"<MaskBand>{_all_of(covers)}</MaskBand>" if covers else ""
+    mask = f"<MaskBand>{_each('min', covers)}</MaskBand>" if covers else ""
     return _dataset(size, _place(source) + "".join(colors) + mask)
 
 
@@ -118,7 +124,9 @@ def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Ite
     if declared:
         yield _any_other(name, declared, size)
     if how.fill is not None:
-        yield _any_other(name, [(band, how.fill) for band in bands], size)
+        least, most = how.fill
+        same = [(band, least) for band in bands]
+        yield _any_other(name, same, size) if least == most else _any_brighter(name, most, bands, size)
     if how.alpha:
         yield _source(name, str(how.alpha), _SET)
     for band in how.masks:
@@ -135,11 +143,20 @@ def _any_other(name: str, values: Sequence[tuple[int, float]], size: tuple[int, 
     return _source(_dataset(size, f'<VRTRasterBand dataType="Byte" band="1">{drawn}</VRTRasterBand>'), "1")
 
 
-def _all_of(covers: Sequence[str]) -> str:
-    if len(covers) == 1:
-        return f'<VRTRasterBand dataType="Byte">{covers[0]}</VRTRasterBand>'
-    function = "<PixelFunctionType>min</PixelFunctionType>"
-    return f'<VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand">{function}{"".join(covers)}</VRTRasterBand>'
+def _any_brighter(name: str, most: float, bands: Bands, size: tuple[int, int]) -> str:
+    """Give a source that is 255 where any band shows more than the integer `most`, else 0."""
+    table = f"<LUT>{most!r}:0,{most + 1!r}:255</LUT>"
+    return _source(_dataset(size, _each("max", [_source(name, str(band), table) for band in bands], 1)), "1")
+
+
+def _each(function: str, sources: Sequence[str], band: int | None = None) -> str:
+    """Make a band of what `function` gives for each pixel of `sources`; of a mask without a number."""
+    number = "" if band is None else f' band="{band}"'
+    if len(sources) == 1:
+        return f'<VRTRasterBand dataType="Byte"{number}>{sources[0]}</VRTRasterBand>'
+    kind = f'dataType="Byte"{number} subClass="VRTDerivedRasterBand"'
+    content = f"<PixelFunctionType>{function}</PixelFunctionType>{''.join(sources)}"
+    return f"<VRTRasterBand {kind}>{content}</VRTRasterBand>"
 
 
 def _source(name: str, band: str, how: str = "") -> str:
