@@ -113,50 +113,54 @@ def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) ->
     ]
     size = source.height, source.width
     covers = list(_covers(name, bands, how, size))
-    mask = f"<MaskBand>{_each('min', covers)}</MaskBand>" if covers else ""
+    mask = f"<MaskBand>{_band(_all_of(covers, size))}</MaskBand>" if covers else ""
     return _dataset(size, _place(source) + "".join(colors) + mask)
 
 
 def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Iterator[str]:
-    """Give sources that are 0 where something hides a pixel, else 255."""
+    """Give sources, or several together, that draw 0 where something hides a pixel, else 255."""
     declared = [(band, value) for band, value in zip(bands, how.nodata, strict=True) if value is not None]
     declared = [(band, value) for band, value in declared if abs(value) < _HUGE]  # what is huge is hidden anyway
     if declared:
-        yield _any_other(name, declared, size)
+        yield _any_other(name, declared)
     if how.fill is not None:
         least, most = how.fill
         same = [(band, least) for band in bands]
-        yield _any_other(name, same, size) if least == most else _any_brighter(name, most, bands, size)
+        yield _any_other(name, same) if least == most else _any_brighter(name, most, bands, size)
     if how.alpha:
         yield _source(name, str(how.alpha), _SET)
     for band in how.masks:
-        yield _source(name, f"mask,{band}", _SET)
+        yield _source(name, f"mask,{band}", "" if name.startswith("<") else _SET)  # a product's is 0 or 255
     if how.floats:
         for band in bands:
             yield _source(name, str(band), _FINITE)
 
 
-def _any_other(name: str, values: Sequence[tuple[int, float]], size: tuple[int, int]) -> str:
-    """Give a source that is 255 where any band shows something else than its value: drawn one over the other."""
+def _any_other(name: str, values: Sequence[tuple[int, float]]) -> str:
+    """Give sources that draw 255 where any band shows something else than its value."""
     other = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
-    drawn = "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
-    return _source(_dataset(size, f'<VRTRasterBand dataType="Byte" band="1">{drawn}</VRTRasterBand>'), "1")
+    return "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
 
 
 def _any_brighter(name: str, most: float, bands: Bands, size: tuple[int, int]) -> str:
-    """Give a source that is 255 where any band shows more than the integer `most`, else 0."""
+    """Give sources that draw 255 where any band shows more than the integer `most`."""
     table = f"<LUT>{most!r}:0,{most + 1!r}:255</LUT>"
-    return _source(_dataset(size, _each("max", [_source(name, str(band), table) for band in bands], 1)), "1")
+    return "".join(_over(_source(name, str(band), table), 0, size) for band in bands)
 
 
-def _each(function: str, sources: Sequence[str], band: int | None = None) -> str:
-    """Make a band of what `function` gives for each pixel of `sources`; of a mask without a number."""
-    number = "" if band is None else f' band="{band}"'
-    if len(sources) == 1:
-        return f'<VRTRasterBand dataType="Byte"{number}>{sources[0]}</VRTRasterBand>'
-    kind = f'dataType="Byte"{number} subClass="VRTDerivedRasterBand"'
-    content = f"<PixelFunctionType>{function}</PixelFunctionType>{''.join(sources)}"
-    return f"<VRTRasterBand {kind}>{content}</VRTRasterBand>"
+def _all_of(covers: Sequence[str], size: tuple[int, int]) -> str:
+    """Give sources that draw 0 where one of `covers` does: see `products.vrt`, which does the same."""
+    first, *others = covers
+    return first + "".join(_over(one, 255, size) for one in others)
+
+
+def _over(drawn: str, but: int, size: tuple[int, int]) -> str:
+    """Give a source that draws what `drawn` does, but for one value."""
+    return _source(_dataset(size, _band(drawn)), "1", f"<NODATA>{but}</NODATA>")
+
+
+def _band(content: str) -> str:
+    return f'<VRTRasterBand dataType="Byte">{content}</VRTRasterBand>'
 
 
 def _source(name: str, band: str, how: str = "") -> str:

@@ -207,7 +207,7 @@ def _product(file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], 
     if alpha:
         hidden = [vrt.Hidden(raster.band(alpha), (0,))]
     elif _BITS[raster.dtype] == 16 and not raster.masked:  # 0 means fill though the file does not say so
-        hidden = [vrt.Hidden(vrt.highest(raster.place, [raster.band(n) for n in bands]), (0,))]
+        hidden = [vrt.hidden_in_all([raster.band(n) for n in bands], 0)]
     else:
         hidden = raster.unseen(bands)
     hidden += _unseen(mask) if mask else []

@@ -286,7 +286,7 @@ def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
     if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
     place = _place(files, name, first)
-    unmeasured = vrt.Hidden(first.band(), (fill,), also=[one.band() for one in headers[1:]])
+    unmeasured = vrt.hidden_in_all([one.band() for one in headers], fill)
     masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
     address = vrt.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
     return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
@@ -370,7 +370,7 @@ def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hi
     reports = files.below(f"GRANULE/{granule}/QI_DATA")
     hidden, told = [], []
     if faults := list(_faults(files, reports)):
-        hidden.append(vrt.Hidden(vrt.highest(place, faults), (1,)))
+        hidden.append(vrt.Hidden(vrt.any_of(place, faults), (1,)))
         told.append("quality masks")
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
         hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
