@@ -1,8 +1,9 @@
 """Fill that no file declares: a border of one value where a scene holds no data.
 
 Dark water and clouds show one value, too, where it is the least or the most that a file can hold. But there each band
-reaches it at its own place, and comes near it before; around fill, ground begins at once. What cannot be told apart is
-taken for ground.
+reaches it at its own place, and comes near it before; around fill, ground begins at once. Around a scene that was
+turned and kept in a lossy format fill is nearly black, lies in corners, and ends in straight lines. What cannot be told
+apart is taken for ground.
 """
 
 from __future__ import annotations

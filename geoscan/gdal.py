@@ -66,7 +66,7 @@ def _limit_cache() -> None:
         set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
 
 
-_FOLDER: Final = "geoscan"
+_FOLDER: Final = "geoscan-kept"
 _UNPACKED: Final[dict[str, MemoryFile]] = {}
 """By name, for as long as the process lives: they are small, and equal ones are one."""
 
