@@ -20,8 +20,13 @@ PLANET: Bands = (3, 2, 1)
 """Planet's analytic products come as blue, green, red, near infrared."""
 
 _COLORS = ("red", "green", "blue")
-_OTHERS = {"edge", "rededge", "coastal", "i", "infrared", "nir", "near", "swir", "yellow"}
-"""Words that make another band of a colour's: red edge, coastal blue, green I."""
+_OTHERS = {
+    *("edge", "rededge", "vre", "far", "deep", "ultra", "coastal", "violet", "i", "yellow", "pan"),
+    *("infrared", "infra", "ir", "nir", "near", "mid", "mir", "swir", "short", "shortwave", "thermal", "tir"),
+    *("std", "stdev", "variance", "uncertainty", "error", "mask", "quality", "qa", "count"),
+}
+"""Words that make another band of a colour's: red edge, infra red, ultra blue, green I; and of what was not measured in
+it, such as its quality."""
 
 _NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
 """A band's number as most makers write it: B4, B04, band4."""
@@ -51,8 +56,11 @@ class BandTable:
 
     @property
     def planet_like(self) -> bool:
-        """Four 16-bit bands, none of which is a mask: the make of Planet's analytic products."""
-        return self.dtypes == ("uint16",) * 4 and not self.masking_alpha
+        """Four 16-bit bands, none of which is a mask: the make of Planet's analytic products.
+
+        They are delivered unsigned; some tools write signed copies.
+        """
+        return self.dtypes in (("uint16",) * 4, ("int16",) * 4) and not self.masking_alpha
 
 
 def table_of(source: Any) -> BandTable:
@@ -98,7 +106,7 @@ def _checked(asked: Sequence[int], count: int, name: str) -> Bands:
 def _tagged(table: BandTable) -> Bands | None:
     # Kaggle's Planet TIFFs are blue, green, red, near infrared though tagged red, green, blue, alpha, as GDAL tags any
     # four bands written as RGB. An "alpha" that varies like an image gives the lie away, and with it all four tags.
-    if table.planet_like and table.false_alpha:
+    if table.false_alpha and "uint8" not in table.dtypes:
         return None
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if not set(wanted) <= set(table.colors):
@@ -122,7 +130,7 @@ def _words(text: str) -> list[str]:
 
 
 def _color(words: Sequence[str]) -> str:
-    """Name the colour that a band is called by; none for the others, such as red edge, coastal blue or green I."""
+    """Name the colour that a band is called by; empty for the others, see `_OTHERS`."""
     colors = [word for word in words if word in _COLORS]
     return colors[0] if len(colors) == 1 and not _OTHERS & set(words) else ""
 
@@ -141,7 +149,8 @@ def _of_sensor(numbers: set[str], surface: bool) -> tuple[str, str, str]:
 
 
 def _find(names: Sequence[str], *wanted: str) -> Bands | None:
-    if not all(wanted) or not set(wanted) <= set(names):
+    """Numbers of the bands that are called `wanted`; None where one is missing, or two are called so."""
+    if not all(wanted) or any(names.count(name) != 1 for name in wanted):
         return None
     red, green, blue = (names.index(name) + 1 for name in wanted)
     return red, green, blue

@@ -1,8 +1,9 @@
 """Fill that no file declares: a border of one value where a scene holds no data.
 
 Dark water and clouds show one value, too, where it is the least or the most that a file can hold. But there each band
-reaches it at its own place, and comes near it before; around fill, ground begins at once. What cannot be told apart is
-taken for ground.
+reaches it at its own place, and comes near it before; around fill, ground begins at once. Around a scene that was
+turned and kept in a lossy format fill is nearly black, lies in corners, and ends in straight lines. What cannot be told
+apart is taken for ground.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import label
 
 Pixels: TypeAlias = NDArray[Any]
 """(3, rows, cols): red, green, blue."""
@@ -34,6 +36,19 @@ _EDGE: Final = 64
 _DEPTH: Final = 3
 """Pixels from the end of fill to the ground that is compared with it: resampling blends the two over one or two."""
 
+_LOSSY_DEPTH: Final = 16
+"""The same of a lossy format, whose blocks of so many pixels show some of what is beside."""
+
+_LOSSY_EDGE: Final = 256
+"""Side of what is looked at where it ends."""
+
+_CORNERS: Final = 2
+"""Corners of a scene that are nearly black at least where it was turned; a river seldom runs through two."""
+
+_STRAIGHT: Final = 0.98
+"""Share of the pixels around the end of nearly black fill that lie on their own side of a straight line; shores of dark
+water bend."""
+
 _FEWEST: Final = 16
 """Pixels along the end of fill; less tell nothing."""
 
@@ -43,18 +58,25 @@ _AT_LIMIT: Final = 0.2
 _JUMP: Final = 3.0
 """From fill to ground at least, as a multiple of what pixels of the ground differ by that are as far apart."""
 
+_SPECKLED: Final = 0.85
+"""Share of a patch's pixels that lie on their own side of a straight line, under which fill does not end there."""
+
 _MISTAKEN: Final = 0.01
 """Share of the ground that may reach the highest value of its type in some band: more does so in all bands, too."""
 
 
-class Fill(NamedTuple):
-    """What fills the border of a scene."""
+_NEARLY_BLACK: Final = 3
+"""Of 255; what a lossy format makes of black fill is no brighter, but where ground is near."""
 
-    value: float
-    """In all bands."""
+
+class Fill(NamedTuple):
+    """What fills the border of a scene: values from `least` to `most` in all bands, mostly but one."""
+
+    least: float
+    most: float
 
     sure: bool
-    """No ground shows it: a pixel of this value is fill wherever it lies."""
+    """No ground shows it: a pixel of these values is fill wherever it lies."""
 
 
 def find(
@@ -69,19 +91,79 @@ def find(
         return None
     places = _lattice(rows, cols)
     border = _looked_at(look, [at for at in places if at[0] in (0, rows - _PATCH) or at[1] in (0, cols - _PATCH)])
-    candidates = [value for patch in border.values() if (value := _one_value(patch)) is not None]
-    candidates = [value for value in dict.fromkeys(candidates) if not hidden(value)]
+    candidates = [*_of_one_value(border.values()), *_lossy(border, dtype, (rows, cols))]
+    candidates = [one for one in dict.fromkeys(candidates) if not hidden(one.least)]
     if not candidates:
         return None
     patches = border | _looked_at(look, [at for at in places if at not in border])
-    for value in candidates:
-        ground = _ground(value, patches.values())
-        if ground.size and _may_be_fill(value, ground, dtype):
-            edges = list(_edges(look, value, patches, (rows, cols)))
-            if edges and _ends_at_once(value, edges):
-                at_limit = (_ground(value, (*patches.values(), *edges)) == value).any(axis=0).mean()
-                return Fill(value, sure=value != _most(dtype) or bool(at_limit <= _MISTAKEN))
+    for one in candidates:
+        ground = _ground(one, patches.values())
+        if ground.size and _may_be_fill(one, ground, dtype):
+            edges = list(_edges(look, one, patches, (rows, cols)))
+            if edges and _ends_at_once(one, edges):
+                return Fill(*one, sure=_is_sure(one, patches, edges, dtype))
     return None
+
+
+class _Range(NamedTuple):
+    """Values that may be fill."""
+
+    least: float
+    most: float
+
+    def within(self, pixels: Pixels) -> NDArray[np.bool_]:
+        """Tell of each value whether it is one of these."""
+        found: NDArray[np.bool_] = np.logical_and(pixels >= self.least, pixels <= self.most)
+        return found
+
+    @property
+    def is_lossy(self) -> bool:
+        """A lossy format made several values of one."""
+        return self.least != self.most
+
+    def shown(self, pixels: Pixels) -> NDArray[np.bool_]:
+        """Tell of each pixel whether all bands show it."""
+        found: NDArray[np.bool_] = np.all(self.within(pixels), axis=0)
+        return found
+
+    def away(self, pixels: Pixels) -> Pixels:
+        """How far the values are from these, at least."""
+        return np.maximum(self.least - pixels, pixels - self.most)
+
+
+def _of_one_value(patches: Iterable[Pixels]) -> Iterator[_Range]:
+    for patch in patches:
+        if _Range(patch.flat[0], patch.flat[0]).shown(patch).all():
+            value = patch.flat[0].item()
+            yield _Range(value, value)
+
+
+def _lossy(border: dict[At, Pixels], dtype: str, size: At) -> Iterator[_Range]:
+    """Give nearly black where corners of the scene are: so one that was turned looks as JPEG."""
+    corners = [border.get((row, col)) for row in (0, size[0] - _PATCH) for col in (0, size[1] - _PATCH)]
+    black = _Range(0, _NEARLY_BLACK)
+    dark = sum(corner is not None and bool(black.shown(corner).all()) for corner in corners)
+    if dtype == "uint8" and min(size) >= _LOSSY_EDGE and dark >= _CORNERS:
+        yield black
+
+
+def _is_sure(fill: _Range, patches: dict[At, Pixels], edges: Sequence[Pixels], dtype: str) -> bool:
+    if fill.is_lossy:
+        return _leaves_water(fill, patches)
+    if fill.most != _most(dtype):
+        return True
+    return bool(fill.within(_ground(fill, (*patches.values(), *edges))).any(axis=0).mean() <= _MISTAKEN)
+
+
+def _leaves_water(fill: _Range, patches: dict[At, Pixels]) -> bool:
+    """Tell whether no dark water is seen among the patches: it is speckled with fill, or lies apart from the border."""
+    shown = {at: fill.shown(patch) for at, patch in patches.items()}
+    if any(_straightness(one) < _SPECKLED for one in shown.values()):
+        return False
+    rows, cols = (sorted({at[axis] for at in shown}) for axis in (0, 1))
+    filled = np.array([[(row, col) in shown and bool(shown[row, col].all()) for col in cols] for row in rows])
+    labels, _ = label(np.pad(filled, 1, constant_values=True), np.ones((3, 3)))
+    return bool((labels[labels > 0] == labels[0, 0]).all())
 
 
 def _lattice(rows: int, cols: int) -> list[At]:
@@ -93,20 +175,15 @@ def _looked_at(look: Look, places: Sequence[At]) -> dict[At, Pixels]:
     return {at: patch for at in places if (patch := look(*at, _PATCH)) is not None}
 
 
-def _one_value(pixels: Pixels) -> float | None:
-    """Give the value that all pixels show in all bands; None where they differ, or are NaN."""
-    first = pixels.flat[0]
-    return first.item() if (pixels == first).all() else None
+def _ground(fill: _Range, patches: Iterable[Pixels]) -> Pixels:
+    """Pixels that are no fill, (3, n)."""
+    shown = np.concatenate([patch.reshape(3, -1) for patch in patches] or [np.empty((3, 0))], axis=1)
+    return shown[:, ~fill.shown(shown) & np.isfinite(shown).all(axis=0)]
 
 
-def _ground(value: float, patches: Iterable[Pixels]) -> Pixels:
-    """Pixels that do not show the value in all bands, (3, n)."""
-    shown = np.concatenate([patch.reshape(3, -1) for patch in patches], axis=1)
-    return shown[:, ~(shown == value).all(axis=0) & np.isfinite(shown).all(axis=0)]
-
-
-def _may_be_fill(value: float, ground: Pixels, dtype: str) -> bool:
+def _may_be_fill(fill: _Range, ground: Pixels, dtype: str) -> bool:
     """Tell whether a value is one that people fill with: 0, an end of the type, or one far from what ground shows."""
+    value = fill.least
     if value in (0, _least(dtype), _most(dtype)):
         return True
     low, high = float(ground.min()), float(ground.max())
@@ -121,50 +198,71 @@ def _most(dtype: str) -> float | None:
     return np.iinfo(dtype).max if np.issubdtype(np.dtype(dtype), np.integer) else None
 
 
-def _edges(look: Look, value: float, patches: dict[At, Pixels], size: At) -> Iterator[Pixels]:
+def _edges(look: Look, fill: _Range, patches: dict[At, Pixels], size: At) -> Iterator[Pixels]:
     """Look at places where fill ends: one for each patch of fill, on the way to the nearest patch of ground."""
-    filled = [at for at, patch in patches.items() if _one_value(patch) == value]
+    filled = [at for at, patch in patches.items() if fill.shown(patch).all()]
     ground = [at for at in patches if at not in filled]
     for start in filled:
         near = min(ground, key=lambda at: (at[0] - start[0]) ** 2 + (at[1] - start[1]) ** 2)
-        end = _last_of_fill(look, value, start, near)
+        end = _last_of_fill(look, fill, start, near)
         if end is not None:
-            row, col = (min(max(at - _EDGE // 2, 0), length - _EDGE) for at, length in zip(end, size, strict=True))
-            edge = look(row, col, _EDGE)
+            side = _LOSSY_EDGE if fill.is_lossy else _EDGE
+            row, col = (min(max(at - side // 2, 0), length - side) for at, length in zip(end, size, strict=True))
+            edge = look(row, col, side)
             if edge is not None:
                 yield edge
 
 
-def _last_of_fill(look: Look, value: float, fill: At, ground: At) -> At | None:
+def _last_of_fill(look: Look, fill: _Range, start: At, ground: At) -> At | None:
     """Halve the way from fill to ground until they are neighbours."""
-    while max(abs(fill[0] - ground[0]), abs(fill[1] - ground[1])) > 1:
-        middle = (fill[0] + ground[0]) // 2, (fill[1] + ground[1]) // 2
-        if middle in (fill, ground):
+    while max(abs(start[0] - ground[0]), abs(start[1] - ground[1])) > 1:
+        middle = (start[0] + ground[0]) // 2, (start[1] + ground[1]) // 2
+        if middle in (start, ground):
             break
         pixel = look(*middle, 1)
         if pixel is None:
             return None
-        fill, ground = (middle, ground) if (pixel == value).all() else (fill, middle)
-    return fill
+        start, ground = (middle, ground) if fill.shown(pixel).all() else (start, middle)
+    return start
 
 
-def _ends_at_once(value: float, edges: Sequence[Pixels]) -> bool:
+def _ends_at_once(fill: _Range, edges: Sequence[Pixels]) -> bool:
     """Tell whether ground begins next to fill: bands do not come near its value, nor reach it one by one."""
-    ways = [_out_of_fill(value, np.rot90(edge, turn, axes=(1, 2))) for edge in edges for turn in range(4)]
+    if fill.is_lossy and np.median([_straightness(fill.shown(edge)) for edge in edges]) < _STRAIGHT:
+        return False
+    ways = [_out_of_fill(fill, np.rot90(edge, turn, axes=(1, 2))) for edge in edges for turn in range(4)]
     beside, ground, further = (np.concatenate(parts, axis=1) for parts in zip(*ways, strict=True))
     if beside.shape[1] < _FEWEST:
         return False
-    at_limit = (beside == value).any(axis=0).mean()
-    jump = np.median(np.abs(ground - value).max(axis=0))
+    at_limit = fill.within(beside).any(axis=0).mean()
+    jump = np.median(fill.away(ground).max(axis=0))
     own = np.median(np.abs(further - ground).max(axis=0))
     return bool(at_limit <= _AT_LIMIT and jump > 0 and jump >= _JUMP * own)
 
 
-def _out_of_fill(value: float, pixels: Pixels) -> tuple[Pixels, Pixels, Pixels]:
+def _out_of_fill(fill: _Range, pixels: Pixels) -> tuple[Pixels, Pixels, Pixels]:
     """Find the pixels to the right of fill, (3, n) each: next to it, `_DEPTH` from it, and as far again."""
-    reach = pixels.shape[2] - 2 * _DEPTH
-    fill, beside, ground, further = (pixels[:, :, by : by + reach].astype(float) for by in (0, 1, _DEPTH, 2 * _DEPTH))
-    shown = [(part == value).all(axis=0) for part in (fill, beside, ground, further)]
+    near, far = (_LOSSY_DEPTH,) * 2 if fill.is_lossy else (1, _DEPTH)
+    reach = pixels.shape[2] - 2 * far
+    last, beside, ground, further = (pixels[:, :, by : by + reach].astype(float) for by in (0, near, far, 2 * far))
+    shown = [fill.shown(part) for part in (last, beside, ground, further)]
     finite = np.isfinite([beside, ground, further]).all(axis=(0, 1))
     ends = shown[0] & ~np.logical_or.reduce(shown[1:]) & finite
     return beside[:, ends], ground[:, ends], further[:, ends]
+
+
+def _straightness(inside: NDArray[np.bool_]) -> float:
+    """Share of a disc's pixels that a straight line parts into those that are inside, and the others.
+
+    In a disc the mean place of what lies on one side of a line is at a right angle to that line.
+    """
+    side = inside.shape[0]
+    places = np.indices(inside.shape).reshape(2, -1).T - (side - 1) / 2
+    disc = np.hypot(*places.T) <= side / 2
+    places, held = places[disc], inside.ravel()[disc]
+    if not held.any():
+        return 1.0
+    along = places @ places[held].mean(axis=0)
+    parted = np.zeros(len(held), bool)
+    parted[np.argsort(along)[-held.sum() :]] = True
+    return float((parted == held).mean())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 import os
 import re
@@ -9,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path, _vsi_path
 from rasterio.env import set_gdal_config
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from geoscan.errors import one_line
@@ -43,13 +46,16 @@ _REMOTE: Final = (
 _VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>|<VRTDataset.*", re.DOTALL)
 """An address that stands for itself (see `products.vrt`), which no message is to quote; GDAL may cut it off."""
 
+_KEPT: Final = re.compile(r"geoscan-kept:(\w+)=([A-Za-z0-9+/=]*)")
+"""In a VRT's text: the name and the content of a file that it holds, see `kept`."""
+
 _SECRET: Final = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
 """What follows a "?" in a URL: a signature."""
 
 _WITH_SIDECARS: Final = (".tif", ".tiff", ".gtiff", ".jp2")
 """Remote files beside which a mask may lie: of rasters made of others, such as VRTs, nobody knows the names."""
 
-_CACHE_BYTES: Final = 256 * 2**20
+CACHE_BYTES: Final = 256 * 2**20
 """Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""
 
 
@@ -57,7 +63,12 @@ _CACHE_BYTES: Final = 256 * 2**20
 def _limit_cache() -> None:
     """Set the size of GDAL's cache, which all threads share: an Env would undo it while other threads read."""
     if "GDAL_CACHEMAX" not in os.environ:
-        set_gdal_config("GDAL_CACHEMAX", _CACHE_BYTES)
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+
+
+_FOLDER: Final = "geoscan-kept"
+_UNPACKED: Final[dict[str, MemoryFile]] = {}
+"""By name, for as long as the process lives: they are small, and equal ones are one."""
 
 
 class _Ear(threading.local):
@@ -92,6 +103,7 @@ def settings(address: str) -> Iterator[list[str]]:
     read over: the read goes well, and gives grey pixels.
     """
     _limit_cache()
+    _unpack(address)
     # More threads than this one would print what GDAL has to say, and nobody could hear it.
     how: dict[str, Any] = {"GDAL_NUM_THREADS": "1", **(_for_network(address) if is_remote(address) else {})}
     before, _EAR.said = _EAR.said, []
@@ -100,6 +112,25 @@ def settings(address: str) -> Iterator[list[str]]:
             yield _EAR.said
     finally:
         _EAR.said = before
+
+
+def kept(content: bytes) -> tuple[str, str]:
+    """Keep a small file in the text of a VRT, so that it travels with it and none is written.
+
+    Returns what GDAL calls the file, within `settings` for an address that holds the text, and the text, for any place
+    in the VRT where words may stand.
+    """
+    name = hashlib.sha256(content).hexdigest()[:16]
+    return f"/vsimem/{_FOLDER}/{name}", f"geoscan-kept:{name}={base64.b64encode(content).decode()}"
+
+
+@lru_cache(maxsize=32)
+def _unpack(address: str) -> None:
+    """Put the files that the text of a VRT holds where GDAL finds them, in this process."""
+    if address.startswith("<"):
+        for name, content in _KEPT.findall(address):
+            if name not in _UNPACKED:
+                _UNPACKED[name] = MemoryFile(base64.b64decode(content), dirname=_FOLDER, filename=name)
 
 
 def harmless(said: str) -> bool:
@@ -133,6 +164,7 @@ def _looking_beside(address: str) -> dict[str, str]:
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(allowed)}
 
 
+@lru_cache(maxsize=256)  # the text of a VRT may be long, and is looked at whenever it is read
 def is_remote(address: str) -> bool:
     """Tell whether reading `address` goes through a network."""
     if address.startswith("<"):  # a VRT's text, with names as GDAL has them

@@ -52,8 +52,8 @@ class Masking:
     """Of red, green and blue, but for NaN; a pixel is hidden where every band that has one shows it: black roofs are 0
     in one or two bands."""
 
-    fill: float | None = None
-    """The same for all bands, though the file does not say so; see `fill.find`."""
+    fill: tuple[float, float] | None = None
+    """The least and the most that hide a pixel in all bands, though the file does not say so; see `fill.find`."""
 
     alpha: int = 0
     """Number of a band that hides pixels where it is 0; 0 for none."""
@@ -79,9 +79,15 @@ class Masking:
             f"alpha in band {self.alpha}" if self.alpha else "",
             "the file's mask" if self.masks else "",
             f"nodata {', '.join(declared)}" if declared else "",
-            f"fill {self.fill:g}, which the file does not declare" if self.fill is not None else "",
+            f"fill {in_words(self.fill)}, which the file does not declare" if self.fill is not None else "",
         ]
         return " and ".join(part for part in parts if part) or "none"
+
+
+def in_words(fill: tuple[float, float]) -> str:
+    """Name a value, or the least and the most, for people."""
+    least, most = fill
+    return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
 
 def masking(source: Any, bands: Bands, alpha: int) -> Masking:
@@ -107,39 +113,54 @@ def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) ->
     ]
     size = source.height, source.width
     covers = list(_covers(name, bands, how, size))
-    mask = f"<MaskBand>{_all_of(covers)}</MaskBand>" if covers else ""
+    mask = f"<MaskBand>{_band(_all_of(covers, size))}</MaskBand>" if covers else ""
     return _dataset(size, _place(source) + "".join(colors) + mask)
 
 
 def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Iterator[str]:
-    """Give sources that are 0 where something hides a pixel, else 255."""
+    """Give sources, or several together, that draw 0 where something hides a pixel, else 255."""
     declared = [(band, value) for band, value in zip(bands, how.nodata, strict=True) if value is not None]
     declared = [(band, value) for band, value in declared if abs(value) < _HUGE]  # what is huge is hidden anyway
     if declared:
-        yield _any_other(name, declared, size)
+        yield _any_other(name, declared)
     if how.fill is not None:
-        yield _any_other(name, [(band, how.fill) for band in bands], size)
+        least, most = how.fill
+        same = [(band, least) for band in bands]
+        yield _any_other(name, same) if least == most else _any_brighter(name, most, bands, size)
     if how.alpha:
         yield _source(name, str(how.alpha), _SET)
     for band in how.masks:
-        yield _source(name, f"mask,{band}", _SET)
+        yield _source(name, f"mask,{band}", "" if name.startswith("<") else _SET)  # a product's is 0 or 255
     if how.floats:
         for band in bands:
             yield _source(name, str(band), _FINITE)
 
 
-def _any_other(name: str, values: Sequence[tuple[int, float]], size: tuple[int, int]) -> str:
-    """Give a source that is 255 where any band shows something else than its value: drawn one over the other."""
+def _any_other(name: str, values: Sequence[tuple[int, float]]) -> str:
+    """Give sources that draw 255 where any band shows something else than its value."""
     other = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
-    drawn = "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
-    return _source(_dataset(size, f'<VRTRasterBand dataType="Byte" band="1">{drawn}</VRTRasterBand>'), "1")
+    return "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
 
 
-def _all_of(covers: Sequence[str]) -> str:
-    if len(covers) == 1:
-        return f'<VRTRasterBand dataType="Byte">{covers[0]}</VRTRasterBand>'
-    function = "<PixelFunctionType>min</PixelFunctionType>"
-    return f'<VRTRasterBand dataType="Byte" subClass="VRTDerivedRasterBand">{function}{"".join(covers)}</VRTRasterBand>'
+def _any_brighter(name: str, most: float, bands: Bands, size: tuple[int, int]) -> str:
+    """Give sources that draw 255 where any band shows more than the integer `most`."""
+    table = f"<LUT>{most!r}:0,{most + 1!r}:255</LUT>"
+    return "".join(_over(_source(name, str(band), table), 0, size) for band in bands)
+
+
+def _all_of(covers: Sequence[str], size: tuple[int, int]) -> str:
+    """Give sources that draw 0 where one of `covers` does: see `products.vrt`, which does the same."""
+    first, *others = covers
+    return first + "".join(_over(one, 255, size) for one in others)
+
+
+def _over(drawn: str, but: int, size: tuple[int, int]) -> str:
+    """Give a source that draws what `drawn` does, but for one value."""
+    return _source(_dataset(size, _band(drawn)), "1", f"<NODATA>{but}</NODATA>")
+
+
+def _band(content: str) -> str:
+    return f'<VRTRasterBand dataType="Byte">{content}</VRTRasterBand>'
 
 
 def _source(name: str, band: str, how: str = "") -> str:

@@ -66,7 +66,7 @@ SENTINEL2_L1C: Final = Radiometry("sentinel2-l1c", (0, 0, 0), (3000, 3000, 3000)
 """DN / 3000, as Amazon Mining Watch's chips are made. Since processing baseline 04.00 (January 2022) ESA's own files
 carry DN + 1000; these are to be brought back (as Earth Engine's "harmonized" collection does) before they come here."""
 
-_WHITE: Final = 0.3
+WHITE: Final = 0.3
 """Reflectance that this look shows as 255."""
 
 SENTINEL2_TCI: Final = Radiometry("sentinel2-tci", (0, 0, 0), (3000 * 255 / 3558,) * 3)
@@ -183,7 +183,7 @@ def _reflectance(_: str, scene: Scene, scaling: Scaling | None) -> Radiometry:
 
 def _line(scaling: Scaling) -> Radiometry:
     """Map reflectance 0..0.3 to 0..255, whatever the values that stand for it."""
-    low, high = (_stored(scaling, reflectance) for reflectance in (0.0, _WHITE))
+    low, high = (_stored(scaling, reflectance) for reflectance in (0.0, WHITE))
     return Radiometry(SENTINEL2_L1C.name, low, high)
 
 

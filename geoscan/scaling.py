@@ -1,11 +1,12 @@
 """What stored values mean: how they become reflectance, by what is asked for, by metadata, or by the pixels themselves.
 
-Files hold reflectance as 0..1, as integers x 10,000, or as these plus 1,000 (ESA's since January 2022), and many do not
-say which. Dark water, shadow and forest do: some ground in every scene reflects next to nothing in red light.
+Files hold reflectance as 0..1, as integers x 10,000, or as either plus a tenth (ESA's since January 2022), and many do
+not say which. Dark water, shadow and forest do: some ground in most scenes reflects next to nothing in red light.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -20,22 +21,31 @@ from geoscan.products import Levels, Scaling
 if TYPE_CHECKING:
     from geoscan.scene import Scene
 
+log = logging.getLogger(__name__)
+
 Values: TypeAlias = NDArray[np.float64]
 """(3, n): red, green, blue of some pixels that are no nodata, in the scene's own units."""
 
 _TEN_THOUSAND: Final = 1e-4
 """Scale of reflectance that is stored x 10,000, as nearly all makers do."""
 
-_ADDED: Final = 1000.0
-"""What ESA adds to the stored values since processing baseline 04.00."""
+_ADDED: Final = 0.1
+"""What ESA adds to reflectance since processing baseline 04.00: 1,000 as it is stored."""
 
-_DARK_PERCENT: Final = 0.5
-_DARKEST_SHIFTED: Final = 950.0
-"""Where the darkest half percent of red is not below this, 1,000 was added. In 43 scenes of 256 real chips each it is
-471 at most without, and 1,000 at least with it (tests/benchmarks/test_scaling_real.py)."""
+DARK_PERCENT: Final = 0.5
+_SHIFTED: Final = (0.095, 0.16)
+"""Reflectance between which the darkest half percent of red lies where `_ADDED` was not taken off. In 44 scenes of 256
+real chips each it is 0.048 at most without, and 0.1 to 0.148 with it (tests/benchmarks/test_scaling_real.py)."""
+
+_REDDER: Final = 0.01
+"""By which the darkest red may reflect more than the darkest blue: water, shade and forest are no redder, for the air
+shines in blue. Where the darkest ground is red, as in a desert, it says nothing of an offset."""
 
 _NEGATIVE: Final = -0.02
-"""Reflectance of the darkest half percent of red under which an offset was taken off twice."""
+"""Reflectance of the darkest half percent of a band under which an offset was taken off twice."""
+
+_LEAST_REFLECTED: Final = 0.005
+"""Of the brightest pixels; the sea reflects more."""
 
 _MOST_REFLECTED: Final = 2.0
 """Glint and snow under a low sun reflect more than 1; more than this is no reflectance."""
@@ -51,8 +61,10 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
     """Tell how the stored values of a scene become reflectance; None for 8-bit pictures, Planet's radiance, and values
     that fit nothing known.
 
-    scale, offset: what is asked for; it goes before metadata, and metadata before the pixels. Metadata whose offset was
-    taken off already is found out.
+    scene: at its own resolution, for means of pixels hide what is dark.
+    scale, offset: what is asked for; it goes before metadata, and metadata before the pixels. Metadata is held against
+    the pixels: an offset that was taken off already is left out, and what makes no reflectance counts for nothing, with
+    a warning.
     Raises ReadError when the pixels cannot be read, RadiometryError for a scale of 0.
     """
     if scale is not None or offset is not None:
@@ -65,6 +77,14 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
     values = sample(scene)
     if not values.size:
         return stated
+    if stated and (doubt := _doubt(stated, values)):
+        log.warning(
+            "%s: its metadata says %s, %s; so the pixels are asked: --scale and --offset override",
+            scene.name,
+            described(stated),
+            doubt,
+        )
+        stated = None
     return _checked(stated, values) if stated else _seen(scene, values)
 
 
@@ -109,24 +129,44 @@ def _asked(scale: Levels | None, offset: Levels | None) -> Scaling:
     return Scaling(scale or (1.0,) * 3, offset or (0.0,) * 3, "option")
 
 
+def _doubt(stated: Scaling, values: Values) -> str:
+    """Say why what metadata states cannot be; empty where it can."""
+    if not all(np.isfinite((*stated.scale, *stated.offset))) or min(stated.scale) <= 0:
+        return "which no reflectance has"
+    reflected = values * np.array(stated.scale)[:, None] + np.array(stated.offset)[:, None]
+    high = float(np.percentile(reflected, 99.9))
+    if not _LEAST_REFLECTED <= high - min(stated.offset) <= _MOST_REFLECTED + _ADDED:
+        return f"by which the brightest ground would reflect {high:.3g}"
+    return ""
+
+
 def _checked(stated: Scaling, values: Values) -> Scaling:
     """Leave out an offset that was taken off already: with it the darkest ground would reflect less than nothing."""
-    dark = float(np.percentile(values[0], _DARK_PERCENT)) * stated.scale[0] + stated.offset[0]
-    if stated.offset[0] < 0 and dark < _NEGATIVE:
+    darkest = np.percentile(values, DARK_PERCENT, axis=1) * stated.scale
+    # Landsat's offset is a fifth, and its shadows may reflect a little less than nothing with it.
+    if (darkest + stated.offset).min() < _NEGATIVE and 0 <= darkest.min() < _SHIFTED[0]:
         return replace(stated, offset=(0.0, 0.0, 0.0), source="pixels")
     return stated
 
 
 def _seen(scene: Scene, values: Values) -> Scaling | None:
     """Tell from the pixels alone."""
+    if scene.dtype == "uint8":
+        return None
     high = float(np.percentile(values, 99.9))
-    if np.issubdtype(np.dtype(scene.dtype), np.floating) and high <= _MOST_REFLECTED:
-        return Scaling((1.0,) * 3, (0.0,) * 3, "pixels")
+    darkest = np.percentile(values, DARK_PERCENT, axis=1)
+    if np.issubdtype(np.dtype(scene.dtype), np.floating) and high <= _MOST_REFLECTED + _ADDED:
+        return _with_offset(1.0, darkest)
     # Values of a picture, in a type that is too large for it, or of neither kind.
-    if high <= 255 or high * _TEN_THOUSAND > _MOST_REFLECTED + _ADDED * _TEN_THOUSAND:
+    if high <= 255 or high * _TEN_THOUSAND > _MOST_REFLECTED + _ADDED:
         return None
-    red, _, blue = np.percentile(values, _DARK_PERCENT, axis=1)
-    if scene.planet and blue >= _DARKEST_RADIANCE:
+    if scene.planet and darkest[2] >= _DARKEST_RADIANCE:
         return None
-    offset = -_ADDED * _TEN_THOUSAND if red >= _DARKEST_SHIFTED else 0.0
-    return Scaling((_TEN_THOUSAND,) * 3, (offset,) * 3, "pixels")
+    return _with_offset(_TEN_THOUSAND, darkest)
+
+
+def _with_offset(scale: float, darkest: NDArray[np.float64]) -> Scaling:
+    """Tell from the darkest stored red, green and blue whether an offset is to be taken off."""
+    red, _, blue = darkest * scale
+    shifted = _SHIFTED[0] <= red <= _SHIFTED[1] and red - blue <= _REDDER
+    return Scaling((scale,) * 3, (-_ADDED if shifted else 0.0,) * 3, "pixels")

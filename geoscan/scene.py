@@ -31,7 +31,7 @@ from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import TileGrid, Window
-from geoscan.masks import Masking, masked, masking
+from geoscan.masks import Masking, in_words, masked, masking
 from geoscan.products import Product, Scaling
 from geoscan.resolution import is_native, is_usable, usable_range
 
@@ -441,14 +441,16 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
         if found.sure
         else "looks like nodata that the file does not declare, but ground shows it, too, so it counts as seen"
     )
+    values = found.least, found.most
+    todo = f"gdal_edit.py -a_nodata {found.least:g}" if found.least == found.most else "nearblack -setmask"
     log.warning(
-        "%s: its border of %g in all bands %s; if it is nodata, say so in the file: gdal_edit.py -a_nodata %g",
+        "%s: its border of %s in all bands %s; if it is nodata, say so in the file: %s",
         name,
-        found.value,
+        in_words(values),
         taken,
-        found.value,
+        todo,
     )
-    return replace(how, fill=found.value if found.sure else None)
+    return replace(how, fill=values if found.sure else None)
 
 
 def _digest(source: Any, product: Product, bands: Bands) -> str:

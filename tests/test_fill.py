@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geoscan import fill
+from geoscan.grid import Window
 from geoscan.scene import Scene
 
 SIDE = 192
@@ -39,7 +40,9 @@ def found(pixels, dtype="uint16", hidden=()):
 
     border = fill.find(look, *pixels.shape[1:], dtype, lambda value: value in hidden)
     assert len(looks) <= 25 + 16 * 20, "few looks, whatever the size"
-    return border.value if border and border.sure else None
+    if border and border.sure:
+        return border.least if border.least == border.most else (border.least, border.most)
+    return None
 
 
 ROWS, COLS = np.indices((SIDE, SIDE))
@@ -98,6 +101,65 @@ def test_a_lake_with_a_shore_is_no_fill():
     assert found(ground(low=20, high=120) * shore + water * (1 - shore), "uint8") is None
 
 
+LARGE = 640
+
+
+def as_jpeg(pixels, quality=75):
+    """Pixels, (3, rows, cols), as JPEG gives them back."""
+    content = io.BytesIO()
+    Image.fromarray(np.asarray(pixels).astype(np.uint8).transpose(1, 2, 0)).save(content, "JPEG", quality=quality)
+    return np.asarray(Image.open(content)).transpose(2, 0, 1)
+
+
+def turned(pixels, angle):
+    """Pixels turned on a larger, black canvas, and where they are on it, (rows, cols)."""
+    image = Image.fromarray(np.asarray(pixels).astype(np.uint8).transpose(1, 2, 0))
+    inside = np.asarray(Image.new("L", image.size, 255).rotate(angle, expand=True)) > 0
+    rotated = np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, expand=True))
+    return rotated.transpose(2, 0, 1), inside
+
+
+def river(values, at=0.0):
+    """(3, LARGE, LARGE): ground with a river of water `values` in all bands, which runs through corners if at 0."""
+    rows, cols = np.indices((LARGE, LARGE))
+    water = np.abs(cols - rows - 60 * np.sin(rows / 90) - at) < 50
+    return np.where(water, values, ground(side=LARGE, low=20, high=160))
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+@pytest.mark.parametrize("angle", [-8, 12, 35])
+def test_a_black_collar_that_jpeg_blurred_is_fill(angle, quality, tmp_path, caplog):
+    collar, inside = turned(ground(side=LARGE, low=20, high=160), angle)
+    pixels = as_jpeg(collar, quality)
+    assert pixels[:, ~inside].any(), "not all of it is black any more"
+    scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels))
+    valid = scene.read(Window(0, 0, scene.rows, scene.cols))[1]
+    assert valid[inside].mean() > 0.995
+    assert valid[~inside].mean() < 0.04, "but for the rim"
+    np.testing.assert_array_equal(valid, (pixels > 3).any(axis=0))
+    assert scene.masking.in_words() == "fill 0 to 3, which the file does not declare"
+    assert "its border of 0 to 3 in all bands is taken for nodata" in caplog.text
+    assert "nearblack -setmask" in caplog.text
+
+
+@pytest.mark.parametrize("at", [0, 200])
+def test_a_dark_river_that_reaches_the_border_is_ground(at, tmp_path):
+    water = np.random.default_rng(1).integers(0, 4, (3, LARGE, LARGE))
+    for pixels in (river(water, at), as_jpeg(river(water, at))):
+        scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels))
+        assert scene.read(Window(0, 0, scene.rows, scene.cols))[1].all()
+
+
+def test_a_collar_is_told_of_and_counts_as_seen_where_water_is_as_dark(tmp_path, caplog):
+    water = np.random.default_rng(1).integers(0, 9, (3, LARGE, LARGE))
+    rows, cols = np.indices((LARGE, LARGE)) - LARGE / 2
+    lake = np.hypot(rows, cols) < 150
+    collar, _ = turned(np.where(lake, water, ground(side=LARGE, low=20, high=160)), 12)
+    scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=as_jpeg(collar)))
+    assert scene.read(Window(0, 0, scene.rows, scene.cols))[1].all()
+    assert "its border of 0 to 3 in all bands looks like nodata that the file does not declare, but" in caplog.text
+
+
 def cloudy(brightest=400):
     return (ground(low=20, high=180) + ground(5, low=-600, high=brightest).clip(0)).clip(0, 255).round()
 
@@ -134,7 +196,7 @@ def test_what_cannot_be_read_is_passed_over():
     def look(row, col, side):
         return None if row < 40 else pixels[:, row : row + side, col : col + side]
 
-    assert fill.find(look, SIDE, SIDE, "uint16") == (0, True)
+    assert fill.find(look, SIDE, SIDE, "uint16") == (0, 0, True)
     assert fill.find(lambda *_: None, SIDE, SIDE, "uint16") is None
 
 

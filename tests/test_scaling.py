@@ -39,12 +39,16 @@ def looks(path) -> np.ndarray:
         (GROUND + 1000, "float32", 1e-4, -0.1),
         (GROUND / 1e4, "float32", 1.0, 0.0),
         (GROUND / 1e4, "float64", 1.0, 0.0),
+        (GROUND / 1e4 + 0.1, "float32", 1.0, -0.1),
+        (GROUND / 1e4 + 0.1, "float64", 1.0, -0.1),
     ],
 )
 def test_the_pixels_tell_where_nothing_else_does(make_scene, stored, dtype, scale, offset):
     path = make_scene(pixels=stored, dtype=dtype, gsd=10)
     assert seen(path) == Scaling((scale,) * 3, (offset,) * 3, "pixels")
-    assert (looks(path) == looks(make_scene(pixels=GROUND, dtype="uint16", gsd=10, name="plain.tif"))).all()
+    plain = looks(make_scene(pixels=GROUND, dtype="uint16", gsd=10, name="plain.tif"))
+    # Floats lie to either side of the half between two levels.
+    assert np.abs(looks(path).astype(int) - plain).max() <= (1 if scale == 1 and offset else 0)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,66 @@ def test_gdals_own_scale_and_offset_are_heeded_but_an_offset_is_not_taken_off_tw
     assert seen(path) == Scaling((1e-4,) * 3, (offset,) * 3, source)
     plain = make_scene(pixels=GROUND, dtype="uint16", gsd=10, name="plain.tif")
     assert (looks(path) == looks(plain)).all()
+
+
+DESERT = np.array([0.24, 0.17, 0.12])[:, None, None] * RNG.uniform(0.9, 1.9, (1, 96, 96))
+"""Reflectance of sand from above the atmosphere: red and bright, with nothing dark in any band."""
+
+
+@pytest.mark.parametrize(
+    ("ground", "what"),
+    [
+        (DESERT, "sand"),
+        (DESERT * 0.6, "dark, dry ground"),
+        (RNG.uniform(0.2, 0.9, (3, 96, 96)), "snow and cloud"),
+        (RNG.uniform(0.2, 0.9, (1, 96, 96)).repeat(3, axis=0), "salt"),
+    ],
+)
+@pytest.mark.parametrize(("scale", "dtype"), [(1.0, "float32"), (1e-4, "uint16")])
+def test_bright_ground_is_no_offset(make_scene, ground, what, scale, dtype):
+    found = seen(make_scene(pixels=ground / scale, dtype=dtype, gsd=10))
+    assert found == Scaling((scale,) * 3, (0.0,) * 3, "pixels"), what
+
+
+IMPLAUSIBLE = {
+    "of 1 on integers x 10,000": (GROUND, "uint16", 1.0, -0.1, 1e-4),
+    "of 0.0001 on 0..1": (GROUND / 1e4, "float32", 1e-4, 0.0, 1.0),
+    "of radiance": (GROUND, "uint16", 0.01, 0.0, 1e-4),
+    "NaN": (GROUND, "uint16", np.nan, 0.0, 1e-4),
+    "0": (GROUND, "uint16", 0.0, 0.0, 1e-4),
+    "negative": (GROUND, "uint16", -1e-4, 0.0, 1e-4),
+    "infinite offset": (GROUND, "uint16", 1e-4, np.inf, 1e-4),
+    "of a picture": (GROUND / 40, "uint8", 5.0, 0.0, None),
+}
+
+
+@pytest.mark.parametrize("kind", IMPLAUSIBLE)
+def test_a_scale_that_cannot_be_is_told_of_and_the_pixels_are_asked(make_scene, kind, caplog):
+    pixels, dtype, scale, offset, wanted = IMPLAUSIBLE[kind]
+    path = make_scene(pixels=pixels.clip(0, 255 if dtype == "uint8" else None), dtype=dtype, gsd=10)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (scale,) * 3, (offset,) * 3
+    assert seen(path) == (wanted and Scaling((wanted,) * 3, (0.0,) * 3, "pixels"))
+    (line,) = caplog.messages
+    assert "scene.tif: its metadata says" in line
+    assert "the pixels are asked: --scale and --offset override" in line
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "pixels", "dtype"),
+    [
+        (2.75e-5, -0.2, (GROUND / 1e4 + 0.2 - 0.035) / 2.75e-5, "uint16"),  # Landsat; shadows come out too dark
+        (1e-4, 0.0, GROUND, "uint16"),
+        (1 / 255, 0.0, (GROUND / 1e4 * 255).clip(0, 255), "uint8"),
+        (1e-4, 0.0, np.full((3, 64, 64), 60) + GROUND[:, :64, :64] % 20, "uint16"),  # the sea alone
+    ],
+)
+def test_a_scale_that_may_be_is_kept(make_scene, scale, offset, pixels, dtype, caplog):
+    path = make_scene(pixels=pixels, dtype=dtype, gsd=10)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (scale,) * 3, (offset,) * 3
+    assert seen(path) == Scaling((scale,) * 3, (offset,) * 3, "metadata")
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(("low", "wanted"), [(1809, "planet-analytic"), (200, "reflectance")])

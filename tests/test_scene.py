@@ -453,21 +453,21 @@ def test_another_process_reads_the_same_pixels(make_scene, method, monkeypatch):
 
 def test_each_thread_has_its_own_dataset_and_few_of_them(make_scene):
     scenes = [Scene.open(make_scene(name=f"{n}.tif")) for n in range(7)]
-    seen = {}
+    seen = []  # not by the thread's number: the next may get that of one that has ended
 
     def read_all():
         for scene in scenes:
             read_sum(scene)
         handles = scene_module._HANDLES
-        seen[threading.get_ident()] = [handle for _, handle in handles._open.values()]
+        seen.append([handle for _, handle in handles._open.values()])
 
     threads = [threading.Thread(target=read_all) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [len(handles) for handles in seen.values()] == [4, 4, 4]
-    assert len({id(handle) for handles in seen.values() for handle in handles}) == 12
+    assert [len(handles) for handles in seen] == [4, 4, 4]
+    assert len({id(handle) for handles in seen for handle in handles}) == 12
 
 
 def test_a_fingerprint_is_of_the_pixels_not_of_the_path(make_scene, tmp_path):

@@ -83,11 +83,31 @@ def _text(found: Check) -> str:
         "place": f"{found.crs}, {found.rows} x {found.cols} px of {size}",
         "pixels": f"{found.dtype}, {found.layout}, nodata {nodata}",
         "models": f"{fits}; a scan takes {found.model}",
-        "work": f"{found.chips:,} chips; to read and prepare them: {found.preparing_seconds:.1f} s, the network more",
+        "work": _work(found),
         "data": f"{found.observed_share:.0%} of the chips that were looked at",
     }
     lines = [f"{name + ':':<10}{text}" for name, text in rows.items()]
     return "\n".join([*lines, *(f"warning:  {text}" for text in found.warnings)]) + "\n"
+
+
+def _work(found: Check) -> str:
+    cost = found.cost
+    reading = f"{_duration(cost.preparing_seconds)} of it to read and prepare them, as measured"
+    return (
+        f"{found.chips:,} chips; about {_between(cost.seconds)} without a GPU, {reading}; "
+        f"about {cost.memory_mb / 1024:.1f} GB of memory"
+    )
+
+
+def _between(seconds: tuple[float, float]) -> str:
+    low, high = map(_duration, seconds)
+    return low if low == high else f"{low} to {high}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _write(path: Path, chips: list[Visual]) -> None:

@@ -33,18 +33,21 @@ VISUAL: Final = "PlanetScope visual"
 QUAD: Final = "Planet basemap quad"
 
 _RGB: Final[Bands] = (1, 2, 3)
-_LAYOUTS: Final[dict[tuple[str, int], tuple[Bands, int]]] = {
-    ("uint8", 3): (_RGB, 0),
-    ("uint8", 4): (_RGB, 4),
-    ("uint16", 3): (_RGB, 0),
-    ("uint16", 4): ((3, 2, 1), 0),
-    ("uint16", 5): ((3, 2, 1), 0),
-    ("uint16", 8): ((6, 4, 2), 0),
+_BITS: Final = {"uint8": 8, "uint16": 16, "int16": 16}
+"""Of the types that there are: Planet delivers unsigned ones, which some tools make signed; the values stay."""
+
+_LAYOUTS: Final[dict[tuple[int, int], tuple[Bands, int]]] = {
+    (8, 3): (_RGB, 0),
+    (8, 4): (_RGB, 4),
+    (16, 3): (_RGB, 0),
+    (16, 4): ((3, 2, 1), 0),
+    (16, 5): ((3, 2, 1), 0),
+    (16, 8): ((6, 4, 2), 0),
 }
-"""By type and number of bands: red, green, blue, and the band that masks them, 0 for none. Of four 16-bit bands and
+"""By bits and number of bands: red, green, blue, and the band that masks them, 0 for none. Of four 16-bit bands and
 more the shortest waves come first."""
 
-_QUAD_LAYOUTS: Final = {**_LAYOUTS, ("uint16", 5): ((3, 2, 1), 5)}
+_QUAD_LAYOUTS: Final = {**_LAYOUTS, (16, 5): ((3, 2, 1), 5)}
 """What is red edge or near infrared in a scene is alpha in a basemap."""
 
 _EIGHT: Final = {"coastal_blue", "green_i", "yellow"}
@@ -177,7 +180,7 @@ def _scene(file: _File, raster: Raster) -> Product | None:
     """Give the product of a scene or a composite; None where nothing but its pixels could say what it is."""
     kind = _kind_in_tags(raster) or _kind_in_order(file) or (_kind(file.stem) if file.is_planets else "")
     mask = _mask_of(file, raster)
-    layout = _LAYOUTS.get((raster.dtype, raster.count))
+    layout = _LAYOUTS.get((_BITS.get(raster.dtype, 0), raster.count))
     if layout is None or not (kind or mask or {layer.description.lower() for layer in raster.layers} >= _EIGHT):
         return None
     if raster.dtype == "uint8" and not kind:
@@ -189,7 +192,7 @@ def _scene(file: _File, raster: Raster) -> Product | None:
 
 def _quad(file: _File, raster: Raster) -> Product | None:
     """Give the product of a quad of a basemap; None for anything else."""
-    layout = _QUAD_LAYOUTS.get((raster.dtype, raster.count))
+    layout = _QUAD_LAYOUTS.get((_BITS.get(raster.dtype, 0), raster.count))
     if layout is None or not (_QUAD.fullmatch(file.base) or file.mosaic) or raster.place.crs.to_epsg() != _WEB_MERCATOR:
         return None
     side = raster.place.transform.a
@@ -203,13 +206,13 @@ def _product(file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], 
     own = [raster.band(n) for n in range(1, raster.count + 1) if n != alpha]
     if alpha:
         hidden = [vrt.Hidden(raster.band(alpha), (0,))]
-    elif raster.dtype == "uint16" and not raster.masked:  # 0 means fill though the file does not say so
-        hidden = [vrt.Hidden(vrt.highest(raster.place, [raster.band(n) for n in bands]), (0,))]
+    elif _BITS[raster.dtype] == 16 and not raster.masked:  # 0 means fill though the file does not say so
+        hidden = [vrt.hidden_in_all([raster.band(n) for n in bands], 0)]
     else:
         hidden = raster.unseen(bands)
     hidden += _unseen(mask) if mask else []
     metadata = file.metadata()
-    is_reflectance = kind in (REFLECTANCE, TOP_OF_ATMOSPHERE) or (kind == QUAD and raster.dtype == "uint16")
+    is_reflectance = kind in (REFLECTANCE, TOP_OF_ATMOSPHERE) or (kind == QUAD and raster.dtype != "uint8")
     return Product(
         address=vrt.stack(raster.place, own, raster.dtype, hidden, bands) if hidden else raster.path,
         name=_name(file),

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan import gdal
 from geoscan.errors import SceneError
-from geoscan.products.vrt import Band, Hidden, Layer, Place, highest
+from geoscan.products.vrt import Band, Hidden, Layer, Place, hidden_in_all
 
 _LARGEST_TEXT: Final = 4 * 2**20
 """Bytes of metadata; real ones have some hundred kilobytes at most."""
@@ -59,7 +59,7 @@ class Raster:
         """Hide the pixels that are invalid in all of `bands`, as GDAL's own mask of a dataset does."""
         if not self.masked:
             return []
-        return [Hidden(highest(self.place, [self.band(n, mask=True) for n in bands]), (0,))]
+        return [hidden_in_all([self.band(n, mask=True) for n in bands], 0)]
 
 
 def describe(path: str, driver: str | None = None) -> Raster:

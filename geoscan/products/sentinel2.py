@@ -5,8 +5,8 @@ gives pixels and mask, and takes the same road from a directory and from a zip.
 
 What is not seen: pixels of the fill value in all three bands, as in any raster; in Level-2A what the scene
 classification calls no data, saturated or defective, and cloud of medium or high probability; in Level-1C since
-baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud. Thin cirrus and the
-shadow of clouds are seen: the ground shows through. Older Level-1C has its masks as polygons (GML), which are not read.
+baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud, which older Level-1C
+has as polygons (GML). Thin cirrus and the shadow of clouds are seen: the ground shows through.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, NotGeoreferencedWarning
@@ -38,6 +39,13 @@ _TILE_METADATA: Final = re.compile(r"(?:MTD_TL|S2\w_\w{4}_MTD_L(?:1C|2A)_\w+)\.x
 _BAND_ALONE: Final = re.compile(
     r"(?:(?:L2A_)?T\d\d[A-Z]{3}_\d{8}T\d{6}|S2\w_\w{4}_MSI_L\w+)_(B\d[\dA])(?:_\d0m)?\.jp2", re.IGNORECASE
 )
+_ELSEWHERE: Final = re.compile(
+    r"(?:/S2\w[^/]*\.SAFE|S2\w_MSI(?:L1C|L2A)_[^/]*\.zip|/(?:MTD_MSI(?:L1C|L2A)|MTD_TL|S2\w_\w{4}_MTD_\w+)\.xml"
+    r"|\.SAFE/GRANULE/[^/]+)$",
+    re.IGNORECASE,
+)
+"""How the names of products, their metadata and their granules end."""
+
 _PRODUCT_NAME: Final = re.compile(r"(S2[A-Z]_\w{10,200})\.SAFE")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?")
 _BASELINE: Final = re.compile(r"\d\d\.\d\d")
@@ -62,6 +70,9 @@ ancillary packets, partly corrected crosstalk, and saturation, which leave the g
 _OPAQUE_CLOUD: Final = 1
 """Band of MSK_CLASSI; the others are cirrus and snow."""
 
+_CLOUD_CELL: Final = 6
+"""Pixels along a side of the squares that polygons of cloud are made of: 60 m."""
+
 _AGAIN: Final = "download the product again"
 _FITS: Final = "geoscan reads Sentinel-2 Level-1C and Level-2A, whole as they are downloaded"
 
@@ -71,10 +82,18 @@ def recognise(path: str) -> Product | None:
 
     Products of several granules in one CRS are laid side by side; one granule can be chosen by its directory.
     Raises SceneError for a product that is damaged or incomplete, of a level that cannot be scanned, with granules in
-    several CRSs, and for a band's file without its product.
+    several CRSs, for a band's file without its product, and for a product over a network or named inside of a zip.
     """
-    found = _find(Path(gdal.vsi_name(path))) if not gdal.is_remote(path) or path.startswith("file://") else None
-    return _product(*found) if found else None
+    name = gdal.vsi_name(path)
+    if not name.startswith("/vsi"):
+        found = _find(Path(name))
+        return _product(*found) if found else None
+    if _ELSEWHERE.search(name.split("?", 1)[0].rstrip("/}")):
+        what = f"{gdal.short_name(path)} is a Sentinel-2 product or a part of one"
+        if gdal.is_remote(path):
+            raise SceneError(f"{what} over a network, of which geoscan reads single rasters; fetch the whole product")
+        raise SceneError(f"{what} in an archive; give the path of the zip itself, or unpack it")
+    return None
 
 
 # Where the product is
@@ -267,7 +286,7 @@ def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
     if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
     place = _place(files, name, first)
-    unmeasured = vrt.Hidden(first.band(), (fill,), also=[one.band() for one in headers[1:]])
+    unmeasured = vrt.hidden_in_all([one.band() for one in headers], fill)
     masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
     address = vrt.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
     return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
@@ -351,14 +370,43 @@ def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hi
     reports = files.below(f"GRANULE/{granule}/QI_DATA")
     hidden, told = [], []
     if faults := list(_faults(files, reports)):
-        hidden.append(vrt.Hidden(vrt.highest(place, faults), (1,)))
+        hidden.append(vrt.Hidden(vrt.any_of(place, faults), (1,)))
         told.append("quality masks")
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
         hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
         told.append("cloud mask")
-    if _one(reports, r".*MSK_CLOUDS_.*\.gml"):
-        told.append("no cloud mask (polygons are not read)")
+    elif name := _one(reports, r".*MSK_CLOUDS_.*\.gml"):
+        if clouds := _opaque(files, name):
+            hidden.append(vrt.Hidden(vrt.painted(place, clouds, _CLOUD_CELL), (1,)))
+        told.append("cloud mask")
     return hidden, ", ".join(told)
+
+
+def _opaque(files: Bundle, name: str) -> list[shapely.Polygon]:
+    """Read the polygons of opaque cloud, in the granule's CRS; none where there is no cloud."""
+    found = []
+    for feature in files.xml(name).iterfind(".//{*}MaskFeature"):
+        if _text(feature, "maskType") in ("", "OPAQUE"):
+            found += [_polygon(files, name, one) for one in feature.iterfind(".//{*}Polygon")]
+    return found
+
+
+def _polygon(files: Bundle, name: str, polygon: Element) -> shapely.Polygon:
+    outer, *holes = [
+        _ring(files, name, ring)
+        for side in ("exterior", "interior")
+        for ring in polygon.iterfind(f".//{{*}}{side}//{{*}}posList")
+    ] or [[]]
+    try:
+        return shapely.Polygon(outer, holes)
+    except ValueError as error:  # less than three corners
+        raise SceneError(f"{files.title}: {_last(name)} has a polygon that is none ({error}); {_AGAIN}") from error
+
+
+def _ring(files: Bundle, name: str, ring: Element) -> list[list[float]]:
+    numbers = [_number(files, f"a corner in {_last(name)}", text) for text in (ring.text or "").split()]
+    size = 3 if ring.get("srsDimension") == "3" else 2
+    return [numbers[at : at + 2] for at in range(0, len(numbers) - size + 1, size)]
 
 
 def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Band]:

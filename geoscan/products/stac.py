@@ -388,13 +388,12 @@ def _common(colors: Sequence[_Opened], item: _Item) -> tuple[vrt.Place, str]:
 
 def _fill(colors: Sequence[_Opened]) -> list[vrt.Hidden]:
     """Hide what is invalid in all three, as their files say, else as the item says."""
-    first, *others = colors
     if any(one.raster.masked for one in colors):
-        return [vrt.Hidden(vrt.highest(first.raster.place, [one.band(mask=True) for one in colors]), (0,))]
-    nodata = _number(first.asset.about.get("nodata"))
+        return [vrt.hidden_in_all([one.band(mask=True) for one in colors], 0)]
+    nodata = _number(colors[0].asset.about.get("nodata"))
     if nodata is None or nodata != int(nodata):
         return []
-    return [vrt.Hidden(first.band(), (int(nodata),), also=[one.band() for one in others])]
+    return [vrt.hidden_in_all([one.band() for one in colors], int(nodata))]
 
 
 def _classes(assets: Sequence[_Asset], item: _Item, place: vrt.Place) -> _Opened | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,16 +14,14 @@ from itertools import chain, takewhile
 from typing import Final
 
 import numpy as np
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from geoscan import gdal
+from geoscan import gdal, inputs
 from geoscan.errors import SceneError
 from geoscan.products import Product, recognise, vrt
 from geoscan.products.rasters import Raster, covers, look_into
@@ -34,9 +31,6 @@ _NEAR: Final = 1e-3
 
 _SAME: Final = 1e-9
 """As a share; pixels whose sides differ by less are of one size."""
-
-_BESIDE: Final = (".ovr", ".msk", ".xml")
-"""Endings of what lies beside a file, and is none of its parts."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ def each_once(paths: Sequence[str]) -> list[str]:
     real = {path: os.path.realpath(path) for path in paths}
     given = set(real.values())
     shown = {real[path]: _shown(path) for path in paths}
-    kept = []
+    kept, products = [], set()
     for n, path in enumerate(paths):
         file = real[path]
         made = made_of(path)
@@ -132,33 +126,34 @@ def each_once(paths: Sequence[str]) -> list[str]:
         earlier = {real[other] for other in paths[:n]}
         if any(other in earlier or other not in shown[file] for other in others):
             continue
+        own = _identity(path)
+        if own and own in products:
+            continue
+        products.add(own)
         kept.append(path)
     return kept
 
 
+def _identity(path: str) -> str:
+    """What copies of one product have in common: kind, name, date and place; empty for other rasters."""
+    try:
+        product = recognise(path)
+    except SceneError:
+        return ""
+    raster = look_into(product.address) if product and product.kind and product.date else None
+    return repr((product.kind, product.name, product.date, raster.place)) if product and raster else ""
+
+
 def made_of(path: str) -> frozenset[str]:
     """Real paths of the files that a VRT is made of, and those of the VRTs among them; none for anything else."""
-    found: set[str] = set()
-    waiting = [os.path.realpath(path)]
-    while waiting:
-        file = waiting.pop()
-        if not file.lower().endswith(".vrt"):
-            continue
-        new = _sources(file) - found
-        found |= new
-        waiting += new
-    return frozenset(found - {os.path.realpath(path)})
-
-
-def _sources(file: str) -> set[str]:
+    if not path.lower().endswith(".vrt"):
+        return frozenset()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(file) as source:
-                files = source.files
-    except gdal.FAILURES:
-        return set()
-    return {os.path.realpath(one) for one in files if not one.lower().endswith(_BESIDE)}
+        files = inputs.behind([path], path)
+    except SceneError:
+        return frozenset()  # opening it will tell
+    real = {os.path.realpath(file) for file in files if not file.lower().endswith(inputs.BESIDE)}
+    return frozenset(real - {os.path.realpath(path)})
 
 
 def _shown(path: str) -> frozenset[str]:

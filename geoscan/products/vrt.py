@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
+import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.features import rasterize
+from rasterio.io import MemoryFile
+from shapely.geometry.base import BaseGeometry
 
+from geoscan import gdal
 from geoscan.bands import Bands
 
 _TYPES: Final = {
@@ -128,8 +133,7 @@ def stack(
     colors = dict(zip(rgb, _COLORS, strict=True))
     sources = [_band(n, dtype, _source(band, place), colors.get(n, "Undefined")) for n, band in enumerate(bands, 1)]
     covers = [_cover(one, place) for one in hidden]
-    # min, not sources over each other: one that is drawn over another can leave out a single value, not several.
-    return _dataset(place, [*sources, f"<MaskBand>{_each('min', covers)}</MaskBand>" if covers else ""])
+    return _dataset(place, [*sources, f"<MaskBand>{_byte(_all_of(covers, place))}</MaskBand>" if covers else ""])
 
 
 def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
@@ -184,12 +188,36 @@ def union(places: Sequence[Place]) -> Place | None:
     return Place(first.crs, own @ Affine.translation(left, top), bottom - top, right - left)
 
 
-def highest(place: Place, bands: Sequence[Band]) -> Band:
-    """Make one band of several: each pixel's highest value, 0..255.
+def hidden_in_all(bands: Sequence[Band], value: int) -> Hidden:
+    """Hide the ground where all of `bands` show one value."""
+    first, *others = bands
+    return Hidden(first, (value,), also=others)
 
-    For many masks of 0 and 1: hiding by this one is several times as fast as hiding by each.
+
+def any_of(place: Place, bands: Sequence[Band]) -> Band:
+    """Make one band of several: not 0 where one of them is not, and of its value, 0..255."""
+    content = "".join(_source(band, place, "<NODATA>0</NODATA>") for band in bands)
+    return _nested(content, place)
+
+
+def painted(place: Place, polygons: Sequence[BaseGeometry], cell: int) -> Band:
+    """Make a band that is 1 inside of polygons, else 0; its pixels are in the VRT's own text.
+
+    polygons: in the CRS of `place`. cell: side of the band's pixels in those of `place`; a cell is inside when its
+    centre is.
     """
-    return Band(_dataset(place, [_each("max", [_source(band, place) for band in bands])]), 1, place.rows, place.cols)
+    cell = 1 if place.rows % cell or place.cols % cell else cell
+    size = place.rows // cell, place.cols // cell
+    transform = place.transform @ Affine.scale(cell)
+    inside = rasterize(polygons, size, transform=transform, dtype="uint8") if polygons else np.zeros(size, np.uint8)
+    profile = {"driver": "GTiff", "count": 1, "height": size[0], "width": size[1], "dtype": "uint8", "nbits": 1}
+    with MemoryFile() as file:
+        with file.open(**profile, compress="deflate", crs=place.crs, transform=transform) as target:
+            target.write(inside, 1)
+        name, text = gdal.kept(file.read())
+    own = Place(place.crs, transform, *size)
+    band = _byte(f"<Description>{text}</Description>{_source(Band(name, 1, *size), own)}")
+    return Band(_dataset(own, [band]), 1, *size)
 
 
 def _dataset(place: Place, content: Iterable[str]) -> str:
@@ -218,25 +246,37 @@ def _about(layer: Layer) -> str:
     return "".join(f"<{name}>{value}</{name}>" for name, value in facts.items() if value)
 
 
-def _byte(content: str, kind: str = "") -> str:
-    return f'<VRTRasterBand dataType="Byte"{kind}>{content}</VRTRasterBand>'
+def _byte(content: str) -> str:
+    return f'<VRTRasterBand dataType="Byte">{content}</VRTRasterBand>'
 
 
-def _each(function: str, sources: Sequence[str]) -> str:
-    """Make a band of what `function` gives for each pixel of `sources`."""
-    if len(sources) == 1:  # GDAL's min and max want two at least
-        return _byte(sources[0])
-    function = f"<PixelFunctionType>{function}</PixelFunctionType>"
-    return _byte(function + "".join(sources), ' subClass="VRTDerivedRasterBand"')
+def _nested(sources: str, place: Place) -> Band:
+    """Make a band of sources that are drawn over each other, 0 where none draws."""
+    return Band(_dataset(place, [_byte(sources)]), 1, place.rows, place.cols)
+
+
+def _all_of(covers: Sequence[str], place: Place) -> str:
+    """Give sources that draw 0 where one of `covers` does, else 255.
+
+    They are drawn over each other, which takes a third of the time of GDAL's pixel functions min and max. What is drawn
+    over another can leave out one value, so it has two.
+    """
+    first, *others = covers
+    return first + "".join(_source(_nested(one, place), place, "<NODATA>255</NODATA>") for one in others)
 
 
 def _cover(hidden: Hidden, place: Place) -> str:
-    """Give a source that is 0 where the ground is hidden, else 255."""
+    """Give sources that draw 0 where the ground is hidden, else 255."""
     table = f"<LUT>{_lut(hidden.values)}</LUT>"
     if not hidden.also:
         return _source(hidden.band, place, table)
-    all_of_them = _each("max", [_source(band, place, table) for band in (hidden.band, *hidden.also)])
-    return _source(Band(_dataset(place, [all_of_them]), 1, place.rows, place.cols), place)
+    bands = hidden.band, *hidden.also
+    if len(hidden.values) == 1:
+        (value,) = hidden.values
+        other = f"<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio><NODATA>{value}</NODATA>"
+        return "".join(_source(band, place, other) for band in bands)
+    seen = (_nested(_source(band, place, table), place) for band in bands)
+    return "".join(_source(one, place, "<NODATA>0</NODATA>") for one in seen)
 
 
 def _source(band: Band, place: Place, how: str = "") -> str:

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 import rasterio
 
-from geoscan import gdal, machine
+from geoscan import gdal
 from geoscan.arrays import Visual
 from geoscan.errors import GeoscanError, LookError, ReadError
 from geoscan.model.package import Package, choose, shipped
 from geoscan.resolution import is_native, is_usable
 from geoscan.scanning.batch import prepare
+from geoscan.scanning.cost import Cost, cost_of
 from geoscan.scanning.guard import look_before
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
@@ -63,14 +64,14 @@ class Check:
     observed_share: float
     """Of the chips that were looked at, the share of pixels that are no nodata."""
 
-    preparing_seconds: float
-    """To read and prepare all chips with all cores, by measurement of some; the network's own time is not in it."""
+    cost: Cost
+    """What the scan will take on this machine."""
 
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "cost": {**asdict(self.cost), "seconds": self.cost.seconds}}
 
 
 def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None = None) -> tuple[Check, list[Visual]]:
@@ -94,7 +95,7 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
         warnings += list(batch.failed.values())
         if time.perf_counter() - started > _SECONDS:
             break
-    seconds = (time.perf_counter() - started) / done * len(plan.grid) / machine.cores()
+    cost = cost_of(plan, scene, (time.perf_counter() - started) / done)
     found = Check(
         scene=plan.name,
         crs=_crs(scene),
@@ -109,7 +110,7 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
         reading=plan.reading,
         chips=len(plan.grid),
         observed_share=round(float(observed[0] / observed[1]), 4),
-        preparing_seconds=round(seconds, 2),
+        cost=cost,
         warnings=tuple(dict.fromkeys([*warnings, *_doubts(plan, chips)])),
     )
     return found, chips

@@ -6,16 +6,15 @@ A detector that sees black chips, or red for blue, answers "no detections", whic
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from geoscan.arrays import Chips
 from geoscan.errors import LookError
 from geoscan.model.look import is_white
 from geoscan.scanning.batch import read
 from geoscan.scanning.plan import Plan
+from geoscan.scanning.remedy import remedy
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +31,6 @@ _FEWEST: Final = 5
 """Chips from which a share says anything."""
 
 _OPTIONS: Final = "--bands, --scale and --offset, or --stretch; --force scans it all the same"
-
-_CORRECTIONS: Final[dict[str, Callable[[Chips], Chips]]] = {
-    "red and blue seem to be swapped": lambda chips: chips[..., ::-1],
-    "bright and dark seem to be swapped": lambda chips: 255 - chips,
-}
-"""What, if undone, would make a scene look as it should."""
 
 
 def look_before(plan: Plan) -> None:
@@ -59,8 +52,8 @@ def look_before(plan: Plan) -> None:
     chips, shares = hazy[voters], seen.shares[voters]
     if look.knows(look.log_odds(chips, shares)):
         return
-    found = [why for why, undone in _CORRECTIONS.items() if look.knows(look.log_odds(undone(chips), shares))]
-    why = f": {found[0]}" if found else ""
+    found = remedy(plan, np.array(seen.tiles)[voters].tolist(), look)
+    why = f": {found}" if found else ""
     _refuse(plan, f"{plan.name} looks like nothing that {_model(plan)} has learned from{why}; check {_OPTIONS}")
 
 

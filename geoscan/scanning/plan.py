@@ -68,20 +68,21 @@ class Plan:
         preprocess, calibration = card.preprocess, card.calibration
         own = card.point(options.operate)
         thresholds = options.thresholds(own)
-        scene = scene.at_gsd(preprocess.gsd)
+        native, scene = scene, scene.at_gsd(preprocess.gsd)
         if scene.resampling:
             log.info("%s is resampled to the model's %g m (%s)", scene.name, preprocess.gsd, scene.resampling)
         stride = preprocess.chip if options.stride is None else options.stride
         grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride)
-        scaling = scaling_of(scene, options.scale, options.offset)
-        stretch = suited(preprocess.radiometry, scene, scaling) if options.stretch == "auto" else options.stretch
+        # Statistics are those of the file's own pixels, so that they are the same for every model.
+        scaling = scaling_of(native, options.scale, options.offset)
+        stretch = suited(preprocess.radiometry, native, scaling) if options.stretch == "auto" else options.stretch
         return cls(
             name=name or scene.name,
             scene=scene,
             package=package,
             grid=grid,
             scaling=scaling,
-            radiometry=resolve(stretch, scene, scaling),
+            radiometry=resolve(stretch, native, scaling),
             tta=card.averages(options.tta),
             thresholds=thresholds,
             operate=options.operate if thresholds == own else CUSTOM,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
+
+IN_FLIGHT = 2
+"""Batches under way for each thread, so that none waits for work."""
+
 _GPU = "GPU"
 _INFER = "infer"
 
@@ -134,7 +138,7 @@ def _with_dask(
         return client.submit(infer, ready, pure=False, resources=resources)
 
     waiting = iter(batches)
-    done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, 2 * threads)], loop=client.loop)
+    done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, IN_FLIGHT * threads)], loop=client.loop)
     try:
         for future in done:
             try:

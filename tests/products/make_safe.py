@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import rasterio.features
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
@@ -53,8 +54,8 @@ class Safe:
     clouds: Sequence[NDArray[np.uint8]] = ()
     """MSK_CLASSI, (3, rows, cols), at 60 m."""
 
-    polygons: bool = False
-    """Whether there are masks as GML."""
+    polygons: Sequence[NDArray[np.uint8]] | None = None
+    """Cloud, (rows, cols), at 60 m, as GML: 1 is opaque, 2 cirrus; none where it is empty, and no GML if None."""
 
     tiles: Sequence[str] = ("T21MXN", "T21MYN")
 
@@ -158,11 +159,42 @@ def _write_masks(folder: Path, safe: Safe, i: int) -> None:
             write_jp2(folder / f"MSK_QUALIT_{band}.jp2", safe.quality[i] * (band in ("B04", "B09")), 10, *place)
     if safe.clouds:
         write_jp2(folder / "MSK_CLASSI_B00.jp2", safe.clouds[i], 60, *place)
-    if safe.polygons:
+    if safe.polygons is not None:
         name = "MSK_CLOUDS_B00.gml"
         if not safe.compact:
             name = f"S2A_OPER_MSK_CLOUDS_SGS__20160905T073438_A006291_{safe.tiles[i]}_B00_MSIL1C.gml"
-        (folder / name).write_text("<none/>")
+        (folder / name).write_text(_clouds_gml(safe, i), encoding="utf-8")
+
+
+def _clouds_gml(safe: Safe, i: int) -> str:
+    features = ""
+    if safe.polygons:
+        clouds, at = safe.polygons[i], Affine(60, 0, safe.corners[i][0], 0, -60, safe.corners[i][1])
+        found = rasterio.features.shapes(clouds, mask=clouds > 0, transform=at)
+        kinds = [(("OPAQUE" if value == 1 else "CIRRUS"), shape["coordinates"]) for shape, value in found]
+        features = "".join(_cloud_gml(f"{kind}.{n}", kind, rings) for n, (kind, rings) in enumerate(kinds))
+        features = f"<eop:maskMembers>{features}</eop:maskMembers>"
+    envelope = f'<gml:boundedBy><gml:Envelope srsName="urn:ogc:def:crs:EPSG:8.7.1:{safe.crs[i][5:]}"/></gml:boundedBy>'
+    return f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<eop:Mask xmlns:eop="http://www.opengis.net/eop/2.0" xmlns:gml="http://www.opengis.net/gml/3.2" gml:id="MSK_CLOUDS">
+  <gml:name>MSK_CLOUDS pixel mask from B00</gml:name>
+  {envelope if safe.polygons else ""}
+  {features}
+</eop:Mask>
+"""
+
+
+def _cloud_gml(name: str, kind: str, rings: Sequence[Sequence[tuple[float, float]]]) -> str:
+    sides = ("exterior", *("interior",) * (len(rings) - 1))
+    lines = "".join(
+        f'<gml:{side}><gml:LinearRing><gml:posList srsDimension="2">'
+        f"{' '.join(f'{x:.0f} {y:.0f}' for x, y in ring)}</gml:posList></gml:LinearRing></gml:{side}>"
+        for side, ring in zip(sides, rings, strict=True)
+    )
+    return (
+        f'<eop:MaskFeature gml:id="{name}"><eop:maskType codeSpace="urn:gs2:S2PDGS:maskType">{kind}</eop:maskType>'
+        f'<eop:extentOf><gml:Polygon gml:id="{name}_Polygon">{lines}</gml:Polygon></eop:extentOf></eop:MaskFeature>'
+    )
 
 
 def _product_xml(safe: Safe, granules: int) -> str:

@@ -96,6 +96,24 @@ def test_a_name_as_planet_gives_it_tells_kind_and_bands(name, count, kind, tmp_p
         assert product.scaling.source == "metadata"
 
 
+@pytest.mark.parametrize("name", [f"{ITEM}_3B_AnalyticMS_clip", f"{ITEM}_3B_AnalyticMS_SR_clip", "renamed"])
+@pytest.mark.parametrize("count", [4, 8])
+def test_a_signed_copy_is_read_like_the_original(name, count, tmp_path, package):
+    values = pixels(count)
+    values[:, :20] = 0
+    how = {"descriptions": EIGHT} if count == 8 else {}
+    path = write(tmp_path / "signed" / f"{name}.tif", values.astype(np.int16), **how)
+    scene = assert_alike(path, write(tmp_path / f"{name}.tif", values, **how), package)
+    original = Scene.open(tmp_path / f"{name}.tif")
+    assert (scene.bands, scene.planet, scene.product.kind) == (original.bands, original.planet, original.product.kind)
+    assert scene.bands == RGB[count]
+
+
+def test_a_copy_as_floats_is_asked_about(tmp_path):
+    with pytest.raises(SceneError, match="4 bands and does not say which are red, green, blue"):
+        Scene.open(write(tmp_path / f"{ITEM}_3B_AnalyticMS_SR.tif", (pixels() / 1e4).astype(np.float32)))
+
+
 @pytest.mark.parametrize("count", [3, 4])
 def test_visual_is_red_green_blue_and_perhaps_alpha(count, tmp_path, package):
     values = np.random.default_rng(0).integers(1, 256, (count, 70, 90)).astype(np.uint8)

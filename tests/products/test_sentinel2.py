@@ -1,5 +1,6 @@
 """Sentinel-2 products: the same pixels as in a plain file give the same scores, and what is damaged is one line."""
 
+import multiprocessing
 import pickle
 import shutil
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from geoscan.scene import Scene, find_scenes
 CHIP = 32
 PLACE = Affine(10, 0, CORNER[0], 0, -10, CORNER[1])
 SHIFTED = {str(band): "-1000" for band in range(13)}
-OLD = Safe(baseline="02.04", compact=False, polygons=True)
+OLD = Safe(baseline="02.04", compact=False, polygons=())
 NEW = Safe(offsets=SHIFTED)
 SURFACE = Safe("L2A", offsets=SHIFTED)
 
@@ -139,6 +140,10 @@ def masked(tmp_path: Path, level: str) -> tuple[Path, np.ndarray, str]:
         classes = patches(tuple(range(12)), SIDE // 2, 5)
         seen &= ~np.isin(classes.repeat(2, 0).repeat(2, 1), (0, 1, 8, 9))
         safe, told = replace(SURFACE, classes=[classes]), "scene classification, fill value 0"
+    elif level == "L1C before 04.00":
+        clouds = patches((0, 0, 0, 1, 2), SIDE // 6, 1)
+        seen &= (clouds != 1).repeat(6, 0).repeat(6, 1)
+        safe, told = replace(OLD, polygons=[clouds]), "cloud mask, fill value 0"
     else:
         quality = np.stack([np.roll(patches((0,) * 9 + (1,), SIDE, 16), 16 * n, n % 2) for n in range(8)])
         clouds = np.stack([np.roll(patches((0, 0, 0, 1), SIDE // 6, 3), n, 0) for n in range(3)])
@@ -149,7 +154,7 @@ def masked(tmp_path: Path, level: str) -> tuple[Path, np.ndarray, str]:
     return write_safe(tmp_path, [pixels], safe), seen, told
 
 
-@pytest.mark.parametrize("level", ["L1C", "L2A"])
+@pytest.mark.parametrize("level", ["L1C", "L1C before 04.00", "L2A"])
 def test_masks_are_the_same_in_windows_as_a_whole_and_resampled(level, tmp_path):
     path, seen, told = masked(tmp_path, level)
     scene = Scene.open(path)
@@ -162,6 +167,43 @@ def test_masks_are_the_same_in_windows_as_a_whole_and_resampled(level, tmp_path)
         expected, expected_valid = whole(same.at_gsd(gsd))
         np.testing.assert_array_equal(valid, expected_valid)
         np.testing.assert_array_equal(native[:, valid], expected[:, valid])
+
+
+def opened_mask(scene: Scene) -> np.ndarray:
+    return whole(scene)[1]
+
+
+def test_a_mask_of_polygons_travels_to_another_process(tmp_path):
+    path, seen, _ = masked(tmp_path, "L1C before 04.00")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(opened_mask, (Scene.open(path),)), seen)
+
+
+def test_granules_have_the_clouds_of_their_own_polygons(tmp_path):
+    corners = [CORNER, (CORNER[0] + 10 * SIDE, CORNER[1])]
+    clouds = [patches((0, 1), SIDE // 6, size) for size in (2, 5)]
+    safe = replace(OLD, crs=(CRS, CRS), corners=corners, polygons=clouds)
+    scene = Scene.open(write_safe(tmp_path, [ground(0) + 1, ground(1) + 1], safe))
+    expected = np.concatenate(clouds, axis=1).repeat(6, 0).repeat(6, 1) == 0
+    np.testing.assert_array_equal(whole(scene)[1], expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("<eop:Mask ", "<eop:Mask", "no XML that can be read"),
+        ('"2">', '"2">x ', "'x' as a corner in MSK_CLOUDS_B00.gml, where a number belongs"),
+        ('srsDimension="2">', 'srsDimension="2">1 2</gml:posList><gml:posList>', "has a polygon that is none"),
+    ],
+)
+def test_polygons_that_are_damaged_are_one_line(old, new, says, tmp_path):
+    cloud = np.ones((SIDE // 6, SIDE // 6), np.uint8)
+    root = write_safe(tmp_path, [ground()], replace(OLD, compact=True, polygons=[cloud]))
+    (gml,) = root.rglob("MSK_CLOUDS_B00.gml")
+    gml.write_text(gml.read_text().replace(old, new))
+    with pytest.raises(SceneError, match=says) as caught:
+        Scene.open(root)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_overview_knows_the_same_mask(tmp_path):
@@ -184,7 +226,7 @@ def test_masked_pixels_are_not_observed(tmp_path, package):
 @pytest.mark.parametrize(
     ("safe", "told"),
     [
-        (OLD, "no cloud mask (polygons are not read), fill value 0"),
+        (OLD, "cloud mask, fill value 0"),
         (replace(SURFACE, fill=7), "fill value 7"),
     ],
 )
@@ -328,11 +370,49 @@ def test_a_directory_holds_products_beside_rasters(tmp_path, package, caplog):
     assert "no zip that can be read" in caplog.text
 
 
+@pytest.mark.parametrize("end", ["", "/", "/MTD_MSIL1C.xml", f"/GRANULE/{NEW.granule(0)}"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "/vsicurl/https://example.org/a/",
+        "https://example.org/a/",
+        "s3://bucket/a/",
+        "/vsigs/bucket/a/",
+        "/vsizip//vsicurl/https://example.org/a.zip/",
+    ],
+)
+def test_a_product_over_a_network_is_to_be_fetched(start, end):
+    with pytest.raises(SceneError, match="over a network, of which geoscan reads single rasters; fetch the whole"):
+        Scene.open(start + NEW.name + end)
+    with pytest.raises(SceneError, match="over a network"):
+        Scene.open(start + NEW.name.replace(".SAFE", ".zip") + "?sig=secret")
+
+
+def test_a_product_inside_of_a_zip_is_named_by_the_zip(tmp_path):
+    root = write_safe(tmp_path, [ground()], NEW)
+    path = zip_safe(root, tmp_path / "a.zip")
+    with pytest.raises(SceneError, match="in an archive; give the path of the zip itself"):
+        Scene.open(f"/vsizip/{path}/{NEW.name}")
+    assert whole(Scene.open(f"/vsizip/{path}/{NEW.name}/{NEW.image(0, 'TCI')}"))[1].all(), "a raster is one"
+
+
+def test_a_product_that_is_there_packed_and_unpacked_is_one_scene(tmp_path, package, caplog):
+    caplog.set_level("INFO")
+    root = write_safe(tmp_path, [ground()], NEW)
+    path = zip_safe(root, tmp_path / "again.zip")
+    plans, _ = plan_scenes([tmp_path], ScanOptions(package.path, force=True))
+    assert [plan.scene.path for plan in plans] == [str(root)]
+    assert "again.zip shows what another of the scenes shows: it is not scanned twice" in caplog.text
+    plans, _ = plan_scenes([path, root], ScanOptions(package.path, force=True))
+    assert [plan.scene.path for plan in plans] == [str(path)]
+
+
 def test_a_scan_names_the_product_whatever_the_path(tmp_path, package):
     root = write_safe(tmp_path, [ground()], NEW)
     options = ScanOptions(model=package.path, stretch="sentinel2-l1c")
-    plans, _ = plan_scenes([root / NEW.metadata, zip_safe(root, tmp_path / "a.zip")], options)
-    assert [plan.name for plan in plans] == [root.stem] * 2
+    for path in (root / NEW.metadata, zip_safe(root, tmp_path / "a.zip")):
+        plans, _ = plan_scenes([path], options)
+        assert [plan.name for plan in plans] == [root.stem]
 
 
 def test_a_directory_named_so_that_holds_another_is_searched(tmp_path):
@@ -450,7 +530,7 @@ def test_other_products_are_not_taken_for_these(tmp_path):
     with pytest.raises(SceneError, match="geoscan reads Sentinel-2 Level-1C and Level-2A"):
         Scene.open(radar)
     shutil.make_archive(str(tmp_path / "files"), "zip", radar)
-    for path in (tmp_path, tmp_path / "files.zip", tmp_path / "absent.SAFE", "https://host/S2A.SAFE", "s3://b/S2A.zip"):
+    for path in (tmp_path, tmp_path / "files.zip", tmp_path / "absent.SAFE", "https://host/S1A.SAFE", "s3://b/S2A.zip"):
         assert recognise(str(path)) is None
 
 

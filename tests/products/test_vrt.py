@@ -44,10 +44,22 @@ def test_what_is_hidden_by_all_bands_is_hidden_by_all(classes, values):
     np.testing.assert_array_equal(seen, ~(np.isin(held[0], list(values)) & np.isin(held[1], list(values))))
 
 
-def test_the_highest_of_bands_is_that_of_each_pixel(classes):
+def test_any_of_bands_is_not_0_where_one_of_them_is_not(classes):
     fine, coarse, *held = classes
-    with rasterio.open(vrt.stack(PLACE, [vrt.highest(PLACE, [fine, coarse])] * 3, "uint8")) as source:
-        np.testing.assert_array_equal(source.read(1), np.maximum(*held))
+    with rasterio.open(vrt.stack(PLACE, [vrt.any_of(PLACE, [fine, coarse])] * 3, "uint8")) as source:
+        np.testing.assert_array_equal(source.read(1), np.where(held[1] > 0, held[1], held[0]))
+
+
+@given(st.lists(st.sets(st.integers(0, 24), min_size=1), min_size=2, max_size=4), st.integers(0, 24))
+def test_whatever_hides_a_pixel_hides_it(classes, each, value):
+    """In any number and order: what the fine band hides, what the coarse one does, and what both do together."""
+    fine, coarse, *held = classes
+    hidden = [vrt.Hidden((fine, coarse)[n % 2], tuple(values)) for n, values in enumerate(each)]
+    hidden.insert(value % len(hidden), vrt.hidden_in_all([fine, coarse], value))
+    expected = ~np.logical_or.reduce([np.isin(held[n % 2], list(values)) for n, values in enumerate(each)])
+    expected &= ~((held[0] == value) & (held[1] == value))
+    with rasterio.open(vrt.stack(PLACE, [fine] * 3, "uint8", hidden)) as source:
+        np.testing.assert_array_equal(source.dataset_mask() > 0, expected)
 
 
 def moved(rows: float, cols: float, **other: object) -> vrt.Place:

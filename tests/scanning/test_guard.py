@@ -56,6 +56,39 @@ def test_a_scene_that_is_misread_is_refused_and_force_goes_on(tmp_path, pixels, 
     assert "looks like nothing that planet has learned from" in caplog.text
 
 
+REFLECTANCE = {
+    "x 1,000": (lambda ground: ground * 1000, "uint16", {}, ["--scale", "0.001"]),
+    "x 10,000, asked x 100,000": (lambda ground: ground * 1e4, "uint16", {"scale": (1e-5,) * 3}, ["--scale", "0.0001"]),
+    "0..1, asked x 10,000": (lambda ground: ground, "float32", {"scale": (1e-4,) * 3}, ["--scale", "1"]),
+    "swapped": (lambda ground: ground[::-1], "float32", {}, ["--bands", "3,2,1"]),
+}
+
+
+@pytest.mark.parametrize("kind", REFLECTANCE)
+def test_the_option_that_helps_is_named_and_helps(tmp_path, pixels, kind):
+    stored, dtype, asked, words = REFLECTANCE[kind]
+    path = write_scene(tmp_path / "scene.tif", pixels=stored(pixels / 255 * 0.3), dtype=dtype)
+    with pytest.raises(LookError, match=f"it looks as it should with {' '.join(words)};"):
+        look_before(Plan.of(Scene.open(path), find("planet"), ScanOptions(**asked)))
+    result = CliRunner().invoke(main, ["check", str(path), "--model", "planet", *words], prog_name="geoscan")
+    assert result.exit_code == 0
+    assert "looks like nothing" not in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["black", "x 10", "negative", "noise", "radar"])
+def test_no_option_is_named_where_none_helps(tmp_path, pixels, kind):
+    with pytest.raises(LookError) as caught:
+        look_before(plan(write_scene(tmp_path / "scene.tif", pixels=MISREAD[kind](pixels))))
+    assert "looks as it should" not in str(caught.value)
+
+
+def test_an_offset_that_was_taken_off_twice_is_named(tmp_path, pixels):
+    scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels / 255 * 3000, dtype="uint16", gsd=10))
+    asked = ScanOptions(scale=(1e-4,) * 3, offset=(-0.1,) * 3)
+    with pytest.raises(LookError, match=r"it looks as it should with --scale 0\.0001;"):
+        look_before(Plan.of(scene, find("sentinel2"), asked))
+
+
 def test_cloud_over_most_of_a_scene_is_no_misreading(tmp_path, pixels):
     cloudy = pixels.copy()
     cloudy[:, :1200] = 255

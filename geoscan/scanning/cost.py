@@ -1,0 +1,124 @@
+"""What a scan will take, in seconds and memory, told without its network.
+
+Reading and preparing chips is measured. The network's time is worked out from the multiplications that it does, and
+from how fast this machine multiplies matrices at the moment. tests/benchmarks/test_cost.py compares with real scans.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from geoscan import gdal, machine
+from geoscan.model.spec import DenseNetSpec, EfficientNetSpec, Spec
+from geoscan.scanning.plan import Plan
+from geoscan.scanning.workers import IN_FLIGHT
+from geoscan.scene import Scene
+from geoscan.symmetry import SYMMETRIES
+
+_START_SECONDS: Final = 5.0
+"""To start TensorFlow, to load a network, and to compile it."""
+
+_LITE_SIDE, _LITE_WORK = 224, 407e6
+"""Multiplications of an EfficientNet-Lite0 for a chip of so many pixels a side; they grow with its area."""
+
+_EFFICIENCY: Final = {"densenet": 0.65, "efficientnet-lite0": 0.3}
+"""Multiplications a second of a network's, as a share of those of one large product of matrices."""
+
+_PRODUCT: Final = 512
+"""Rows and columns of the matrices that are multiplied."""
+
+_TIMES: Final = 5
+
+_PROCESS: Final = 830 * 2**20
+"""Bytes of Python, TensorFlow, dask and a network, before the first chip."""
+
+_THREAD: Final = 50 * 2**20
+"""What each thread that reads, prepares or infers keeps of the memory that it once had."""
+
+_COPIES: Final = 3
+"""Of a batch that is under way: its chips, their stack, and what the network makes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a scan will take on this machine's processors, as it is now."""
+
+    preparing_seconds: float
+    """To read and prepare all chips with all cores, by measurement of some."""
+
+    network_seconds: tuple[float, float]
+    """At least and at most, by estimate, with the start of TensorFlow; they differ where scores are averaged over the
+    symmetries of some chips. A GPU takes less."""
+
+    memory_mb: float
+    """Most that the scan's process will hold, in MiB, by estimate."""
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Of the whole scan, at least and at most: the network works on all cores, and so does reading."""
+        low, high = (round(self.preparing_seconds + one, 1) for one in self.network_seconds)
+        return low, high
+
+
+def cost_of(plan: Plan, scene: Scene, prepared: float) -> Cost:
+    """Say what the scan of a plan takes.
+
+    scene: as it was opened, before it was brought to the model's resolution. prepared: seconds that reading and
+    preparing one chip took in one thread.
+    """
+    chips = len(plan.grid)
+    network = chips * multiplications(plan.package.card.spec) / _speed(plan.package.card.spec.family)
+    most = network * (SYMMETRIES if plan.tta else 1)
+    return Cost(
+        preparing_seconds=round(prepared * chips / machine.cores(), 2),
+        network_seconds=(round(_START_SECONDS + network, 1), round(_START_SECONDS + most, 1)),
+        memory_mb=round(_memory(plan, scene) / 2**20),
+    )
+
+
+def _memory(plan: Plan, scene: Scene) -> float:
+    spec, dtype = plan.package.card.spec, np.dtype(scene.dtype)
+    threads = machine.cores() + 1
+    batches = min(IN_FLIGHT * threads, -(-len(plan.grid) // plan.batch))
+    chip = spec.chip * spec.chip * 3
+    scores = len(plan.grid) * (len(spec.labels) * np.dtype(np.float32).itemsize + np.dtype(np.int64).itemsize)
+    blocks = min(gdal.CACHE_BYTES, scene.rows * scene.cols * 3 * dtype.itemsize)
+    return _PROCESS + threads * _THREAD + blocks + batches * plan.batch * chip * _COPIES + scores
+
+
+def _speed(family: str) -> float:
+    """Multiplications a second of a network's on all cores."""
+    one = np.ones((_PRODUCT, _PRODUCT), np.float32)
+    took = []
+    for _ in range(_TIMES):
+        start = time.perf_counter()
+        one @ one
+        took.append(time.perf_counter() - start)
+    return float(_PRODUCT**3 / np.median(took)) * _EFFICIENCY[family]
+
+
+def multiplications(spec: Spec) -> float:
+    """Count the multiplications of a network's convolutions for one chip."""
+    if isinstance(spec, EfficientNetSpec):
+        return _LITE_WORK * (spec.side / _LITE_SIDE) ** 2
+    return _of_densenet(spec)
+
+
+def _of_densenet(spec: DenseNetSpec) -> float:
+    side = spec.chip / spec.shrink
+    strides, kernel = (2, 7) if spec.stem_stride == 4 else (spec.stem_stride, 3)
+    work = kernel**2 * 3 * spec.stem * (side / strides) ** 2
+    side, channels = side / spec.stem_stride, spec.stem
+    for n, depth in enumerate(spec.blocks, 1):
+        for _ in range(depth):
+            work += (channels * 4 * spec.growth + 9 * 4 * spec.growth * spec.growth) * side**2
+            channels += spec.growth
+        if n < len(spec.blocks):
+            kept = int(channels * spec.compression)
+            work += channels * kept * side**2
+            channels, side = kept, side / 2
+    return work

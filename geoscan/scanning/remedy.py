@@ -1,0 +1,134 @@
+"""Which option would make a scene that is refused look as it should: its chips are tried in other readings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoscan.arrays import Chips, Mask, Native
+from geoscan.errors import GeoscanError
+from geoscan.model.look import Look, is_white
+from geoscan.products import Levels, Scaling
+from geoscan.radiometry import WHITE, Radiometry, resolve, suited
+from geoscan.scaling import DARK_PERCENT
+from geoscan.scanning.plan import Plan
+
+_FACTORS: Final = (10.0, 0.1)
+"""By which a scale may be off: reflectance in percent or per mille, or stored x 1,000 or x 100,000."""
+
+_USUAL: Final = (1e-4, 1.0)
+"""Scales of nearly all makers: integers x 10,000, and floats."""
+
+_OFFSETS: Final = (-0.1, 0.1)
+"""Of reflectance: ESA's, which is to be taken off, or was taken off twice."""
+
+_NEARLY: Final = 0.95
+"""Share of an offset that the darkest ground shows at least where it was not taken off."""
+
+_MOST_WHITE: Final = 0.5
+"""Share of chips that may be white all over in a reading that helps: white chips say nothing."""
+
+
+class _Reading(NamedTuple):
+    """Another way to read a scene."""
+
+    option: str
+    """What a user passes for it."""
+
+    radiometry: Radiometry
+
+
+def remedy(plan: Plan, tiles: Sequence[int], look: Look) -> str:
+    """Say what seems to be wrong with a scene, and which option helps; empty where nothing that is tried does.
+
+    tiles: some that can be read, and hold data.
+    """
+    pixels = [plan.scene.read(plan.grid[tile].read) for tile in tiles]
+    shares = np.array([valid.mean() for _, valid in pixels])
+    found = max(_tried(plan, pixels, shares, look), key=lambda one: one[0], default=(-1.0, ""))
+    return found[1] if found[0] >= 0 else ""
+
+
+def _tried(
+    plan: Plan, pixels: Sequence[tuple[Native, Mask]], shares: NDArray[np.float64], look: Look
+) -> Iterator[tuple[float, str]]:
+    """By how much a scene would be understood in other readings, and in which."""
+    preprocess = plan.package.card.preprocess
+    swapped = "--bands " + ",".join(map(str, reversed(plan.scene.bands)))
+    for option, radiometry in _readings(plan, _darkest(pixels)):
+        chips: Chips = np.stack([preprocess.frame(radiometry.apply(native, valid), valid) for native, valid in pixels])
+        if is_white(chips).mean() > _MOST_WHITE:
+            continue
+        verdict, reverse = (look.verdict(look.log_odds(one, shares)) for one in (chips, chips[..., ::-1]))
+        if option:
+            yield verdict, f"it looks as it should with {option}"
+            if "offset" not in option:  # three faults at a time are rarer than a fit by chance
+                yield reverse, f"it looks as it should with {option} {swapped}"
+        else:
+            yield reverse, f"red and blue seem to be swapped, it looks as it should with {swapped}"
+            negative = look.verdict(look.log_odds(255 - chips, shares))
+            yield negative, "bright and dark seem to be swapped, and no option undoes that"
+
+
+def _darkest(pixels: Sequence[tuple[Native, Mask]]) -> NDArray[np.float64]:
+    """Stored values of the darkest half percent of each band."""
+    values = np.concatenate([native[:, valid] for native, valid in pixels], axis=1)
+    return np.nanpercentile(values.astype(np.float64), DARK_PERCENT, axis=1)
+
+
+def _readings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[_Reading]:
+    """Give the reading of a plan, and others by the scales and offsets that may have been meant."""
+    yield _Reading("", plan.radiometry)
+    wanted = plan.package.card.preprocess.radiometry
+    automatic = _resolved(wanted, plan, plan.scaling)
+    auto = "" if automatic and automatic.name == plan.radiometry.name else "--stretch auto "
+    if automatic and auto:
+        yield _Reading(auto.strip(), automatic)
+    for scaling in _scalings(plan, darkest):
+        radiometry = _resolved(wanted, plan, scaling)
+        if radiometry and (radiometry.low, radiometry.high) != (plan.radiometry.low, plan.radiometry.high):
+            shift = f" --offset {_short(scaling.offset)}" if any(scaling.offset) else ""
+            yield _Reading(f"{auto}--scale {_short(scaling.scale)}{shift}", radiometry)
+
+
+def _scalings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[Scaling]:
+    """Give what may have been meant: usual scales, that which was taken, with offsets, and ten times more or less."""
+    meant: list[Levels] = [(usual, usual, usual) for usual in _USUAL]
+    if plan.scaling and plan.scaling.scale not in meant:
+        meant.append(plan.scaling.scale)
+    for scale in meant:
+        dark = float((darkest * scale).min())
+        offsets = [offset for offset in _OFFSETS if _explains(offset, dark)]
+        yield from (Scaling(scale, (offset,) * 3, "option") for offset in (0.0, *offsets))
+    red, green, blue = _taken(plan)
+    for factor in _FACTORS:
+        yield Scaling((red * factor, green * factor, blue * factor), (0.0,) * 3, "option")
+
+
+def _taken(plan: Plan) -> Levels:
+    """Scale by which the values became the look that is refused."""
+    if plan.scaling:
+        return plan.scaling.scale
+    lines = zip(plan.radiometry.low, plan.radiometry.high, strict=True)
+    red, green, blue = (WHITE / (high - low) for low, high in lines)
+    return red, green, blue
+
+
+def _explains(offset: float, dark: float) -> bool:
+    """Tell whether an offset may be missing: the darkest ground reflects too much by it, or less than nothing."""
+    return dark >= -_NEARLY * offset if offset < 0 else dark < 0
+
+
+def _resolved(wanted: str, plan: Plan, scaling: Scaling | None) -> Radiometry | None:
+    try:
+        return resolve(suited(wanted, plan.scene, scaling), plan.scene, scaling)
+    except GeoscanError:
+        return None
+
+
+def _short(numbers: Levels) -> str:
+    texts = [f"{number:.4g}" for number in numbers]
+    return texts[0] if len(set(texts)) == 1 else ",".join(texts)
