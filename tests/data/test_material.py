@@ -276,3 +276,27 @@ def test_a_split_knows_all_the_chips_there_were(root, tmp_path):
     alone = gather(TrainingData(ChipsSource(*small)), replace(PLAIN, chip=48), Split(), tmp_path)
     assert collect(root, tmp_path, small=small).split.small == alone.split.data
     assert (alone.split.kind, alone.split.cloudy_cap) == ("chips", None)
+
+
+@pytest.mark.parametrize("how", [{"folds": 2}, {"held_out": 0.34}])
+def test_what_nobody_has_checked_teaches_and_never_judges(tmp_path, how):
+    source = ChipsSource(*small_chips.make(tmp_path, 48, places=6, side=48, broken=False))
+    preprocess = Preprocess(48, 10.0, "sentinel2-l1c", None)
+    plain = gather(TrainingData(source), preprocess, Split(**how), tmp_path / "cache")
+    name = plain.campaigns[0]
+    made = gather(TrainingData(source), preprocess, Split(**how, unchecked=(name,)), tmp_path / "cache")
+    theirs = {i for i, campaign in enumerate(made.campaigns) if campaign == name}
+    assert 0 < len(theirs) < 48
+    assert set(made.readable) == set(range(48))
+    assert set(made.judging) <= set(range(48)) - theirs
+    for without in range(2) if "folds" in how else [None]:
+        training, validation = made.sides(without)
+        assert theirs <= set(training)
+        assert len(validation)
+        assert not theirs & set(validation)
+    mine = made.targets[:, LABELS.index("artisinal_mine")]
+    known = plain.targets[:, LABELS.index("artisinal_mine")]
+    np.testing.assert_allclose(mine[sorted(theirs)], 0.8 * known[sorted(theirs)])
+    others = sorted(set(range(48)) - theirs)
+    np.testing.assert_array_equal(mine[others], known[others])
+    assert not made.split.same_as(plain.split)
