@@ -27,7 +27,6 @@ from ablate import into_card, summary
 from geoscan.arrays import Chips, Scores
 from geoscan.dark_channel import DarkChannel
 from geoscan.data.cache import default_directory
-from geoscan.data.deal import stratified_group_split
 from geoscan.data.kaggle import GSD
 from geoscan.data.material import Material, gather
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
@@ -53,8 +52,18 @@ FOLDS = 5
 Found: TypeAlias = dict[str, dict[str, dict[str, float | None]]]
 """Figures by look, fold and condition."""
 
+SHOWN = (
+    "as they are",
+    "thin haze (0.8 comes through)",
+    "haze (0.6 comes through)",
+    "thick haze (0.4 comes through)",
+    "0.1 reflectance added",
+    "less atmosphere",
+)
+"""Conditions that the looks are judged under."""
+
 JITTER = Augmentation(haze=0.5, clear=0.5, offset=60)
-NOISY = "GeoCompass2023"
+NOISY = ("GeoCompass2023",)
 """Campaigns of a third party whose mines nobody has looked through: they teach, and do not judge."""
 
 
@@ -117,7 +126,8 @@ def main() -> None:
     if unknown := set(names) - ways.keys():
         parser.error(f"no look is called {', '.join(unknown)}; there are {', '.join(ways)}")
     found: Found = json.loads(options.out.read_text()) if options.out.exists() else {}
-    material = without_noise(gather(TrainingData(source), plain, Split(folds=FOLDS), default_directory()))
+    split = Split(folds=FOLDS, unchecked=() if options.kaggle_dir else NOISY)
+    material = gather(TrainingData(source), plain, split, default_directory())
     for fold, name in product(range(FOLDS), names):
         done = found.setdefault(name, {})
         if str(fold) not in done:
@@ -204,17 +214,6 @@ def trained(look: Look, spec: DenseNetSpec, material: Material, fold: int, epoch
     return network
 
 
-def without_noise(material: Material) -> Material:
-    """Deal the folds anew, so that chips whose mines nobody has looked through always teach and never judge."""
-    judges = np.flatnonzero([not name.startswith(NOISY) for name in material.campaigns])
-    if not len(judges):
-        return material
-    dealt = stratified_group_split(material.targets[judges], material.groups[judges], material.split.shares, 0)
-    fold = np.full(len(material.names), FOLDS)
-    fold[judges] = dealt
-    return replace(material, fold=fold)
-
-
 def measured(
     look: Look, network: keras.Model, spec: DenseNetSpec, material: Material, fold: int
 ) -> dict[str, float | None]:
@@ -223,7 +222,8 @@ def measured(
     rows = rows[~material.tagged_only_cloudy[rows]]
     chips, targets = material.chips[rows], material.targets[rows]
     figures = {}
-    for name, change in CONDITIONS.items():
+    for name in SHOWN:
+        change = CONDITIONS[name]
         answers = network.predict(look.cleared(change(chips)), batch_size=64, verbose=0)
         scores: Scores = np.concatenate([answers[head.name] for head in spec.heads], axis=1)
         if spec.heads == MINE_HEADS:

@@ -4,7 +4,7 @@
 #     examples/train_models.sh DATA OUT [sentinel2|planet]
 #
 # DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
-# sentinel2 takes about an hour on 2 cores. planet needs `pip install '.[imagenet]'` for its teacher, and takes about five.
+# sentinel2 takes about an hour on 2 quiet cores, planet several. planet needs `pip install '.[imagenet]'` for its teacher.
 # Started again, it goes on where it was.
 set -euo pipefail
 data=$1 out=$2 which=${3:-all}
