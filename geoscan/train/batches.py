@@ -82,7 +82,8 @@ class StoredExamples:
 class Batches:
     """Batches of one epoch after another.
 
-    preprocess: removes their haze once they are varied: added haze is then removed as real haze is.
+    preprocess: removes their haze once they are varied: added haze is then removed as real haze is; None leaves it, for
+    teachers that have a way of their own.
     batch: chips in a batch. Some come from `synthetic`, as many of each as is said there; the others are `examples`,
     and an epoch shows all of these once.
     """
@@ -91,7 +92,7 @@ class Batches:
         self,
         examples: Examples,
         heads: tuple[Head, ...],
-        preprocess: Preprocess,
+        preprocess: Preprocess | None,
         *,
         batch: int,
         seed: int,
@@ -120,5 +121,7 @@ class Batches:
         own = (self._examples.example(int(i), rng) for i in order[step * self._own : (step + 1) * self._own])
         pairs = [(self._augmentation(chip, rng), targets) for chip, targets in chain(own, made)]
         targets = np.stack([targets for _, targets in pairs]).astype(np.float32)
-        chips = self._preprocess.cleared(np.stack([chip for chip, _ in pairs]))
-        return chips, {name: targets[:, c] for name, c in self._columns.items()}
+        chips = np.stack([chip for chip, _ in pairs])
+        return self._preprocess.cleared(chips) if self._preprocess else chips, {
+            name: targets[:, c] for name, c in self._columns.items()
+        }

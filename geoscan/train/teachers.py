@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TypeAlias
 
@@ -12,6 +13,8 @@ from geoscan.ahead import made_ahead
 from geoscan.arrays import Chips, Features, Scores
 from geoscan.errors import PackageError
 from geoscan.model.package import Package, find
+from geoscan.model.preprocess import Preprocess
+from geoscan.model.runtime import TensorFlowDetector
 from geoscan.model.spec import Head
 from geoscan.model.split import Split
 from geoscan.train.batches import Batch, Epochs
@@ -31,7 +34,8 @@ _LEAST_SPREAD = 1e-3
 """Added to each standard deviation, so that a channel that never changes is not divided by 0."""
 
 Teacher: TypeAlias = Callable[[Chips], tuple[Scores, Features]]
-"""(n, chip, chip, 3) -> (n, labels) scores, columns in the order of the heads' labels, and (n, channels) features."""
+"""(n, chip, chip, 3) with their haze -> (n, labels) scores, columns in the order of the heads' labels, and
+(n, channels) features."""
 
 
 def teachers_of(recipe: Recipe, split: Split) -> dict[int | None, list[Package]]:
@@ -65,10 +69,11 @@ def _teacher(name: str, recipe: Recipe, split: Split) -> Package:
     """
     package = find(name)
     card = package.card
-    if card.labels != recipe.spec.labels or card.preprocess != recipe.preprocess:
+    wanted, taken = (replace(one, dehaze=None) for one in (recipe.preprocess, card.preprocess))
+    if card.labels != recipe.spec.labels or taken != wanted:
         raise PackageError(
-            f"the teacher {package.path} takes {card.preprocess} and answers {', '.join(card.labels)}; "
-            f"the student takes {recipe.preprocess} and answers {', '.join(recipe.spec.labels)}: they must be alike"
+            f"the teacher {package.path} takes {_described(taken)} and answers {', '.join(card.labels)}; the student "
+            f"takes {_described(wanted)} and answers {', '.join(recipe.spec.labels)}: they must be alike"
         )
     if card.split is None or not card.split.same_as(split):
         learned = card.split.facts() if card.split else "not said"
@@ -79,16 +84,30 @@ def _teacher(name: str, recipe: Recipe, split: Split) -> Package:
     return package
 
 
+def _described(preprocess: Preprocess) -> str:
+    return f"{preprocess.chip} px at {preprocess.gsd:g} m in the look of {preprocess.radiometry}"
+
+
+def teacher(package: Package, batch: int) -> Teacher:
+    """Start a teacher, which removes haze as its own card says, whatever the student's."""
+    detect = TensorFlowDetector(package, batch, features=True)
+    return lambda chips: detect.describe(package.card.preprocess.cleared(chips))
+
+
 class DistilledBatches:
     """Batches whose targets come from teachers too.
 
     Where a label is unknown, the target is the teachers' mean score; where it is known, a weighted mean of both (soft
     targets). One more target, `TEACHER_FEATURES`, (n, channels), holds the features of all teachers side by side: a
     student that must predict them learns from chips of which 17 scores tell little (Romero et al. 2015, section 2.2).
+
+    batches: of chips with their haze. preprocess: removes it for the student.
     """
 
-    def __init__(self, batches: Epochs, teachers: Sequence[Teacher], heads: tuple[Head, ...]) -> None:
-        self._batches, self._teachers, self._heads = batches, teachers, heads
+    def __init__(
+        self, batches: Epochs, teachers: Sequence[Teacher], heads: tuple[Head, ...], preprocess: Preprocess
+    ) -> None:
+        self._batches, self._teachers, self._heads, self._preprocess = batches, teachers, heads, preprocess
         probe = list(islice(batches.epoch(0), _PROBE))
         features = np.concatenate([self._ask(chips)[1] for chips, _ in probe])
         self._mean, self._spread = features.mean(0), features.std(0) + _LEAST_SPREAD
@@ -124,4 +143,4 @@ class DistilledBatches:
             soft = np.where(np.isnan(labels), score, _TRUST * labels + (1 - _TRUST) * score)
             targets[head.name] = soft.astype(np.float32)
             column += len(head.labels)
-        return chips, targets
+        return self._preprocess.cleared(chips), targets

@@ -24,7 +24,7 @@ from geoscan.model.look import Look
 from geoscan.model.network import POOL, with_output
 from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
-from geoscan.model.runtime import Averaged, Detector, NetworkDetector, TensorFlowDetector
+from geoscan.model.runtime import Averaged, Detector, NetworkDetector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD
 from geoscan.train import look as looks
 from geoscan.train.batches import Batches, StoredExamples, Synthetic
@@ -38,7 +38,7 @@ from geoscan.train.mosaics import MixedChips, Mosaics
 from geoscan.train.recipe import Recipe
 from geoscan.train.scoring import score
 from geoscan.train.start import Start
-from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches
+from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches, teacher
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Trainer:
         return Batches(
             StoredExamples(material.chips, material.targets, training),
             recipe.spec.heads,
-            recipe.preprocess,
+            None if recipe.distill else recipe.preprocess,
             batch=recipe.batch,
             seed=recipe.split.seed,
             augmentation=recipe.augmentation,
@@ -206,11 +206,12 @@ class Trainer:
 
     def _distilled(self, network: keras.Model, task: Task, teachers: Sequence[Package]) -> tuple[keras.Model, Task]:
         """Return a student, which is the network with one more output, and what it learns from teachers too."""
-        detectors = [TensorFlowDetector(package, self.recipe.batch, features=True) for package in teachers]
-        batches = DistilledBatches(task.batches, [one.describe for one in detectors], self.recipe.spec.heads)
+        recipe = self.recipe
+        asked = [teacher(package, recipe.batch) for package in teachers]
+        batches = DistilledBatches(task.batches, asked, recipe.spec.heads, recipe.preprocess)
         with self.devices.scope():
             student = with_output(network, TEACHER_FEATURES, POOL, batches.channels)
-        losses = {**task.losses, TEACHER_FEATURES: feature_loss(self.recipe.feature_weight)}
+        losses = {**task.losses, TEACHER_FEATURES: feature_loss(recipe.feature_weight)}
         return student, replace(task, losses=losses, batches=batches)
 
     def _validate(self, detect: Detector, validation: NDArray[np.intp]) -> Validate | None:

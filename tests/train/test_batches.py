@@ -222,6 +222,19 @@ def test_mosaics_need_mines_and_others(small, kind):
         Mosaics(half, 32, COLOURS, mines(half))
 
 
+def test_teachers_see_chips_with_their_haze_and_the_student_without():
+    preprocess, seen = replace(PLAIN, chip=8, dehaze=DarkLevel()), []
+    noise = np.random.default_rng(5).integers(60, 160, (N, 8, 8, 3), dtype=np.uint8)
+    examples = StoredExamples(noise, TARGETS, np.arange(N))
+    plain = Batches(examples, PLANET_HEADS, None, batch=4, seed=1, augmentation=NONE)
+    made = DistilledBatches(plain, [teacher(0.1, seen)], PLANET_HEADS, preprocess)
+    seen.clear()
+    (hazy, _), (clear, _) = next(plain.epoch(0)), next(made.epoch(0))
+    np.testing.assert_array_equal(seen[0], hazy)
+    np.testing.assert_array_equal(clear, preprocess.cleared(hazy))
+    assert (clear != hazy).any()
+
+
 def test_haze_is_removed_once_a_chip_is_varied():
     preprocess, rng = replace(PLAIN, chip=8, dehaze=DarkLevel()), np.random.default_rng(5)
     noise = rng.integers(20, 120, (N, 8, 8, 3), dtype=np.uint8)
@@ -302,7 +315,7 @@ def teacher(offset, seen=None):
 def test_soft_targets_are_the_teachers_scores_or_lie_between_them_and_known_labels(heads):
     """Of a softmax and a sigmoid head alike; columns of a teacher are in the order of its heads."""
     plain = batches(heads=heads)
-    made, unknown = DistilledBatches(plain, [teacher(0.2), teacher(0.4)], heads), 0
+    made, unknown = DistilledBatches(plain, [teacher(0.2), teacher(0.4)], heads, PLAIN), 0
     assert len(made) == len(plain) == 5
     distilled = list(made.epoch(1))
     assert len(distilled) == 5
@@ -322,7 +335,7 @@ def test_teachers_score_what_the_student_sees():
     """Augmented and synthetic chips."""
     mixed = MixedChips(CHIPS, np.arange(N))
     seen, options = [], {"augmentation": Augmentation(), "synthetic": [(mixed, 2)]}
-    distilled = DistilledBatches(batches(**options), [teacher(0.1, seen)], PLANET_HEADS)
+    distilled = DistilledBatches(batches(**options), [teacher(0.1, seen)], PLANET_HEADS, PLAIN)
     seen.clear()  # what mean and spread of the features are taken from
     learned = [chips for chips, _ in distilled.epoch(2)]
     assert len(learned) == 11
@@ -331,7 +344,7 @@ def test_teachers_score_what_the_student_sees():
 
 def test_features_of_all_teachers_are_targets_of_one_scale():
     plain = batches()
-    distilled = DistilledBatches(plain, [teacher(0.2), teacher(40.0)], PLANET_HEADS)
+    distilled = DistilledBatches(plain, [teacher(0.2), teacher(40.0)], PLANET_HEADS, PLAIN)
     assert distilled.channels == 4
     made = list(distilled.epoch(0))  # the batches that the scale is taken from
     features = np.concatenate([targets[TEACHER_FEATURES] for _, targets in made])
@@ -344,7 +357,7 @@ def test_features_of_all_teachers_are_targets_of_one_scale():
 
 
 def test_a_distilled_epoch_may_be_left_in_the_middle_and_passes_errors_on():
-    made = DistilledBatches(batches(), [teacher(0.1)], PLANET_HEADS)
+    made = DistilledBatches(batches(), [teacher(0.1)], PLANET_HEADS, PLAIN)
     epoch = made.epoch(0)
     next(epoch)
     epoch.close()
@@ -354,7 +367,7 @@ def test_a_distilled_epoch_may_be_left_in_the_middle_and_passes_errors_on():
         raise DatasetError("broken")
 
     with pytest.raises(DatasetError, match="broken"):
-        list(DistilledBatches(batches(), [broken], PLANET_HEADS).epoch(0))
+        list(DistilledBatches(batches(), [broken], PLANET_HEADS, PLAIN).epoch(0))
 
 
 def test_training_and_scan_see_the_same_pixels(tmp_path, make_scene):

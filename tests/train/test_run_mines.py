@@ -25,7 +25,7 @@ from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
 from geoscan.model.split import Split
 from geoscan.symmetry import symmetry
 from geoscan.train import run as top
-from geoscan.train import start
+from geoscan.train import start, teachers
 from geoscan.train import trainer as room
 from geoscan.train.augment import Augmentation
 from geoscan.train.job import Job
@@ -221,9 +221,9 @@ def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(fol
 
 def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_path, monkeypatch):
     package, _, _, _ = folded
-    asked, detector = [], room.TensorFlowDetector
+    asked, detector = [], teachers.TensorFlowDetector
     monkeypatch.setattr(
-        room,
+        teachers,
         "TensorFlowDetector",
         lambda teacher, *a, **k: asked.append(teacher.card.name) or detector(teacher, *a, **k),
     )
@@ -416,7 +416,6 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(trained, data, cache
         (replace(recipe, split=Split(1, 0.34)), "learned from another split .* --seed, --held-out and --folds"),
         (replace(recipe, split=Split(0, 0.3)), "learned from another split"),
         (replace(recipe, distill=(str(planet.path),)), "must be alike"),
-        (replace(recipe, preprocess=replace(RECIPE.preprocess, dehaze=DarkLevel())), "must be alike"),
         (replace(recipe, preprocess=replace(RECIPE.preprocess, gsd=9.0)), "must be alike"),
         (replace(recipe, split=FOLDS.split), "learned from another split"),
         (replace(recipe, distill=("unheard-of",)), "no model is called"),
