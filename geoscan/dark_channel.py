@@ -56,18 +56,13 @@ class DarkChannel:
     kind: Literal["dark-channel"] = "dark-channel"
 
     def __post_init__(self) -> None:
-        if len(self.airlight) != 3 or not all(0.01 <= a <= 1 for a in self.airlight):
-            raise InputError(f"airlight {self.airlight} does not fit; give three numbers in 0.01..1")
-        if not 0 <= self.omega <= 1:
-            raise InputError(f"omega {self.omega} does not fit; give 0..1")
+        check_haze(self.airlight, self.omega, self.t0)
         if self.patch < 1 or self.patch % 2 == 0:
             raise InputError(f"patch {self.patch} px has no centre; give an odd number of pixels, such as 15")
         if self.radius < 1:
             raise InputError(f"radius {self.radius} px does not fit; give at least 1 px")
         if not self.eps > 0:
             raise InputError(f"eps {self.eps} does not fit; give a number above 0, such as 0.001")
-        if not 0 < self.t0 <= 1:
-            raise InputError(f"t0 {self.t0} does not fit; give a number above 0, at most 1")
 
     @property
     def context(self) -> int:
@@ -76,6 +71,16 @@ class DarkChannel:
         Half a patch for the dark channel, one radius for the filter's coefficients and one for their mean.
         """
         return self.patch // 2 + 2 * self.radius
+
+
+def check_haze(airlight: tuple[float, ...], omega: float, t0: float) -> None:
+    """Raise InputError for a colour of haze, a share of it to remove, or a least transmission out of range."""
+    if len(airlight) != 3 or not all(0.01 <= a <= 1 for a in airlight):
+        raise InputError(f"airlight {airlight} does not fit; give three numbers in 0.01..1")
+    if not 0 <= omega <= 1:
+        raise InputError(f"omega {omega} does not fit; give 0..1")
+    if not 0 < t0 <= 1:
+        raise InputError(f"t0 {t0} does not fit; give a number above 0, at most 1")
 
 
 def estimate_airlight(pixels: Reflectance, valid: Mask | None, params: DarkChannel) -> _Airlight:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from geoscan.arrays import Mask, Reflectance, Visual, to_reflectance, to_visual
-from geoscan.dark_channel import DarkChannel
+from geoscan.dark_channel import DarkChannel, check_haze
 from geoscan.dark_channel import dehaze as by_dark_channel
 from geoscan.errors import InputError
 
@@ -65,14 +65,9 @@ class DarkLevel:
     kind: Literal["dark-level"] = "dark-level"
 
     def __post_init__(self) -> None:
-        if len(self.airlight) != 3 or not all(0.01 <= a <= 1 for a in self.airlight):
-            raise InputError(f"airlight {self.airlight} does not fit; give three numbers in 0.01..1")
-        if not 0 <= self.omega <= 1:
-            raise InputError(f"omega {self.omega} does not fit; give 0..1")
+        check_haze(self.airlight, self.omega, self.t0)
         if not 0 < self.percent < 100:
             raise InputError(f"percent {self.percent} does not fit; give a number above 0 and below 100")
-        if not 0 < self.t0 <= 1:
-            raise InputError(f"t0 {self.t0} does not fit; give a number above 0, at most 1")
 
 
 Dehazing: TypeAlias = Annotated[DarkLevel | DarkChannel, Field(discriminator="kind")]
