@@ -35,8 +35,8 @@ from geoscan.model.figures import AblatedFigure, Variant
 from geoscan.model.figures_markdown import ablation_table
 from geoscan.model.package import load, save
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
+from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.train.augment import Augmentation
 from geoscan.train.job import Job
 from geoscan.train.loop import Schedule

@@ -24,7 +24,7 @@ from geoscan.evaluate.conditions import CONDITIONS
 from geoscan.evaluate.metrics import average_precision, f2_samples
 from geoscan.labels import MINE, MINE_COLUMN, columns
 from geoscan.model.package import Package, find, load, save
-from geoscan.model.runtime import TensorFlowDetector
+from geoscan.model.tensorflow_runtime import TensorFlowDetector
 from geoscan.train.job import fold_directory
 
 FIXED = 0.2

@@ -21,6 +21,7 @@ from geoscan.grid import TileGrid as TileGrid
 from geoscan.machine import BATCH
 from geoscan.model.figures import DEFAULT_POINT
 from geoscan.model.package import Card, Package, find
+from geoscan.model.runtime import AUTO, runtime_for
 from geoscan.radiometry import resolve
 from geoscan.scaling import scaling_of
 from geoscan.scanning.batch import score
@@ -70,6 +71,7 @@ def scan(
     tta: bool | None = None,
     force: bool = False,
     batch: int = BATCH,
+    runtime: str = AUTO,
     jobs: int | None = None,
     scheduler: str | None = None,
     progress: bool = True,
@@ -79,8 +81,8 @@ def scan(
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
     operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
-    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch: as `ScanOptions` has them;
-    None is what the scene or the model's card says.
+    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch, runtime: as `ScanOptions`
+    has them; None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
 
@@ -104,6 +106,7 @@ def scan(
         tta=tta,
         force=force,
         batch=batch,
+        runtime=runtime,
     )
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
     plans, _ = plan_scenes(given, options)
@@ -245,19 +248,19 @@ class Model:
         """All that is known of the model: `labels`, `preprocess.chip` (pixels), `preprocess.gsd` (metres), figures."""
         return self._package.card
 
-    def predict(self, chips: Sequence[Visual] | NDArray[np.uint8]) -> pd.DataFrame:
+    def predict(self, chips: Sequence[Visual] | NDArray[np.uint8], *, runtime: str = AUTO) -> pd.DataFrame:
         """Score chips as a scan does: prepared, and averaged over symmetries, as the model's card says.
 
         chips: (n, 3, chip, chip) uint8, or a sequence of (3, chip, chip): red, green, blue, 0..255, of the model's size
-        and resolution.
+        and resolution. runtime: see `ScanOptions`.
         Returns a row a chip, a column a label in the order of the card: float32 scores, 0..1.
-        Raises InputError for a chip of another shape or type.
+        Raises InputError for a chip of another shape or type, and a runtime that cannot be used.
         """
         import pandas as pd
 
         for i, chip in enumerate(chips):
             self._check(i, np.asarray(chip))
-        make = detector_of(self._package, self.card.tta, BATCH)
+        make = detector_of(self._package, self.card.tta, BATCH, runtime_for(self._package, runtime))
         parts = [np.empty((0, len(self.card.labels)), np.float32)]
         for start in range(0, len(chips), BATCH):
             prepared = [self.card.preprocess(np.asarray(chip)) for chip in chips[start : start + BATCH]]

@@ -6,21 +6,31 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from geoscan.errors import ShortageError
+
+_NVIDIA: Final = (Path("/proc/driver/nvidia/gpus"), Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""What there is where the driver of a GPU is loaded; the last on Windows' Linux."""
 
 _LIBRARIES: Final = 0.85e9
 """Bytes of addresses that the libraries of any command take; most are never filled."""
 
-_TENSORFLOW: Final = 2.7e9
-"""The same with TensorFlow."""
+Runtime: TypeAlias = Literal["tensorflow", "openvino"]
+"""What computes a model's scores. Both give the same ones, within 1e-3."""
+
+_NETWORK: Final[dict[Runtime, tuple[str, float]]] = {
+    "tensorflow": ("TensorFlow", 2.7e9),
+    "openvino": ("OpenVINO", 1.3e9),
+}
+"""Names of what runs a network, and bytes of addresses that any command takes with it."""
 
 _CORE: Final = 0.1e9
 """What either takes more for each core."""
 
 _THREAD: Final = 0.2e9
-"""What each thread takes that works beside TensorFlow."""
+"""What each thread takes that works beside it."""
 
 _SHORT: Final = (
     "can't start new thread",
@@ -41,6 +51,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def may_have_gpu() -> bool:
+    """Tell whether there seems to be a GPU that TensorFlow may use; TensorFlow, which knows, takes seconds to ask."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = visible is not None and visible.split(",")[0].strip() in ("", "-1")
+    return not hidden and any(path.exists() for path in _NVIDIA)
+
+
 def peak_rss_mb() -> float | None:
     """Most memory that this process has held at a time, in MiB; None where the system does not tell."""
     try:
@@ -59,12 +76,13 @@ def check_memory() -> None:
     _check_addresses(_LIBRARIES + _CORE * (cores() - 2), "geoscan's libraries take", "raise the limit")
 
 
-def check_memory_for_network(jobs: int | None = 0) -> None:
-    """Do the same for TensorFlow; jobs: threads that work beside it, one for each core if None."""
+def check_memory_for_network(jobs: int | None = 0, runtime: Runtime = "tensorflow") -> None:
+    """Do the same for what runs a network; jobs: threads that work beside it, one for each core if None."""
     beside = cores() if jobs is None else jobs
-    needed = _TENSORFLOW + _CORE * cores() + _THREAD * (beside + 1 if beside else 0)
+    name, own = _NETWORK[runtime]
+    needed = own + _CORE * cores() + _THREAD * (beside + 1 if beside else 0)
     todo = "raise the limit, or pass fewer --jobs" if beside else "raise the limit"
-    _check_addresses(needed, f"TensorFlow with {beside} jobs takes", todo)
+    _check_addresses(needed, f"{name} with {beside} jobs takes", todo)
 
 
 def _check_addresses(needed: float, who_takes: str, todo: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from geoscan.arrays import Chips, Scores
 from geoscan.labels import LABELS, MINE
+from geoscan.machine import Runtime
 from geoscan.model.runtime import Detector
 from geoscan.scanning import batch
 from geoscan.scanning.plan import Plan
@@ -61,15 +62,15 @@ class Lost:
         return scores
 
 
-def bright(path: Path, digest: str, batch: int) -> BrightIsPositive:
+def bright(path: Path, digest: str, batch: int, runtime: Runtime) -> BrightIsPositive:
     """Stand in for `geoscan.model.runtime.detector`."""
-    del path, digest, batch
+    del path, digest, batch, runtime
     return BrightIsPositive()
 
 
-def made(make: Callable[[], Detector], path: Path, digest: str, batch: int) -> Detector:
+def made(make: Callable[[], Detector], path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
     """Stand in for `geoscan.model.runtime.detector`, with any detector."""
-    del path, digest, batch
+    del path, digest, batch, runtime
     return make()
 
 

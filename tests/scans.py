@@ -17,7 +17,8 @@ from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from geoscan import layers
 from geoscan.labels import MINE
-from geoscan.model.package import Package
+from geoscan.model import package as packages
+from geoscan.model.package import CARD, Card, Package
 from geoscan.polygons import flag
 from geoscan.products import Product
 from geoscan.scanning.options import ScanOptions
@@ -133,3 +134,10 @@ def break_block(path: Path, down: int, across: int) -> Path:
     content[offset : offset + size] = b"\xa5" * size
     path.write_bytes(content)
     return path
+
+
+def reseal(path: Path, **change: Any) -> None:
+    """Change the card of a package, and seal it with whatever the other files are."""
+    card = replace(Card.from_json((path / CARD).read_bytes()), **change)
+    digest = packages._digest([path / name for name in packages._SEALED], card.to_json())
+    (path / CARD).write_text(replace(card, digest=digest).to_json())

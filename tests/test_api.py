@@ -4,9 +4,8 @@ import inspect
 import json
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
-from pathlib import Path
 
 import fakes
 import geopandas
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from scans import CHIP, blocks, break_block
+from scans import CHIP, blocks, break_block, reseal
 
 import geoscan
 from geoscan import layers
@@ -85,6 +84,7 @@ def test_every_option_of_a_scan_is_heeded(make_scene, package, monkeypatch):
         prior=0.1,
         force=True,
         batch=3,
+        runtime="tensorflow",
     )
     plain = ScanOptions()
     assert all(getattr(asked, one.name) != getattr(plain, one.name) for one in fields(ScanOptions))
@@ -253,6 +253,9 @@ def test_predict_gives_what_a_scan_gives(make_scene, tiny_package):
     assert (table.dtypes == "float32").all()
     np.testing.assert_allclose(table, scores, atol=1e-5)
     np.testing.assert_allclose(model.predict(list(chips[:2])), table[:2], atol=1e-5)
+    np.testing.assert_allclose(model.predict(chips[:2], runtime="tensorflow"), table[:2], atol=1e-4)
+    with pytest.raises(InputError, match="no runtime is called 'torch'"):
+        model.predict(chips, runtime="torch")
     assert model.predict([]).shape == (0, len(LABELS))
 
 
@@ -263,13 +266,6 @@ def test_predict_averages_when_the_card_says_so(make_scene, package, monkeypatch
     averaged = geoscan.load_model(str(package.path)).predict(chips)[MINE]
     np.testing.assert_array_equal(averaged, scores[:, LABELS.index(MINE)])
     assert (np.abs(averaged - chips[:, :, 0, 0].mean(axis=1) / 255) > 0.01).any()
-
-
-def reseal(path: Path, **change) -> None:
-    """Change the card of a package, and seal it anew."""
-    card = replace(packages.load(path).card, **change)
-    card = replace(card, digest=packages._digest(path / packages.WEIGHTS, card.to_json()))
-    (path / packages.CARD).write_text(card.to_json())
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import numpy as np
 from geoscan.errors import DatasetError
 from geoscan.model.backend import keras, tf
 from geoscan.model.network import build
-from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import DenseNetSpec, Head
+from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.loop import Outcome, Schedule, Task, fit
 from geoscan.train.losses import loss_of

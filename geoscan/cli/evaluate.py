@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 @options.data_source(together=False)
 @click.option("--model", required=True, help="Shipped model, or directory of a package.")
 @click.option("--against", metavar="MODEL", help="A second model to compare with.")
+@options.runtime
 @options.tta
 @click.option(
     "--unseen",
@@ -35,6 +36,7 @@ def evaluate(
     data: options.Data,
     model: str,
     against: str | None,
+    runtime: str,
     tta: bool | None,
     unseen: bool,
     as_json: bool,
@@ -45,7 +47,6 @@ def evaluate(
     The figures are printed as Markdown, as in a card. Give either --kaggle-dir, or --chips and --index. Figures on
     chips that the model was trained on tell nothing; --unseen leaves them out.
     """
-    check_memory_for_network()
     if plots is not None:
         from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
 
@@ -55,14 +56,19 @@ def evaluate(
     from geoscan.evaluate.sample import sample_of, score
     from geoscan.evaluate.unseen import unseen_by_all
     from geoscan.model.package import find
-    from geoscan.model.runtime import detector
+    from geoscan.model.runtime import detector, runtime_for
 
     packages = [find(name) for name in (model, against) if name is not None]
+    runtimes = [runtime_for(package, runtime) for package in packages]
+    for one in sorted(set(runtimes)):
+        check_memory_for_network(0, one)
     chips = read_chips(data.source)
     if unseen:
         chips = unseen_by_all(packages, chips, data.cache_directory, options.track(" chips compared"))
-    models = [(package, detector(package.path.absolute(), package.card.digest, BATCH)) for package in packages]
-
+    models = [
+        (package, detector(package.path.absolute(), package.card.digest, BATCH, one))
+        for package, one in zip(packages, runtimes, strict=True)
+    ]
     scored = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
     found = evaluation(*scored)
     streams.answer(found.to_json() if as_json else found.to_markdown(), nl=False)

@@ -18,6 +18,7 @@ from geoscan.cli import streams
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
 from geoscan.errors import one_line
 from geoscan.model.origin import NOT_STATED
+from geoscan.model.runtime import AUTO, RUNTIMES
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")
@@ -201,6 +202,17 @@ def tta(command: Callable[..., None]) -> Callable[..., None]:
         default=None,
         help="Test-time augmentation: average the scores of the 8 rotations and mirror images of a chip: steadier, "
         "slower. Chips on which no label scores 0.02 are not repeated.  [default: as the model's card has it]",
+    )(command)
+
+
+def runtime(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --runtime."""
+    return click.option(
+        "--runtime",
+        type=click.Choice((AUTO, *RUNTIMES)),
+        default=AUTO,
+        show_default=True,
+        help="What computes scores: auto is TensorFlow where it finds a GPU on this machine, OpenVINO elsewhere.",
     )(command)
 
 

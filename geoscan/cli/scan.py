@@ -58,6 +58,7 @@ _CAUSES = 3
 @click.option(
     "--batch", type=click.IntRange(1), default=BATCH, show_default=True, help="Chips that are scored at once."
 )
+@options.runtime
 @options.tta
 @click.option("--json", "as_json", is_flag=True, help="Print the figures of the scan as one JSON object.")
 @options.verbosity
@@ -72,7 +73,6 @@ def scan(
     """
     if out is None and not as_json:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
-    check_memory_for_network(jobs)
     from geoscan import layers
     from geoscan.scanning.options import ScanOptions
     from geoscan.scanning.result import found_in, total
@@ -82,6 +82,8 @@ def scan(
     if out is not None:
         layers.check_target(out, scenes)
     plans, left_out = plan_scenes(scenes, ScanOptions(**asked))
+    for runtime in sorted({plan.runtime for plan in plans}):
+        check_memory_for_network(jobs, runtime)
     if out is not None:
         layers.check_target(out, [file for plan in plans for file in plan.scene.product.files])
     chips = sum(len(plan.grid) for plan in plans)

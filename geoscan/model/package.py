@@ -1,4 +1,7 @@
-"""A model on disk: a directory with `weights.keras`, `card.json`, whose digest ties the two together, and `card.md`."""
+"""A model on disk: a directory with `weights.keras`, the same network as OpenVINO reads it, `card.json`, and `card.md`.
+
+The digest in `card.json` ties all but the last together.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import importlib.resources
 import itertools
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,12 +38,19 @@ if TYPE_CHECKING:
     from geoscan.model.backend import keras
 
 WEIGHTS = "weights.keras"
+NETWORK = "network.xml"
+"""The network for OpenVINO; its weights are in `network.bin`. Packages of earlier versions have neither."""
+
 CARD = "card.json"
 MARKDOWN = "card.md"
 """The card for people; nothing reads it."""
 
-_NEXT_CARD = f".{CARD}"
-"""Card of weights that are being replaced: it is in force if `save` breaks off between weights and card."""
+_SEALED = (WEIGHTS, NETWORK, "network.bin")
+"""What the digest covers, beside the card."""
+
+_NEXT = "."
+"""How the names begin of files that are to replace others. The card is the last to be written and the last to be moved:
+where it fits the files, `save` broke off between two moves, and `load` ends them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class Card:
     look: what its training chips look like, by which a scan knows scenes that are misread; None where nobody measured.
     figures: measured on chips that training did not see.
     data: what it was trained on. split: which of these chips it has not seen. training: how.
-    digest: SHA-256 of the weights and of all of the above; made by `save`, checked by `load`.
+    digest: SHA-256 of the weights, of the exported network and of all of the above; made by `save`, checked by `load`.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # what nobody reads shall not look as if it counted
@@ -158,10 +168,16 @@ class Package:
     path: Path
     card: Card
 
+    @property
+    def has_export(self) -> bool:
+        """Whether it holds the network that OpenVINO reads."""
+        return (self.path / NETWORK).is_file()
+
     def network(self) -> keras.Model:
         """Build the network of the card's spec, with the stored weights; code that they may bring along is never run.
 
-        Raises PackageError when they cannot be loaded, or do not fit the card; MemoryError when memory is short.
+        Raises PackageError when they cannot be loaded, do not fit the card, or are no numbers; MemoryError when memory
+        is short.
         """
         # TensorFlow takes seconds to import: only where a model runs
         from geoscan.model.backend import keras
@@ -179,7 +195,17 @@ class Package:
         if not alike or stored.input_shape != network.input_shape:
             raise PackageError(f"{self.path}: the network is not the one that its card describes; train it anew")
         network.set_weights([weights[variable.path] for variable in network.weights])
+        check_finite(network.get_weights(), self.path / WEIGHTS)
         return network
+
+
+def check_finite(weights: Iterable[NDArray[np.generic]], path: Path) -> None:
+    """Refuse weights that are no numbers: rectifiers hide them, and every score would look like one.
+
+    Raises PackageError, with the name of the file that they are from.
+    """
+    if not all(np.isfinite(values).all() for values in weights):
+        raise PackageError(f"{path} holds weights that are no numbers (NaN); train it anew")
 
 
 def save(path: Path, network: keras.Model, card: Card) -> Package:
@@ -189,25 +215,55 @@ def save(path: Path, network: keras.Model, card: Card) -> Package:
     kept.
     Raises OutputError when it cannot be written.
     """
-    weights, part = path / f".{WEIGHTS}", path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
-    text = path / f".{MARKDOWN}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _portable(network, card.spec).save(part)
-        _make_reproducible(part, weights)
-        card = replace(card, digest=_digest(weights, card.to_json()))
-        (path / _NEXT_CARD).write_text(card.to_json(), encoding="utf-8")
-        text.write_text(card_markdown(Card.from_json(card.to_json())), encoding="utf-8")
-        weights.replace(path / WEIGHTS)
-        (path / _NEXT_CARD).replace(path / CARD)
-        text.replace(path / MARKDOWN)
+        if (path / CARD).exists():
+            with suppress(PackageError):
+                load(path)  # ends what an earlier one left undone
+        try:
+            card = _prepare(path, _portable(network, card.spec), card)
+        except BaseException:
+            _discard(path)
+            raise
+        _move(path)
     except OSError as err:
         raise OutputError(f"the model package {path} cannot be written: {err.strerror or _brief(err)}") from err
-    finally:
-        for leftover in (part, weights, text):
-            with suppress(OSError):
-                leftover.unlink(missing_ok=True)
     return Package(path, card)
+
+
+def _prepare(path: Path, network: keras.Model, card: Card) -> Card:
+    """Write all files of a package beside those that they are to replace; return the card with its digest."""
+    from geoscan.model.export import export
+
+    part = path / f".part-{WEIGHTS}"  # Keras insists on its own suffix
+    try:
+        network.save(part)
+        _make_reproducible(part, _next(path, WEIGHTS))
+    finally:
+        part.unlink(missing_ok=True)
+    export(network, _next(path, NETWORK))
+    card = replace(card, digest=_digest([_next(path, name) for name in _SEALED], card.to_json()))
+    text = card_markdown(Card.from_json(card.to_json()))
+    _next(path, MARKDOWN).write_text(text, encoding="utf-8")
+    _next(path, CARD).write_text(card.to_json(), encoding="utf-8")
+    return card
+
+
+def _next(path: Path, name: str) -> Path:
+    return path / f"{_NEXT}{name}"
+
+
+def _discard(path: Path) -> None:
+    for name in (*_SEALED, MARKDOWN, CARD):
+        with suppress(OSError):
+            _next(path, name).unlink(missing_ok=True)
+
+
+def _move(path: Path) -> None:
+    """Put files in their places, as far as that is not done: another process may be at it, too."""
+    for name in (*_SEALED, MARKDOWN, CARD):
+        with suppress(FileNotFoundError):
+            _next(path, name).replace(path / name)
 
 
 def load(path: Path) -> Package:
@@ -223,20 +279,29 @@ def load(path: Path) -> Package:
     except PackageError as err:
         raise PackageError(f"{path / CARD}: {err}; train the model anew or restore the file") from err
     try:
-        found = _digest(path / WEIGHTS, text)
+        found = _digest([path / name for name in _SEALED], text)
+        if card.digest != found and (following := _following(path)):
+            _move(path)
+            return Package(path, following)
     except OSError as err:
-        raise PackageError(f"{path / WEIGHTS} cannot be read: {err.strerror or err}") from err
+        raise PackageError(f"{err.filename or path} cannot be read or put in place: {err.strerror or err}") from err
     if card.digest != found:
-        with suppress(OSError, PackageError):
-            text = (path / _NEXT_CARD).read_bytes()
-            following = Card.from_json(text)
-            if following.digest == _digest(path / WEIGHTS, text):
-                return Package(path, following)
         raise PackageError(
             f"{path}: card and weights do not fit together (the card says {card.digest[:12]}, found {found[:12]}); "
-            "restore both files, or train the model anew"
+            "restore all files, or train the model anew"
         )
     return Package(path, card)
+
+
+def _following(path: Path) -> Card | None:
+    """Return the card of the package that `save` was putting in place when it broke off; None where there is none."""
+    try:
+        text = _next(path, CARD).read_bytes()
+        card = Card.from_json(text)
+    except (FileNotFoundError, PackageError):
+        return None
+    moved = [file if (file := _next(path, name)).is_file() else path / name for name in _SEALED]
+    return card if card.digest == _digest(moved, text) else None
 
 
 def shipped() -> list[Package]:
@@ -291,15 +356,17 @@ def _portable(network: keras.Model, spec: Spec) -> keras.Model:
     return copy
 
 
-def _digest(weights: Path, text: str | bytes) -> str:
-    """SHA-256 of the weights and of what the JSON of a card holds, but for its digest.
+def _digest(files: Sequence[Path], text: str | bytes) -> str:
+    """SHA-256 of files, those that there are, and of what the JSON of a card holds, but for its digest.
 
     It reads the JSON, not the card made of it: a later version may add figures, and the seal of an older card holds.
     """
     facts = json.loads(text)
     facts.pop("digest", None)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(weights.read_bytes())
+    for file in files:
+        with suppress(FileNotFoundError):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,27 +1,30 @@
-"""What runs a model: chips in, scores out."""
+"""What runs a model: chips in, scores out. TensorFlow and OpenVINO behind one seam."""
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Features, Scores, filled
-from geoscan.errors import PackageError
-from geoscan.machine import BATCH
+from geoscan.arrays import Chips, Scores
+from geoscan.errors import InputError, PackageError, one_line
+from geoscan.machine import Runtime, may_have_gpu
 from geoscan.model.package import Package, load
-from geoscan.model.spec import Spec
 from geoscan.symmetry import SYMMETRIES, symmetry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from geoscan.model.backend import keras
+log = logging.getLogger(__name__)
 
+RUNTIMES: Final = get_args(Runtime)
+
+AUTO: Final = "auto"
+"""TensorFlow where it finds a GPU, OpenVINO elsewhere: there it is faster, and ready in a second."""
 
 FAINT = 0.02
 """A chip on which no label scores so much is not scored again, see `Averaged`."""
@@ -32,87 +35,6 @@ class Detector(Protocol):
 
     def __call__(self, chips: Chips, /) -> Scores:
         """(n, chip, chip, 3) -> (n, labels) in 0..1. A chip's scores do not depend on the others in the call."""
-
-
-class NetworkDetector:
-    """Runs a network of TensorFlow for one fixed batch shape, compiled by XLA on a GPU.
-
-    One call at a time computes, in whatever thread: TensorFlow uses all cores, or the GPU, for it. Weights may change
-    between calls, as they do in training.
-    """
-
-    def __init__(
-        self,
-        network: keras.Model,
-        spec: Spec,
-        batch: int = BATCH,
-        *,
-        compiled: bool | None = None,
-        features: bool = False,
-    ) -> None:
-        """Wrap a network that `spec` builds.
-
-        compiled: by XLA or not; if None, on a GPU only. features: whether `describe` will be called.
-        """
-        from geoscan.model import backend  # starts TensorFlow, which takes seconds: only where a model runs
-
-        gpus, tf = backend.gpus(), backend.tf
-
-        # On a CPU, XLA takes seconds to compile a DenseNet that TensorFlow's own kernels run faster, and runs the
-        # convolutions of single channels in an EfficientNet 12 times slower.
-        compiled = bool(gpus) if compiled is None else compiled
-        self._batch, self._labels = batch, len(spec.labels)
-        self._heads = [head.name for head in spec.heads]
-        self._lock = threading.Lock()
-        if features:
-            from geoscan.model.network import POOL, with_output
-
-            network = with_output(network, POOL, POOL)
-        self._network = network
-        self._device = "/GPU:0" if gpus else "/CPU:0"
-        with tf.device(self._device):
-            self._run = tf.function(
-                lambda chips: self._network(chips, training=False),
-                input_signature=[tf.TensorSpec((batch, spec.chip, spec.chip, 3), tf.uint8)],
-                jit_compile=compiled,
-                autograph=False,
-            )
-
-    def __call__(self, chips: Chips) -> Scores:
-        """(n, chip, chip, 3) -> (n, labels), in batches of one compiled shape."""
-        parts = [self._scores(answers) for answers in self._answers(chips)]
-        return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
-
-    def describe(self, chips: Chips) -> tuple[Scores, Features]:
-        """(n, chip, chip, 3) -> (n, labels) scores, and (n, channels), the means of the last feature map; n >= 1."""
-        from geoscan.model.network import POOL
-
-        parts = [(self._scores(answers), answers[POOL]) for answers in self._answers(chips)]
-        return np.concatenate([scores for scores, _ in parts]), np.concatenate([features for _, features in parts])
-
-    def _scores(self, answers: Mapping[str, NDArray[np.float32]]) -> Scores:
-        return np.concatenate([answers[name] for name in self._heads], axis=1)
-
-    def _answers(self, chips: Chips) -> Iterator[dict[str, NDArray[np.float32]]]:
-        from geoscan.model.backend import tf
-
-        for batch, count in filled(chips, self._batch):
-            with self._lock, tf.device(self._device):
-                answers = self._run(tf.constant(batch))
-            yield {name: answer.numpy()[:count] for name, answer in answers.items()}
-
-
-class TensorFlowDetector(NetworkDetector):
-    """Runs a package with TensorFlow. On a GPU the network computes in half precision, its heads in single."""
-
-    def __init__(
-        self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
-    ) -> None:
-        """Load the network; see `NetworkDetector`. Raises PackageError when that cannot be done."""
-        from geoscan.model.backend import gpus
-
-        network = _half_precision(package) if gpus() else package.network()
-        super().__init__(network, package.card.spec, batch, compiled=compiled, features=features)
 
 
 class Averaged:
@@ -137,29 +59,70 @@ class Averaged:
         return scores
 
 
-def detector(path: Path, digest: str, batch: int) -> Detector:
+def runtime_for(package: Package, asked: str = AUTO) -> Runtime:
+    """Return what is to run a package: what was asked for, or with `auto` what suits this machine.
+
+    TensorFlow is imported only to ask it for its GPUs, where the machine seems to have one.
+    Raises InputError for an unknown name, PackageError where OpenVINO was asked for and the package lacks its network.
+    """
+    if asked not in (AUTO, *RUNTIMES):
+        raise InputError(f"no runtime is called {asked!r}; choose one of {', '.join((AUTO, *RUNTIMES))}")
+    if asked == "tensorflow" or (asked == AUTO and _tensorflow_has_gpu()):
+        return "tensorflow"
+    if package.has_export:
+        return "openvino"
+    if asked == "openvino":
+        raise PackageError(
+            f"{package.path} was made without the network that OpenVINO reads; pass --runtime tensorflow, or train the "
+            "model anew"
+        )
+    _say_that_export_is_missing(package.path)
+    return "tensorflow"
+
+
+def detector(path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
     """Return this process' detector for a package; it is loaded once, however many threads ask for it.
 
-    Raises PackageError when the package at `path` has another digest: it was replaced meanwhile.
+    Raises PackageError when the package at `path` has another digest, for it was replaced meanwhile, and when the
+    runtime is not installed here.
     """
     with _loading:
-        return _detector(path, digest, batch)
+        return _detector(path, digest, batch, runtime)
 
 
 _loading = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _detector(path: Path, digest: str, batch: int) -> Detector:
+def _detector(path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
     package = load(path)
     if package.card.digest != digest:
         raise PackageError(f"{path} was replaced while it was in use ({digest[:12]} was expected); run again")
-    return TensorFlowDetector(package, batch)
+    try:
+        if runtime == "openvino":
+            from geoscan.model.openvino_runtime import OpenVinoDetector
+
+            return OpenVinoDetector(package, batch)
+        from geoscan.model.tensorflow_runtime import TensorFlowDetector
+
+        return TensorFlowDetector(package, batch)
+    except ImportError as err:
+        raise PackageError(
+            f"the runtime {runtime} cannot be used on {socket.gethostname()} ({one_line(err)}); install it there, or "
+            "pass another --runtime"
+        ) from err
 
 
-def _half_precision(package: Package) -> keras.Model:
-    from geoscan.model.network import build
+@cache
+def _tensorflow_has_gpu() -> bool:
+    if not may_have_gpu():
+        return False
+    from geoscan.model.backend import gpus  # starts TensorFlow, which takes seconds
 
-    network = build(package.card.spec, dtype="mixed_float16")
-    network.set_weights(package.network().get_weights())
-    return network
+    return bool(gpus())
+
+
+@cache
+def _say_that_export_is_missing(path: Path) -> None:
+    """Say it once, not once a scene."""
+    log.info("%s was made without the network that OpenVINO reads: it runs on TensorFlow, which starts slower", path)

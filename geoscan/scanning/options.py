@@ -9,6 +9,7 @@ from typing import Final
 from geoscan.errors import InputError
 from geoscan.machine import BATCH
 from geoscan.model.figures import DEFAULT_POINT, POINTS
+from geoscan.model.runtime import AUTO
 from geoscan.polygons import Hysteresis
 from geoscan.products import Levels
 
@@ -57,6 +58,9 @@ class ScanOptions:
 
     batch: int = BATCH
     """Chips that are scored at once; changes no result."""
+
+    runtime: str = AUTO
+    """What computes scores, one of `RUNTIMES`; `auto` is what suits this machine, see `runtime_for`."""
 
     def __post_init__(self) -> None:
         if self.prior is not None and not 0 < self.prior < 1:

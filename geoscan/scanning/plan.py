@@ -6,8 +6,10 @@ import logging
 from dataclasses import dataclass
 
 from geoscan.grid import TileGrid
+from geoscan.machine import Runtime
 from geoscan.model.figures import CUSTOM
 from geoscan.model.package import Package
+from geoscan.model.runtime import runtime_for
 from geoscan.polygons import Hysteresis
 from geoscan.products import Scaling
 from geoscan.radiometry import Radiometry, resolve, suited
@@ -22,8 +24,8 @@ log = logging.getLogger(__name__)
 class Plan:
     """One scene, and everything that decides what a scan finds in it.
 
-    Plain values, so that it travels to other processes. `scene`, `package`, `grid`, `radiometry` and `tta` decide the
-    scores; `thresholds` and `prior` what detections are made of them.
+    Plain values, so that it travels to other processes. `scene`, `package`, `grid`, `radiometry`, `tta` and
+    `runtime` decide the scores; `thresholds` and `prior` what detections are made of them.
     """
 
     name: str
@@ -54,15 +56,18 @@ class Plan:
     batch: int
     """Chips that are scored at once; changes no result."""
 
+    runtime: Runtime
+    """What computes the scores, on this machine or on all workers of a cluster; they differ by less than 1e-3."""
+
     @classmethod
     def of(cls, scene: Scene, package: Package, options: ScanOptions = DEFAULT, name: str | None = None) -> Plan:
         """Bring a scene to a model's resolution, take its statistics, and fill in from the card what is not asked for.
 
         options: `model` and `bands` are taken from `package` and `scene`. name: the last part of the scene's address if
         None.
-        Raises PackageError where the card lacks the operating point; SceneError (ResolutionError where another model
-        may fit), GridError, RadiometryError or InputError for what does not fit; ReadError when the scene cannot be
-        read.
+        Raises PackageError where the card lacks the operating point, or the package what the runtime needs; SceneError
+        (ResolutionError where another model may fit), GridError, RadiometryError or InputError for what does not fit;
+        ReadError when the scene cannot be read.
         """
         card = package.card
         preprocess, calibration = card.preprocess, card.calibration
@@ -89,6 +94,7 @@ class Plan:
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             force=options.force,
             batch=options.batch,
+            runtime=runtime_for(package, options.runtime),
         )
 
     @property

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from geoscan.machine import Runtime
 from geoscan.model.package import Package
 from geoscan.model.runtime import Detector, detector
 from geoscan.progress import Advance
@@ -36,7 +37,7 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
         advance(int(blank.sum()))
     stored = np.flatnonzero(~blank).tolist()
     batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
-    make = detector_of(plan.package, plan.tta, plan.batch)
+    make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime)
     strange: list[int] = []
     white = 0
     for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
@@ -53,10 +54,10 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     return SceneScores(plan, scores, observed, *found, seconds, stages)
 
 
-def detector_of(package: Package, tta: bool, batch: int) -> Callable[[], Detector]:
+def detector_of(package: Package, tta: bool, batch: int, runtime: Runtime) -> Callable[[], Detector]:
     """Return what makes a package's detector in whatever process: an address travels there, not weights.
 
     tta: means over symmetries (test-time augmentation). batch: chips that are scored at once.
     """
-    make = partial(detector, package.path.absolute(), package.card.digest, batch)
+    make = partial(detector, package.path.absolute(), package.card.digest, batch, runtime)
     return partial(averaged, make) if tta else make

@@ -15,8 +15,8 @@ from geoscan.scanning.scores import SceneScores
 class Summary:
     """Figures of the scan of one scene, or of several together; the fields are the keys of `geoscan --json`.
 
-    Of several scenes `scene` lists their names, and `model`, `digest`, `operate`, `tta` and `reading` list what differs
-    among them.
+    Of several scenes `scene` lists their names, and `model`, `digest`, `operate`, `tta`, `runtime` and `reading` list
+    what differs among them.
     """
 
     scene: str | list[str]
@@ -26,6 +26,9 @@ class Summary:
     """Operating point in the model's card, see `Plan.operate`."""
 
     tta: bool | list[bool]
+    runtime: str | list[str]
+    """What computed the scores."""
+
     reading: Mapping[str, str] | list[Mapping[str, str]]
     """What was taken for granted about the scene, see `Plan.reading`."""
 
@@ -76,6 +79,7 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
         digest=card.digest,
         operate=plan.operate,
         tta=plan.tta,
+        runtime=plan.runtime,
         reading=plan.reading,
         chips=chips,
         skipped=chips - scored - len(scores.failed) - len(scores.strange),
@@ -112,7 +116,7 @@ def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Se
     stages = summaries[0].stage_seconds
     return Summary(
         scene=[str(one.scene) for one in summaries],
-        **{name: differing(name) for name in ("model", "digest", "operate", "tta", "reading")},
+        **{name: differing(name) for name in ("model", "digest", "operate", "tta", "runtime", "reading")},
         **{name: added(name) for name in ("chips", "skipped", "failed", "not_understood", "flagged", "seconds")},
         detections=len(found),
         area_ha=round(sum(one.area_ha for one in found), 4),

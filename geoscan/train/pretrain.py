@@ -18,8 +18,8 @@ from geoscan.errors import DatasetError, PackageError
 from geoscan.model.backend import keras
 from geoscan.model.network import build
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import Head, Spec
+from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.progress import Advance
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches, Example

@@ -14,9 +14,9 @@ from geoscan.arrays import Chips, Features, Scores
 from geoscan.errors import PackageError
 from geoscan.model.package import Package, find
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import TensorFlowDetector
 from geoscan.model.spec import Head
 from geoscan.model.split import Split
+from geoscan.model.tensorflow_runtime import TensorFlowDetector
 from geoscan.train.batches import Batch, Epochs
 from geoscan.train.job import fold_directory
 from geoscan.train.recipe import Recipe

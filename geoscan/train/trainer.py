@@ -24,8 +24,9 @@ from geoscan.model.look import Look
 from geoscan.model.network import POOL, with_output
 from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
-from geoscan.model.runtime import Averaged, Detector, NetworkDetector
+from geoscan.model.runtime import Averaged, Detector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD
+from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.train import look as looks
 from geoscan.train.batches import Batches, StoredExamples, Synthetic
 from geoscan.train.card import UnseenScores, epoch_figures, make_card

@@ -68,7 +68,7 @@ def marked(scores, thresholds):
 
 def in_stages(plan, model, watch):
     """The scan's own steps, one after the other."""
-    detect = detector(model.path.absolute(), model.card.digest, BATCH)
+    detect = detector(model.path.absolute(), model.card.digest, BATCH, plan.runtime)
     rows = []
     for start in range(0, len(plan.grid), BATCH):
         tiles = [plan.grid[i] for i in range(start, min(start + BATCH, len(plan.grid)))]
@@ -102,7 +102,7 @@ def test_stages_are_timed_and_threads_change_nothing(tmp_path, capsys):
     model = package(tmp_path / "model", preset("compact"), dehaze=DarkLevel())
     plan = Plan.of(large_scene(tmp_path / "scene.tif"), model)
     start = perf_counter()
-    detector(model.path.absolute(), model.card.digest, BATCH)(np.zeros((BATCH, 256, 256, 3), np.uint8))
+    detector(model.path.absolute(), model.card.digest, BATCH, plan.runtime)(np.zeros((BATCH, 256, 256, 3), np.uint8))
     loading = perf_counter() - start
 
     watch = Stopwatch()

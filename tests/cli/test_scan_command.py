@@ -20,9 +20,10 @@ import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner
+from scans import reseal
 
 from geoscan.cli import main
-from geoscan.model.package import CARD, WEIGHTS
+from geoscan.model.package import CARD, NETWORK, WEIGHTS
 from geoscan.polygons import Hysteresis
 
 KEYS = [
@@ -31,6 +32,7 @@ KEYS = [
     "digest",
     "operate",
     "tta",
+    "runtime",
     "reading",
     "chips",
     "skipped",
@@ -115,6 +117,30 @@ def test_scores_are_averaged_as_asked_and_what_they_fit_less_well_is_said(scene,
     result = invoke(scene, "--json", *word, model=package)
     assert json.loads(result.stdout)["tta"] is tta
     assert ("for single scores: with --tta they fit less well" in result.stderr) is tta
+
+
+@pytest.mark.parametrize(
+    ("words", "runtime"),
+    [((), "openvino"), (("--runtime", "openvino"), "openvino"), (("--runtime", "tensorflow"), "tensorflow")],
+)
+def test_the_runtime_is_chosen_and_named(scene, package, monkeypatch, words, runtime):
+    asked = []
+    monkeypatch.setattr("geoscan.model.runtime._tensorflow_has_gpu", lambda: False)
+    monkeypatch.setattr("geoscan.scanning.run.detector", lambda *given: asked.append(given[-1]) or fakes.bright(*given))
+    assert json.loads(invoke(scene, "--json", "--jobs", 0, *words, model=package).stdout)["runtime"] == runtime
+    assert set(asked) == {runtime}
+
+
+def test_a_package_of_an_earlier_version_runs_on_tensorflow(scene, package, monkeypatch):
+    monkeypatch.setattr("geoscan.model.runtime._tensorflow_has_gpu", lambda: False)
+    (package.path / NETWORK).unlink()
+    reseal(package.path)
+    result = invoke(scene, "--json", model=package)
+    assert json.loads(result.stdout)["runtime"] == "tensorflow"
+    assert result.stderr.count("it runs on TensorFlow, which starts slower") == 1
+    result = invoke(scene, "--json", "--runtime", "openvino", model=package)
+    assert result.exit_code == 2
+    assert "made without the network that OpenVINO reads; pass --runtime tensorflow" in result.stderr
 
 
 def test_two_scenes_sum_up(scene, package, make_scene):
@@ -342,6 +368,7 @@ def test_nothing_to_write_is_refused(scene, package):
         (("--stretch", "sentinel2-l1c"), "8-bit"),
         (("--jobs", "-1"), "-1 is not in the range x>=0"),
         (("--batch", "0"), "0 is not in the range x>=1"),
+        (("--runtime", "torch"), "'torch' is not one of 'auto', 'tensorflow', 'openvino'"),
     ],
     ids=" ".join,
 )

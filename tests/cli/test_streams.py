@@ -128,12 +128,15 @@ def test_a_lack_of_memory_is_one_line(words):
     assert not Path(words[-1]).exists()
 
 
-@pytest.mark.parametrize("gigabytes", [0.2, 0.6, 1.5, 3.0])
-def test_a_limit_that_libraries_cannot_live_with_is_told_before_they_end_the_process(words, gigabytes):
+@pytest.mark.parametrize(
+    ("gigabytes", "runtime"),
+    [(0.2, "auto"), (0.6, "auto"), (1.5, "openvino"), (1.5, "tensorflow"), (3.0, "tensorflow")],
+)
+def test_a_limit_that_libraries_cannot_live_with_is_told_before_they_end_the_process(words, gigabytes, runtime):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * 1e9),) * 2)
 
-    plain = [sys.executable, "-m", "geoscan", *map(str, words)]
+    plain = [sys.executable, "-m", "geoscan", *map(str, words), "--runtime", runtime, "-q"]
     done = subprocess.run(plain, capture_output=True, text=True, check=False, preexec_fn=limit)
     assert done.returncode == 1
     assert done.stderr.startswith(f"geoscan: memory is limited to {gigabytes:.1f} GB (ulimit -v), and ")

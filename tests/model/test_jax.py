@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geoscan.model.package import shipped
-from geoscan.model.runtime import NetworkDetector
+from geoscan.model.tensorflow_runtime import NetworkDetector
 
 SCORE = """
 import sys

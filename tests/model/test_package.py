@@ -16,16 +16,19 @@ from tiny_model import network as build
 from geoscan.dehazing import DarkLevel
 from geoscan.errors import InputError, OutputError, PackageError
 from geoscan.labels import MINE
+from geoscan.model import export as exports
 from geoscan.model import package as packages
 from geoscan.model.calibration import Calibration
 from geoscan.model.figures import F2Figures, Figures, MineFigures
 from geoscan.model.markdown import card_markdown
+from geoscan.model.openvino_runtime import OpenVinoDetector
 from geoscan.model.origin import TrainedOn, Training
-from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, Card, choose, find, load, save, shipped
+from geoscan.model.package import CARD, MARKDOWN, NETWORK, WEIGHTS, Card, choose, find, load, save, shipped
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec, Head
 from geoscan.polygons import Hysteresis
 
 network = cache(build)
+FILES = [CARD, MARKDOWN, "network.bin", NETWORK, WEIGHTS]
 FIGURES = Figures(notes=("of two chips",), f2=F2Figures(2, 0.5, None, None, None, None, 0.1))
 CHIPS = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
@@ -43,6 +46,11 @@ def copy(made, tmp_path):
 def edit(path, **changes):
     facts = json.loads((path / CARD).read_text())
     (path / CARD).write_text(json.dumps(facts | changes))
+
+
+def sealed(path, text):
+    """The digest of a card and whatever the other files are."""
+    return packages._digest([path / name for name in packages._SEALED], text)
 
 
 def refused(path, match):
@@ -157,13 +165,13 @@ def test_optimizer_and_half_precision_stay_behind(tmp_path):
 
 
 def test_holds_nothing_but_weights_and_cards(made):
-    assert sorted(path.name for path in made.path.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
+    assert sorted(path.name for path in made.path.iterdir()) == FILES
 
 
 def test_same_network_and_card_give_the_same_bytes(made, tmp_path):
     twin = package(tmp_path / "twin", seed=1, figures=FIGURES)
     assert twin.card.digest == made.card.digest
-    for name in (CARD, MARKDOWN, WEIGHTS):
+    for name in FILES:
         assert (twin.path / name).read_bytes() == (made.path / name).read_bytes()
 
 
@@ -173,11 +181,29 @@ def test_digest_covers_weights_and_card(made, tmp_path):
     assert len(digests) == 3
 
 
+@pytest.mark.parametrize("name", [WEIGHTS, NETWORK, "network.bin"])
 @pytest.mark.parametrize("where", [0.01, 0.5, 0.99])
-def test_refuses_a_flipped_byte_in_the_weights(copy, where):
-    data = bytearray((copy / WEIGHTS).read_bytes())
+def test_refuses_a_flipped_byte(copy, name, where):
+    data = bytearray((copy / name).read_bytes())
     data[int(where * len(data))] ^= 1
-    (copy / WEIGHTS).write_bytes(data)
+    (copy / name).write_bytes(data)
+    refused(copy, "do not fit together")
+
+
+@pytest.mark.parametrize("name", [NETWORK, "network.bin"])
+def test_refuses_a_package_that_has_lost_its_export(copy, name):
+    (copy / name).unlink()
+    refused(copy, "do not fit together")
+
+
+def test_a_package_of_an_earlier_version_has_no_export_and_opens(copy, made):
+    (copy / NETWORK).unlink()
+    (copy / "network.bin").unlink()
+    seal(copy, made.card)
+    opened = load(copy)
+    assert (opened.has_export, made.has_export) == (False, True)
+    np.testing.assert_array_equal(opened.network()(CHIPS)["land"], made.network()(CHIPS)["land"])
+    (copy / NETWORK).write_text("of another network")
     refused(copy, "do not fit together")
 
 
@@ -195,7 +221,7 @@ def test_the_seal_is_of_the_card_as_it_was_written(copy, made):
     """A later version may add figures; a card that does not have them yet is as good as before."""
     facts = json.loads((copy / CARD).read_text())
     del facts["figures"]["ablations"]
-    facts["digest"] = packages._digest(copy / WEIGHTS, json.dumps(facts))
+    facts["digest"] = sealed(copy, json.dumps(facts))
     (copy / CARD).write_text(json.dumps(facts))
     assert load(copy).card.figures == made.card.figures
 
@@ -241,7 +267,7 @@ def test_a_model_must_know_mines():
 
 def seal(path, whole):
     """Write a card that fits whatever the weights are."""
-    whole = replace(whole, digest=packages._digest(path / WEIGHTS, whole.to_json()))
+    whole = replace(whole, digest=sealed(path, whole.to_json()))
     (path / CARD).write_text(whole.to_json())
 
 
@@ -302,13 +328,13 @@ def test_refuses_weights_that_are_no_network_though_the_digest_fits(copy, made, 
 def test_replaces_a_package(copy):
     new = save(copy, network(seed=2), card())
     assert load(copy).card.digest == new.card.digest
-    assert sorted(path.name for path in copy.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
+    assert sorted(path.name for path in copy.iterdir()) == FILES
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(9))
 def test_a_package_is_the_old_or_the_new_one_wherever_saving_breaks_off(copy, made, monkeypatch, step):
     """A killed process runs no clean-up: stop before each step, and freeze the directory as it is then."""
-    frozen, steps = copy.parent / "frozen", iter(range(10))
+    frozen, steps = copy.parent / "frozen", iter(range(9))
 
     def stopping(function):
         def wrapped(*args, **kwargs):
@@ -320,6 +346,7 @@ def test_a_package_is_the_old_or_the_new_one_wherever_saving_breaks_off(copy, ma
         return wrapped
 
     monkeypatch.setattr(packages, "_make_reproducible", stopping(packages._make_reproducible))
+    monkeypatch.setattr("geoscan.model.export.export", stopping(exports.export))
     monkeypatch.setattr(Path, "write_text", stopping(Path.write_text))
     monkeypatch.setattr(Path, "replace", stopping(Path.replace))
     with pytest.raises(KeyboardInterrupt):
@@ -327,9 +354,10 @@ def test_a_package_is_the_old_or_the_new_one_wherever_saving_breaks_off(copy, ma
     monkeypatch.undo()
     for path in (frozen, copy):
         opened = load(path)
-        assert (opened.card.digest == made.card.digest) == (step < 4)
-        expected = network(seed=1 if step < 4 else 2)(CHIPS)
+        assert (opened.card.digest == made.card.digest) == (step < 5)
+        expected = network(seed=1 if step < 5 else 2)(CHIPS)
         np.testing.assert_array_equal(opened.network()(CHIPS)["land"], expected["land"])
+        np.testing.assert_allclose(OpenVinoDetector(opened)(CHIPS)[:, 4:], expected["land"], atol=1e-5)
     assert load(copy).card.digest == load(frozen).card.digest
 
 
@@ -364,7 +392,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_package(copy, made):
     assert all(str(copy) in line and "cannot be written: File too large" in line for line in lines)
     assert done.stderr == ""
     assert load(copy).card.digest == made.card.digest
-    assert sorted(path.name for path in copy.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
+    assert sorted(path.name for path in copy.iterdir()) == FILES
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

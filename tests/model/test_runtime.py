@@ -1,20 +1,49 @@
+"""One contract for every runtime, and how one of them is chosen."""
+
+import logging
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tiny_model import SPEC, card, network, package
 
-from geoscan.errors import PackageError
+from geoscan.errors import InputError, PackageError
+from geoscan.labels import MINE
 from geoscan.model import runtime
-from geoscan.model.runtime import Averaged, TensorFlowDetector, detector
-from geoscan.model.spec import EfficientNetSpec
+from geoscan.model.openvino_runtime import OpenVinoDetector
+from geoscan.model.package import NETWORK, save, shipped
+from geoscan.model.runtime import RUNTIMES, Averaged, detector, runtime_for
+from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
+from geoscan.model.tensorflow_runtime import TensorFlowDetector
+from geoscan.scanning.batch import score
 from geoscan.symmetry import symmetry
 
-LITE = EfficientNetSpec(side=48, chip=32)
+DETECTORS = {"tensorflow": TensorFlowDetector, "openvino": OpenVinoDetector}
+SPECS = {
+    "densenet": SPEC,
+    "densenet of the paper": DenseNetSpec(blocks=(2, 1), growth=4, stem=8, chip=32),
+    "shrunk densenet": DenseNetSpec(blocks=(1, 2), growth=4, stem=8, chip=48, shrink=2, heads=MINE_HEADS),
+    "larger efficientnet": EfficientNetSpec(side=48, chip=32),
+    "smaller efficientnet": EfficientNetSpec(side=40, chip=64, heads=MINE_HEADS),
+    "efficientnet": EfficientNetSpec(side=32, chip=32),
+}
 RNG = np.random.default_rng(5)
-CHIPS = RNG.integers(0, 256, (11, 32, 32, 3), dtype=np.uint8)
+
+
+def chips_of(spec, n=11):
+    """Noise, in which every other chip has a dark side."""
+    chips = RNG.integers(0, 256, (n, spec.chip, spec.chip, 3), dtype=np.uint8)
+    chips[::2] = chips[::2] * np.linspace(0, 1, spec.chip)[:, None, None]
+    return chips
+
+
+CHIPS = chips_of(SPEC)
+
+
+def test_there_is_a_detector_for_every_runtime():
+    assert set(DETECTORS) == set(RUNTIMES)
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +51,35 @@ def tiny(tmp_path_factory):
     return package(tmp_path_factory.mktemp("runtime") / "tiny", seed=1)
 
 
-@pytest.fixture(scope="module")
-def plain(tiny):
-    return TensorFlowDetector(tiny, batch=4)
+@pytest.fixture(scope="module", params=RUNTIMES)
+def kind(request):
+    return DETECTORS[request.param]
 
 
 @pytest.fixture(scope="module")
-def eager(tiny):
-    answers = tiny.network()(CHIPS, training=False)
-    return np.concatenate([np.asarray(answers[head.name]) for head in tiny.card.spec.heads], axis=1)
+def plain(tiny, kind):
+    return kind(tiny, batch=4)
 
 
-def test_scores_are_the_networks(plain, eager):
-    scores = plain(CHIPS)
-    assert scores.shape == (11, 17)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_scores_are_the_networks(tmp_path, kind, spec):
+    made, chips = network(spec, seed=1), chips_of(spec)
+    answers = made(chips, training=False)
+    expected = np.concatenate([np.asarray(answers[head.name]) for head in spec.heads], axis=1)
+    scores = kind(save(tmp_path / "made", made, card(spec)), batch=4)(chips)
+    assert scores.shape == (11, len(spec.labels))
     assert scores.dtype == np.float32
-    assert eager.std(axis=0).max() > 1e-3, "a network that answers everything alike would show nothing"
-    np.testing.assert_allclose(scores, eager, atol=1e-4)
+    assert expected.std(axis=0).max() > 1e-3, "a network that answers everything alike would show nothing"
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("package", shipped(), ids=lambda one: one.card.name)
+def test_shipped_models_score_alike_in_every_runtime(package):
+    chips = chips_of(package.card.spec, n=6)
+    scores = [kind(package, batch=4)(chips) for kind in DETECTORS.values()]
+    assert np.ptp(scores[0], axis=0).max() > 1e-5
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], atol=1e-4)
 
 
 def test_a_score_depends_on_its_chip_alone(plain):
@@ -54,57 +95,23 @@ def test_a_score_depends_on_its_chip_alone(plain):
         np.testing.assert_allclose(plain(among)[2], scores[0], atol=1e-5)
 
 
-def test_features_are_those_that_the_heads_answer_from(tiny, plain):
-    scores, features = TensorFlowDetector(tiny, batch=4, features=True).describe(CHIPS)
-    np.testing.assert_allclose(scores, plain(CHIPS), atol=1e-5)
-    kernel, bias = tiny.network().get_layer("land").get_weights()
-    land = 1 / (1 + np.exp(-(features @ kernel + bias)))
-    np.testing.assert_allclose(land, scores[:, 4:], atol=1e-5)
+def test_with_openvino_it_does_so_to_the_last_bit(tiny):
+    detect = OpenVinoDetector(tiny, batch=4)
+    np.testing.assert_array_equal(np.concatenate([detect(CHIPS[i : i + 1]) for i in range(11)]), detect(CHIPS))
 
 
 @pytest.mark.parametrize("batch", [1, 16])
-def test_a_score_does_not_depend_on_the_batch_size(tiny, plain, batch):
-    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=batch)(CHIPS), plain(CHIPS), atol=1e-5)
-
-
-def test_compiled_by_xla_the_same(tiny, plain):
-    np.testing.assert_allclose(TensorFlowDetector(tiny, batch=4, compiled=True)(CHIPS), plain(CHIPS), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("spec", "gpus", "given", "expected"),
-    [
-        (SPEC, [], None, False),
-        (LITE, [], None, False),
-        (SPEC, ["a GPU"], None, True),
-        (LITE, ["a GPU"], None, True),
-        (SPEC, ["a GPU"], False, False),
-        (LITE, [], True, True),
-    ],
-)
-def test_xla_is_chosen_where_it_is_faster_unless_told(monkeypatch, spec, gpus, given, expected):
-    from geoscan.model.backend import tf
-
-    chosen = []
-    monkeypatch.setattr(tf, "function", lambda run, **how: chosen.append(how["jit_compile"]))
-    monkeypatch.setattr("geoscan.model.backend.gpus", lambda: gpus)
-    monkeypatch.setattr(runtime, "_half_precision", lambda package: None)
-    stand_in = SimpleNamespace(card=card(spec), network=lambda: None)
-    TensorFlowDetector(stand_in, batch=4, compiled=given)
-    assert chosen == [expected]
-
-
-def test_an_efficientnet_scores_as_its_network():
-    made = network(LITE)
-    answers = made(CHIPS, training=False)
-    scores = TensorFlowDetector(SimpleNamespace(card=card(LITE), network=lambda: made), batch=4)(CHIPS)
-    expected = np.concatenate([answers["weather"], answers["land"]], axis=1)
-    assert expected.std(axis=0).max() > 1e-3
-    np.testing.assert_allclose(scores, expected, atol=1e-4)
+def test_a_score_does_not_depend_on_the_batch_size(tiny, kind, plain, batch):
+    np.testing.assert_allclose(kind(tiny, batch=batch)(CHIPS), plain(CHIPS), atol=1e-5)
 
 
 def test_no_chips_no_scores(plain):
     assert plain(CHIPS[:0]).shape == (0, 17)
+
+
+def test_chips_may_lie_in_memory_as_they_like(plain):
+    turned = CHIPS.transpose(0, 2, 1, 3)
+    np.testing.assert_allclose(plain(turned), plain(turned.copy()), atol=1e-6)
 
 
 def test_threads_may_call_at_once(plain):
@@ -116,23 +123,25 @@ def test_threads_may_call_at_once(plain):
                 np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_detector_is_loaded_once(tiny, monkeypatch):
-    loads, gate = [], threading.Barrier(4)
-    monkeypatch.setattr(runtime, "TensorFlowDetector", lambda package, batch: loads.append(batch) or object())
-    runtime._detector.cache_clear()
+def test_averaged_it_does_not_know_which_side_is_up(plain):
+    detect = Averaged(plain)
+    scores = detect(CHIPS)
+    assert np.abs(scores - plain(CHIPS)).max() > 1e-4
+    for which in (1, 6):
+        np.testing.assert_allclose(detect(symmetry(CHIPS, which)), scores, atol=1e-5)
 
-    def ask(_):
-        gate.wait()
-        return detector(tiny.path, tiny.card.digest, 8)
 
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(ask, range(4)))
-        assert len({id(one) for one in found}) == 1
-        assert loads == [8]
-        assert detector(tiny.path, tiny.card.digest, 16) is not found[0]
-    finally:
-        runtime._detector.cache_clear()
+@pytest.mark.parametrize("layer", ["stem_conv", "block1_1_in_norm", "land"])
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_an_error(tmp_path, kind, layer, lost):
+    made = network(seed=1)
+    first, *rest = made.get_layer(layer).get_weights()
+    first.flat[0] = lost
+    made.get_layer(layer).set_weights([first, *rest])
+    saved = save(tmp_path / "lost", made, card())
+    with pytest.raises(PackageError, match=r"\(NaN\).*train it anew") as caught:
+        score(lambda: kind(saved, batch=4), CHIPS)
+    assert "\n" not in str(caught.value)
 
 
 def test_averaged_scores_do_not_know_which_side_is_up():
@@ -169,23 +178,109 @@ def test_only_what_may_be_something_is_looked_at_again():
     assert asked[2:] == [1]
 
 
-def test_a_replaced_package_is_never_used_by_mistake(tmp_path):
+@pytest.mark.parametrize("which", RUNTIMES)
+def test_a_detector_is_loaded_once(tiny, monkeypatch, which):
+    loads, gate = [], threading.Barrier(4)
+    name = DETECTORS[which].__name__
+    monkeypatch.setattr(
+        f"geoscan.model.{which}_runtime.{name}", lambda package, batch: loads.append((which, batch)) or object()
+    )
+    runtime._detector.cache_clear()
+
+    def ask(_):
+        gate.wait()
+        return detector(tiny.path, tiny.card.digest, 8, which)
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(ask, range(4)))
+        assert len({id(one) for one in found}) == 1
+        assert loads == [(which, 8)]
+        assert detector(tiny.path, tiny.card.digest, 16, which) is not found[0]
+    finally:
+        runtime._detector.cache_clear()
+
+
+@pytest.mark.parametrize("which", RUNTIMES)
+def test_a_replaced_package_is_never_used_by_mistake(tmp_path, which):
     first = package(tmp_path / "one", seed=1)
     second = package(tmp_path / "one", seed=2)
     with pytest.raises(PackageError, match="replaced while it was in use"):
-        detector(first.path, first.card.digest, 4)
-    assert detector(second.path, second.card.digest, 4)(CHIPS).shape == (11, 17)
+        detector(first.path, first.card.digest, 4, which)
+    assert detector(second.path, second.card.digest, 4, which)(CHIPS).shape == (11, 17)
 
 
-def test_on_a_gpu_it_computes_in_half_precision_with_close_scores(tiny, eager, monkeypatch):
-    """TensorFlow places what is meant for an absent GPU on the CPU, so only the speed is not shown."""
-    monkeypatch.setattr("geoscan.model.backend.gpus", lambda: ["a GPU"])
-    half = TensorFlowDetector(tiny, batch=4, compiled=False)
-    assert half._device == "/GPU:0"
-    layers = {layer.name: layer for layer in half._network.layers}
-    assert layers["stem_conv"].compute_dtype == "float16"
-    assert {layers[head.name].compute_dtype for head in tiny.card.spec.heads} == {"float32"}
-    scores = half(CHIPS)
-    assert scores.dtype == np.float32
-    assert (scores != eager).any()
-    np.testing.assert_allclose(scores, eager, atol=5e-3)
+@pytest.mark.parametrize(("which", "module"), [("tensorflow", "geoscan.model.backend"), ("openvino", "openvino")])
+def test_a_machine_that_lacks_a_runtime_is_one_line(tiny, monkeypatch, which, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, f"geoscan.model.{which}_runtime")
+    runtime._detector.cache_clear()
+    with pytest.raises(PackageError, match=f"the runtime {which} cannot be used on .*; install it there, or") as caught:
+        detector(tiny.path, tiny.card.digest, 4, which)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def earlier(tiny, tmp_path):
+    """A package of an earlier version, as far as it is looked at here."""
+    from geoscan.model.package import Package
+
+    return Package(tmp_path / "earlier", tiny.card)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "chosen"),
+    [
+        ("auto", False, "openvino"),
+        ("auto", True, "tensorflow"),
+        ("openvino", True, "openvino"),
+        ("tensorflow", False, "tensorflow"),
+    ],
+)
+def test_auto_is_what_suits_the_machine(tiny, monkeypatch, asked, gpu, chosen):
+    monkeypatch.setattr(runtime, "_tensorflow_has_gpu", lambda: gpu)
+    assert runtime_for(tiny, asked) == chosen
+
+
+def test_a_package_without_an_export_runs_on_tensorflow_and_that_is_said_once(earlier, monkeypatch, caplog):
+    monkeypatch.setattr(runtime, "_tensorflow_has_gpu", lambda: False)
+    with caplog.at_level(logging.INFO, "geoscan"):
+        assert [runtime_for(earlier), runtime_for(earlier)] == ["tensorflow"] * 2
+    assert len(caplog.messages) == 1
+    assert "runs on TensorFlow, which starts slower" in caplog.text
+    with pytest.raises(PackageError, match=r"made without the network that OpenVINO reads; pass --runtime tensorflow"):
+        runtime_for(earlier, "openvino")
+
+
+def test_an_unknown_runtime_is_refused(tiny):
+    with pytest.raises(InputError, match="no runtime is called 'torch'; choose one of auto, tensorflow, openvino"):
+        runtime_for(tiny, "torch")
+
+
+def test_tensorflow_is_not_asked_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(runtime, "may_have_gpu", lambda: False)
+    monkeypatch.setitem(sys.modules, "geoscan.model.backend", None)
+    runtime._tensorflow_has_gpu.cache_clear()
+    try:
+        assert not runtime._tensorflow_has_gpu()
+    finally:
+        runtime._tensorflow_has_gpu.cache_clear()
+
+
+@pytest.mark.parametrize("content", ["", "<net", "<net name='x' version='11'><layers></layers></net>"])
+def test_an_export_that_is_no_network_is_one_line(tmp_path, content):
+    made = package(tmp_path / "made")
+    (made.path / NETWORK).write_text(content)
+    with pytest.raises(PackageError, match=r"network\.xml cannot be run|not the one that its card describes") as caught:
+        OpenVinoDetector(made)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_export_that_its_card_does_not_describe_is_refused(tmp_path):
+    made = package(tmp_path / "made", DenseNetSpec(blocks=(1,), growth=4, stem=8, chip=32, heads=MINE_HEADS))
+    assert made.card.labels == (MINE,)
+    other = package(tmp_path / "other")
+    (other.path / NETWORK).replace(made.path / NETWORK)
+    (other.path / "network.bin").replace(made.path / "network.bin")
+    with pytest.raises(PackageError, match="not the one that its card describes"):
+        OpenVinoDetector(made)

@@ -22,9 +22,9 @@ from geoscan.model.backend import tf
 from geoscan.model.origin import SmallChips
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import NetworkDetector, TensorFlowDetector
 from geoscan.model.spec import DenseNetSpec
 from geoscan.model.split import Split
+from geoscan.model.tensorflow_runtime import NetworkDetector, TensorFlowDetector
 from geoscan.train.augment import Augmentation
 from geoscan.train.job import CHECKPOINT, Job
 from geoscan.train.loop import Schedule

@@ -20,9 +20,9 @@ from geoscan.model import pretrained
 from geoscan.model.backend import keras, tf
 from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.runtime import NetworkDetector
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
 from geoscan.model.split import Split
+from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.symmetry import symmetry
 from geoscan.train import run as top
 from geoscan.train import start, teachers

@@ -1,0 +1,76 @@
+"""Networks that OpenVINO runs, on CPUs."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from geoscan.arrays import Chips, Scores
+from geoscan.errors import PackageError, one_line
+from geoscan.machine import BATCH, cores, is_shortage
+from geoscan.model.package import NETWORK, Package, check_finite
+
+_SETTINGS: Final = {
+    "PERFORMANCE_HINT": "THROUGHPUT",
+    "INFERENCE_PRECISION_HINT": "f32",  # else CPUs that have bfloat16 compute in it, with scores that differ
+    "ENABLE_CPU_PINNING": False,  # two scans on one machine would share some cores and leave others idle
+}
+
+
+class OpenVinoDetector:
+    """Runs a package with OpenVINO: each chip for itself, several at a time, in single precision.
+
+    So a chip's scores are the same to the last bit, whatever else is in the call. One call at a time computes, in
+    whatever thread: it uses all cores.
+    """
+
+    def __init__(self, package: Package, batch: int = BATCH) -> None:
+        """Compile the package's network. batch: chips that are scored at a time, of those in a call.
+
+        Raises PackageError when that cannot be done, or the network is not the one that its card describes; MemoryError
+        when memory is short.
+        """
+        spec = package.card.spec
+        settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": cores(), "PERFORMANCE_HINT_NUM_REQUESTS": batch}
+        try:
+            model = ov.Core().read_model(package.path / NETWORK)
+            _check(model, package)
+            model.reshape([1, spec.chip, spec.chip, 3])
+            compiled = ov.Core().compile_model(model, "CPU", settings)
+            self._queue = ov.AsyncInferQueue(compiled)
+        except RuntimeError as err:
+            if is_shortage(err):
+                raise MemoryError(f"{package.path / NETWORK} does not fit into memory") from err
+            raise PackageError(f"{package.path / NETWORK} cannot be run ({one_line(err)[:200]})") from err
+        self._labels = len(spec.labels)
+        self._heads = [head.name for head in spec.heads]
+        self._lock = threading.Lock()
+        self._queue.set_callback(self._keep)
+
+    def __call__(self, chips: Chips) -> Scores:
+        """(n, chip, chip, 3) -> (n, labels)."""
+        scores = np.empty((len(chips), self._labels), np.float32)
+        chips = np.ascontiguousarray(chips)
+        with self._lock:
+            for chip, row in zip(chips, scores, strict=True):
+                self._queue.start_async(chip[None], row, share_inputs=True)
+            self._queue.wait_all()
+        return scores
+
+    def _keep(self, answers: ov.InferRequest, row: NDArray[np.float32]) -> None:
+        np.concatenate([answers.get_tensor(name).data[0] for name in self._heads], out=row)
+
+
+def _check(model: ov.Model, package: Package) -> None:
+    """Refuse a network that the card does not describe, and weights that are no numbers."""
+    spec = package.card.spec
+    expected = {head.name: len(head.labels) for head in spec.heads}
+    found = {name: output.partial_shape[1].get_length() for output in model.outputs for name in output.get_names()}
+    if found != expected or list(model.input().partial_shape)[1:] != [spec.chip, spec.chip, 3]:
+        raise PackageError(f"{package.path}: the network is not the one that its card describes; train it anew")
+    constants = (node.data for node in model.get_ops() if node.get_type_name() == "Constant")
+    check_finite(constants, package.path / NETWORK)
