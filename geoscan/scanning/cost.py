@@ -13,14 +13,15 @@ from typing import Final
 import numpy as np
 
 from geoscan import gdal, machine
+from geoscan.machine import Runtime
 from geoscan.model.spec import DenseNetSpec, EfficientNetSpec, Spec
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.workers import IN_FLIGHT
 from geoscan.scene import Scene
 from geoscan.symmetry import SYMMETRIES
 
-_START_SECONDS: Final = 5.0
-"""To start TensorFlow, to load a network, and to compile it."""
+_START_SECONDS: Final[dict[Runtime, float]] = {"tensorflow": 5.0, "openvino": 0.5}
+"""To start a runtime, to load a network, and to compile it."""
 
 _LITE_SIDE, _LITE_WORK = 224, 407e6
 """Multiplications of an EfficientNet-Lite0 for a chip of so many pixels a side; they grow with its area."""
@@ -33,8 +34,8 @@ _PRODUCT: Final = 512
 
 _TIMES: Final = 5
 
-_PROCESS: Final = 830 * 2**20
-"""Bytes of Python, TensorFlow, dask and a network, before the first chip."""
+_PROCESS: Final[dict[Runtime, int]] = {"tensorflow": 830 * 2**20, "openvino": 190 * 2**20}
+"""Bytes of Python, a runtime, dask and a network, before the first chip."""
 
 _THREAD: Final = 50 * 2**20
 """What each thread that reads, prepares or infers keeps of the memory that it once had."""
@@ -51,7 +52,7 @@ class Cost:
     """To read and prepare all chips with all cores, by measurement of some."""
 
     network_seconds: tuple[float, float]
-    """At least and at most, by estimate, with the start of TensorFlow; they differ where scores are averaged over the
+    """At least and at most, by estimate, with the start of its runtime; they differ where scores are averaged over the
     symmetries of some chips. A GPU takes less."""
 
     memory_mb: float
@@ -73,9 +74,10 @@ def cost_of(plan: Plan, scene: Scene, prepared: float) -> Cost:
     chips = len(plan.grid)
     network = chips * multiplications(plan.package.card.spec) / _speed(plan.package.card.spec.family)
     most = network * (SYMMETRIES if plan.tta else 1)
+    start = _START_SECONDS[plan.runtime]
     return Cost(
         preparing_seconds=round(prepared * chips / machine.cores(), 2),
-        network_seconds=(round(_START_SECONDS + network, 1), round(_START_SECONDS + most, 1)),
+        network_seconds=(round(start + network, 1), round(start + most, 1)),
         memory_mb=round(_memory(plan, scene) / 2**20),
     )
 
@@ -87,7 +89,7 @@ def _memory(plan: Plan, scene: Scene) -> float:
     chip = spec.chip * spec.chip * 3
     scores = len(plan.grid) * (len(spec.labels) * np.dtype(np.float32).itemsize + np.dtype(np.int64).itemsize)
     blocks = min(gdal.CACHE_BYTES, scene.rows * scene.cols * 3 * dtype.itemsize)
-    return _PROCESS + threads * _THREAD + blocks + batches * plan.batch * chip * _COPIES + scores
+    return _PROCESS[plan.runtime] + threads * _THREAD + blocks + batches * plan.batch * chip * _COPIES + scores
 
 
 def _speed(family: str) -> float:
