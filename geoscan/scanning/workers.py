@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from geoscan.ahead import made_ahead
 from geoscan.errors import ClusterError, InputError, one_line
 from geoscan.machine import cores
 from geoscan.scanning.batch import Prepared, ScoredBatch
@@ -20,15 +21,21 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
+_FEW: Final = 32
+"""Batches for which dask is not started: that takes as long as to score several."""
+
 _GPU = "GPU"
 _INFER = "infer"
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Who works on batches: dask's workers, or without a client this thread alone, with the same result."""
+    """Who works on batches: dask's workers, or without a client this thread, with the same result."""
 
     client: Client | None = None
+
+    threads: int = 0
+    """Without a client: threads that prepare batches beside this one, which scores them."""
 
     def run(
         self,
@@ -36,13 +43,14 @@ class Workers:
         infer: Callable[[Prepared], ScoredBatch],
         batches: list[list[int]],
     ) -> Iterator[ScoredBatch]:
-        """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
+        """Yield every batch, scored: here one by one in order, or on dask's workers, in whatever order they are done.
 
         Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
         Raises ClusterError when workers die again and again, or the scheduler does.
         """
         if self.client is None:
-            return (infer(prepare(tiles)) for tiles in batches)
+            ready = made_ahead(lambda n: prepare(batches[n]), len(batches), self.threads)
+            return (infer(batch) for batch in ready)
         return _with_dask(self.client, prepare, infer, batches)
 
 
@@ -51,14 +59,16 @@ HERE: Final = Workers()
 
 
 @contextmanager
-def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
+def workers(jobs: int | None = None, scheduler: str | None = None, *, batches: int | None = None) -> Iterator[Workers]:
     """Give workers: dask's in this process, with `jobs` threads that prepare tiles, or those of a cluster's scheduler.
 
-    jobs: all cores if None; 0 is this thread alone, without dask.
+    jobs: all cores if None; 0 is this thread alone, without dask. batches: how many there are to work on, if known;
+    for a few of them, threads without dask do the same, and are there at once.
     Raises InputError when the scheduler does not answer, or has no workers.
     """
-    if scheduler is None and jobs == 0:
-        yield HERE
+    threads = cores() if jobs is None else jobs
+    if scheduler is None and (threads == 0 or (batches is not None and batches <= _FEW)):
+        yield Workers(threads=threads)
         return
     import dask
     from distributed import Client
@@ -77,7 +87,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[W
             if not client.nthreads():
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
-            client = stack.enter_context(_own_client(cores() if jobs is None else jobs, stack))
+            client = stack.enter_context(_own_client(threads, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
         yield Workers(client)
 
