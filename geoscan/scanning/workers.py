@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from geoscan.ahead import made_ahead
@@ -36,6 +38,14 @@ class Workers:
 
     threads: int = 0
     """Without a client: threads that prepare batches beside this one, which scores them."""
+
+    def begin(self, make: Callable[[], object]) -> None:
+        """Make what inference will ask for, while the first batch is read; what it raises, it raises again then.
+
+        Only where there are threads for it in this process.
+        """
+        if self.client is None and self.threads:
+            threading.Thread(target=partial(_try, make)).start()
 
     def run(
         self,
@@ -90,6 +100,11 @@ def workers(jobs: int | None = None, scheduler: str | None = None, *, batches: i
             client = stack.enter_context(_own_client(threads, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
         yield Workers(client)
+
+
+def _try(make: Callable[[], object]) -> None:
+    with suppress(Exception):
+        make()
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

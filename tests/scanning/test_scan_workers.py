@@ -1,6 +1,7 @@
 """Dask's workers, in this process and in others, with a fake detector."""
 
 import asyncio
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from scans import (
     run,
 )
 
-from geoscan.errors import ClusterError, InputError
+from geoscan.errors import ClusterError, InputError, PackageError
 from geoscan.model.package import Package
 from geoscan.scanning.workers import workers
 
@@ -56,6 +57,21 @@ def test_threads_prepare_no_more_than_is_bounded(make_scene, package, monkeypatc
     assert Flow.prepared == Flow.used == scores.plan.batches == 21
     assert Flow.most_reading <= 2
     assert 2 <= Flow.most <= 5
+
+
+def test_the_model_is_loaded_while_the_first_batch_is_read():
+    loaded = threading.Event()
+    with workers(1, batches=1) as pool:
+        pool.begin(loaded.set)
+        assert list(pool.run(lambda tiles: loaded.wait(10), lambda ready: ready, [[0]])) == [True]
+
+
+def test_a_model_that_cannot_be_loaded_is_one_error(make_scene, package):
+    def missing():
+        raise PackageError("there is no model")
+
+    with workers(1, batches=1) as pool, pytest.raises(PackageError, match="there is no model"):
+        run(make_scene(pixels=blocks(2, 2)), package, pool, detector=missing)
 
 
 def test_dask_in_this_process_opens_nothing_to_the_network():
