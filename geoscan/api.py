@@ -18,10 +18,10 @@ from geoscan.dehazed_scene import DehazedScene, dehaze_scene, overview, picture
 from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid as TileGrid
-from geoscan.machine import BATCH
+from geoscan.machine import AUTO, BATCH
 from geoscan.model.figures import DEFAULT_POINT
 from geoscan.model.package import Card, Package, find
-from geoscan.model.runtime import AUTO, runtime_for
+from geoscan.model.runtime import runtime_for
 from geoscan.radiometry import resolve
 from geoscan.scaling import scaling_of
 from geoscan.scanning.batch import score
@@ -111,7 +111,8 @@ def scan(
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
     plans, _ = plan_scenes(given, options)
     chips = sum(len(plan.grid) for plan in plans)
-    with workers(jobs, scheduler) as pool, tqdm(total=chips, unit="chip", disable=not progress) as bar:
+    batches = sum(plan.batches for plan in plans)
+    with workers(jobs, scheduler, batches=batches) as pool, tqdm(total=chips, unit="chip", disable=not progress) as bar:
 
         def advance(done: int) -> None:
             bar.update(done)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from geoscan.errors import ShortageError
 
@@ -19,6 +19,11 @@ _LIBRARIES: Final = 0.85e9
 
 Runtime: TypeAlias = Literal["tensorflow", "openvino"]
 """What computes a model's scores. Both give the same ones, within 1e-3."""
+
+RUNTIMES: Final = get_args(Runtime)
+
+AUTO: Final = "auto"
+"""TensorFlow where it finds a GPU, OpenVINO elsewhere: there it is faster, and ready in a second."""
 
 _NETWORK: Final[dict[Runtime, tuple[str, float]]] = {
     "tensorflow": ("TensorFlow", 2.7e9),

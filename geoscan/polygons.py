@@ -13,8 +13,6 @@ import shapely
 import shapely.affinity
 from affine import Affine
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
@@ -236,11 +234,15 @@ def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
     """
     every = [one for found in scenes for one in found]
     of_scene = np.repeat(np.arange(len(scenes)), [len(found) for found in scenes])
-    if not every:
-        return []
     shapes = np.array([one.geometry for one in every], object)
     one, other = shapely.STRtree(shapes).query(shapes, "dwithin", _MEETING)
     apart = of_scene[one] != of_scene[other]
+    if not apart.any():
+        return every
+    # scipy's graphs take a while to import: only where scenes meet
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(apart.sum(), np.int8), (one[apart], other[apart])), shape=(len(every),) * 2)
     _, label = connected_components(graph, directed=False)
     groups: dict[int, list[Detection]] = {}

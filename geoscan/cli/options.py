@@ -17,8 +17,8 @@ from tqdm import tqdm
 from geoscan.cli import streams
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
 from geoscan.errors import one_line
+from geoscan.machine import AUTO, RUNTIMES
 from geoscan.model.origin import NOT_STATED
-from geoscan.model.runtime import AUTO, RUNTIMES
 from geoscan.progress import Advance, Track
 
 _LOGGER = logging.getLogger("geoscan")

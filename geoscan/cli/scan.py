@@ -87,8 +87,9 @@ def scan(
     if out is not None:
         layers.check_target(out, [file for plan in plans for file in plan.scene.product.files])
     chips = sum(len(plan.grid) for plan in plans)
+    batches = sum(plan.batches for plan in plans)
     with (
-        workers(jobs, scheduler) as pool,
+        workers(jobs, scheduler, batches=batches) as pool,
         tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
     ):
         results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=options.advance(bar)))

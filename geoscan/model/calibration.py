@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from geoscan.arrays import Scores
 from geoscan.errors import PackageError
@@ -71,12 +70,16 @@ class Calibration:
         exact = np.asarray(score, np.float64)
         if self.seen_prior is None:
             return exact
+        from scipy.special import expit, logit  # takes a while to import: only at the end of a scan
+
         probability: NDArray[np.float64] = expit(logit(exact) + logit(prior) - logit(self.seen_prior))
         return probability
 
 
 def scaled(scores: NDArray[np.float64], activation: Activation, temperature: float) -> NDArray[np.float64]:
     """Scores of one head, (n, labels), 0..1, with their logits divided by a temperature; 0 and 1 stay what they are."""
+    from scipy.special import expit, logit
+
     result: NDArray[np.float64]
     if activation == "sigmoid":
         result = expit(logit(scores) / temperature)

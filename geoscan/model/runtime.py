@@ -6,13 +6,13 @@ import logging
 import socket
 import threading
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from geoscan.arrays import Chips, Scores
 from geoscan.errors import InputError, PackageError, one_line
-from geoscan.machine import Runtime, may_have_gpu
+from geoscan.machine import AUTO, RUNTIMES, Runtime, may_have_gpu
 from geoscan.model.package import Package, load
 from geoscan.symmetry import SYMMETRIES, symmetry
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
-
-RUNTIMES: Final = get_args(Runtime)
-
-AUTO: Final = "auto"
-"""TensorFlow where it finds a GPU, OpenVINO elsewhere: there it is faster, and ready in a second."""
 
 FAINT = 0.02
 """A chip on which no label scores so much is not scored again, see `Averaged`."""

@@ -18,8 +18,6 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from geoscan import gdal, inputs
 from geoscan.errors import SceneError
@@ -217,6 +215,10 @@ def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
     down = np.minimum(bottom[one], bottom[other]) - np.maximum(top[one], top[other])
     across = np.minimum(right[one], right[other]) - np.maximum(left[one], left[other])
     beside, over = (np.minimum(down, across) == 0) & (np.maximum(down, across) > 0), (down > 0) & (across > 0)
+    # scipy's graphs take a while to import: only for several scenes
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     edges = coo_matrix((np.ones(beside.sum()), (one[beside], other[beside])), shape=(len(boxes),) * 2)
     _, labels = connected_components(edges, directed=False)
     torn = {int(labels[n]) for n in (*one[over], *other[over])}

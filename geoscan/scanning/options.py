@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from geoscan.errors import InputError
-from geoscan.machine import BATCH
+from geoscan.machine import AUTO, BATCH
 from geoscan.model.figures import DEFAULT_POINT, POINTS
-from geoscan.model.runtime import AUTO
 from geoscan.polygons import Hysteresis
 from geoscan.products import Levels
 

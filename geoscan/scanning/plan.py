@@ -98,6 +98,11 @@ class Plan:
         )
 
     @property
+    def batches(self) -> int:
+        """Number of batches, at most: what the file says is empty is in none."""
+        return -(-len(self.grid) // self.batch)
+
+    @property
     def ground_m2(self) -> float:
         """Area on the ground, in square metres."""
         across, down = self.scene.gsd

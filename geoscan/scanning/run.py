@@ -40,6 +40,8 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime)
     strange: list[int] = []
     white = 0
+    if batches:
+        workers.begin(make)
     for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
         scores[scored.tiles] = scored.scores
         observed[list(scored.observed)] = list(scored.observed.values())

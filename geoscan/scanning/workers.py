@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from geoscan.ahead import made_ahead
 from geoscan.errors import ClusterError, InputError, one_line
 from geoscan.machine import cores
 from geoscan.scanning.batch import Prepared, ScoredBatch
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
 
-IN_FLIGHT = 2
+IN_FLIGHT: Final = 2
 """Batches under way for each thread, so that none waits for work."""
+
+_FEW: Final = 32
+"""Batches for which dask is not started: that takes as long as to score several."""
 
 _GPU = "GPU"
 _INFER = "infer"
@@ -30,9 +36,20 @@ _INFER = "infer"
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Who works on batches: dask's workers, or without a client this thread alone, with the same result."""
+    """Who works on batches: dask's workers, or without a client this thread, with the same result."""
 
     client: Client | None = None
+
+    threads: int = 0
+    """Without a client: threads that prepare batches beside this one, which scores them."""
+
+    def begin(self, make: Callable[[], object]) -> None:
+        """Make what inference will ask for, while the first batch is read; what it raises, it raises again then.
+
+        Only where there are threads for it in this process.
+        """
+        if self.client is None and self.threads:
+            threading.Thread(target=partial(_try, make)).start()
 
     def run(
         self,
@@ -40,13 +57,14 @@ class Workers:
         infer: Callable[[Prepared], ScoredBatch],
         batches: list[list[int]],
     ) -> Iterator[ScoredBatch]:
-        """Yield every batch, scored: here one by one, or on dask's workers, in whatever order they are done.
+        """Yield every batch, scored: here one by one in order, or on dask's workers, in whatever order they are done.
 
         Only so many batches are under way that the workers stay busy, so memory does not grow with the scene.
         Raises ClusterError when workers die again and again, or the scheduler does.
         """
         if self.client is None:
-            return (infer(prepare(tiles)) for tiles in batches)
+            ready = made_ahead(lambda n: prepare(batches[n]), len(batches), self.threads)
+            return (infer(batch) for batch in ready)
         return _with_dask(self.client, prepare, infer, batches)
 
 
@@ -55,14 +73,16 @@ HERE: Final = Workers()
 
 
 @contextmanager
-def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
+def workers(jobs: int | None = None, scheduler: str | None = None, *, batches: int | None = None) -> Iterator[Workers]:
     """Give workers: dask's in this process, with `jobs` threads that prepare tiles, or those of a cluster's scheduler.
 
-    jobs: all cores if None; 0 is this thread alone, without dask.
+    jobs: all cores if None; 0 is this thread alone, without dask. batches: how many there are to work on, if known;
+    for a few of them, threads without dask do the same, and are there at once.
     Raises InputError when the scheduler does not answer, or has no workers.
     """
-    if scheduler is None and jobs == 0:
-        yield HERE
+    threads = cores() if jobs is None else jobs
+    if scheduler is None and (threads == 0 or (batches is not None and batches <= _FEW)):
+        yield Workers(threads=threads)
         return
     import dask
     from distributed import Client
@@ -81,9 +101,14 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[W
             if not client.nthreads():
                 raise InputError(f"the scheduler at {scheduler} has no workers; start some: dask worker {scheduler}")
         else:
-            client = stack.enter_context(_own_client(cores() if jobs is None else jobs, stack))
+            client = stack.enter_context(_own_client(threads, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
         yield Workers(client)
+
+
+def _try(make: Callable[[], object]) -> None:
+    with suppress(Exception):
+        make()
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 SCENE = Path(__file__).parents[2] / "examples" / "scene.tif"
-SLOW = {"geopandas", "keras", "matplotlib", "pandas", "pyarrow", "tensorflow"}
+SLOW = {"dask", "distributed", "geopandas", "keras", "matplotlib", "pandas", "pyarrow", "tensorflow"}
 SCAN = """
 import sys
 from geoscan.cli import main

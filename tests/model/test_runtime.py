@@ -11,10 +11,11 @@ from tiny_model import SPEC, card, network, package
 
 from geoscan.errors import InputError, PackageError
 from geoscan.labels import MINE
+from geoscan.machine import RUNTIMES
 from geoscan.model import runtime
 from geoscan.model.openvino_runtime import OpenVinoDetector
 from geoscan.model.package import NETWORK, save, shipped
-from geoscan.model.runtime import RUNTIMES, Averaged, detector, runtime_for
+from geoscan.model.runtime import Averaged, detector, runtime_for
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
 from geoscan.model.tensorflow_runtime import TensorFlowDetector
 from geoscan.scanning.batch import score

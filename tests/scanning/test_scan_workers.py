@@ -1,6 +1,7 @@
 """Dask's workers, in this process and in others, with a fake detector."""
 
 import asyncio
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from scans import (
     run,
 )
 
-from geoscan.errors import ClusterError, InputError
+from geoscan.errors import ClusterError, InputError, PackageError
 from geoscan.model.package import Package
 from geoscan.scanning.workers import workers
 
@@ -33,6 +34,44 @@ def test_the_same_bytes_with_dask_and_without(make_scene, package, tmp_path):
         assert layer_bytes(run(scene, package, pool), tmp_path) == alone
         assert layer_bytes(run(scene, package, pool, batch=1), tmp_path) == alone
     assert layer_bytes(run(scene, package, batch=100), tmp_path) == alone
+
+
+def test_the_same_bytes_from_threads_that_do_for_a_few_batches(make_scene, package, tmp_path):
+    scene = make_scene(pixels=blocks(9, 9))
+    alone = layer_bytes(run(scene, package), tmp_path)
+    with workers(2, batches=21) as pool:
+        assert (pool.client, pool.threads) == (None, 2)
+        assert layer_bytes(run(scene, package, pool), tmp_path) == alone
+        with pytest.raises(MemoryError, match="too many"):
+            run(scene, package, pool, detector=Unable)
+    with workers(2, batches=33) as pool:
+        assert pool.client is not None
+
+
+def test_threads_prepare_no_more_than_is_bounded(make_scene, package, monkeypatch):
+    for name in ("prepared", "used", "most", "reading", "most_reading"):
+        monkeypatch.setattr(Flow, name, 0)
+    monkeypatch.setattr("geoscan.scanning.run.prepare", fakes.counted_prepare)
+    with workers(2, batches=21) as pool:
+        scores = run(make_scene(pixels=blocks(12, 12)), package, pool, batch=7, advance=fakes.slow_use)
+    assert Flow.prepared == Flow.used == scores.plan.batches == 21
+    assert Flow.most_reading <= 2
+    assert 2 <= Flow.most <= 5
+
+
+def test_the_model_is_loaded_while_the_first_batch_is_read():
+    loaded = threading.Event()
+    with workers(1, batches=1) as pool:
+        pool.begin(loaded.set)
+        assert list(pool.run(lambda tiles: loaded.wait(10), lambda ready: ready, [[0]])) == [True]
+
+
+def test_a_model_that_cannot_be_loaded_is_one_error(make_scene, package):
+    def missing():
+        raise PackageError("there is no model")
+
+    with workers(1, batches=1) as pool, pytest.raises(PackageError, match="there is no model"):
+        run(make_scene(pixels=blocks(2, 2)), package, pool, detector=missing)
 
 
 def test_dask_in_this_process_opens_nothing_to_the_network():
