@@ -24,9 +24,17 @@ _OTHERS = {
     *("edge", "rededge", "vre", "far", "deep", "ultra", "coastal", "violet", "i", "yellow", "pan"),
     *("infrared", "infra", "ir", "nir", "near", "mid", "mir", "swir", "short", "shortwave", "thermal", "tir"),
     *("std", "stdev", "variance", "uncertainty", "error", "mask", "quality", "qa", "count"),
+    *("ndvi", "evi", "ndwi", "vv", "vh", "hh", "hv"),
 }
-"""Words that make another band of a colour's: red edge, infra red, ultra blue, green I; and of what was not measured in
-it, such as its quality."""
+"""Words that make another band of a colour's: red edge, infra red, ultra blue, green I; of what was not measured in
+it, such as its quality; and of what has no colour: indices and radar."""
+
+_LETTERS = {"r": "red", "g": "green", "b": "blue"}
+_STACK = 8
+"""Bands from which on a stack begins with coastal blue, as Sentinel-2's and PlanetScope's do, if it does not say."""
+
+_VISIBLE = 4
+"""The highest number of red, green and blue in the products that are known, see `_of_sensor`."""
 
 _NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
 """A band's number as most makers write it: B4, B04, band4."""
@@ -82,8 +90,8 @@ def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> B
     """Bands of red, green and blue in `table`; `asked` overrides, numbered from 1.
 
     name: the scene as the message is to call it.
-    Raises SceneError when `asked` does not fit, when there are fewer than three colour bands, or when the file does
-    not say which bands to take.
+    Raises SceneError when `asked` does not fit, when there are fewer than three colour bands, when the file does not
+    say which bands to take, or calls those that would be taken something else.
     """
     count = len(table.dtypes)
     if len(table.color_bands) < 3:
@@ -92,7 +100,11 @@ def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> B
     if asked is not None:
         return _checked(asked, count, name)
     # Names first: GDAL tags any three bands red, green, blue when they are written so, in whatever order they are.
-    return _described(table) or _tagged(table) or _by_make(table) or _ask(table, name)
+    found = _described(table) or _tagged(table) or _by_make(table)
+    if found is None:
+        raise _question(table, name)
+    _check_names(table, found, name)
+    return found
 
 
 def _checked(asked: Sequence[int], count: int, name: str) -> Bands:
@@ -112,6 +124,9 @@ def _tagged(table: BandTable) -> Bands | None:
     if not set(wanted) <= set(table.colors):
         return None
     red, green, blue = (table.colors.index(color) + 1 for color in wanted)
+    # So GDAL tags the first three of any number of bands that are written as RGB.
+    if (red, green, blue) == (1, 2, 3) and len(table.color_bands) >= _STACK:
+        return None
     return red, green, blue
 
 
@@ -119,7 +134,7 @@ def _described(table: BandTable) -> Bands | None:
     words = [_words(text) for text in table.descriptions]
     if (named := _find([_color(some) for some in words], "red", "green", "blue")) is not None:
         return named
-    numbers = [next((match[1] for word in some if (match := _NUMBER.fullmatch(word))), "") for some in words]
+    numbers = [_number(some) for some in words]
     surface = any("sr" in some for some in words)
     return _find(numbers, *_of_sensor({number for number in numbers if number}, surface))
 
@@ -131,8 +146,15 @@ def _words(text: str) -> list[str]:
 
 def _color(words: Sequence[str]) -> str:
     """Name the colour that a band is called by; empty for the others, see `_OTHERS`."""
+    if len(words) == 1 and words[0] in _LETTERS:
+        return _LETTERS[words[0]]
     colors = [word for word in words if word in _COLORS]
     return colors[0] if len(colors) == 1 and not _OTHERS & set(words) else ""
+
+
+def _number(words: Sequence[str]) -> str:
+    """Give the number that a band is called by; empty where it has none."""
+    return next((match[1] for word in words if (match := _NUMBER.fullmatch(word))), "")
 
 
 def _of_sensor(numbers: set[str], surface: bool) -> tuple[str, str, str]:
@@ -165,10 +187,31 @@ def _by_make(table: BandTable) -> Bands | None:
     return None
 
 
-def _ask(table: BandTable, name: str) -> Bands:
+def _check_names(table: BandTable, bands: Bands, name: str) -> None:
+    """Raise SceneError where a band is called something else than what it would be taken for.
+
+    Composites of infrared or of radar are stored and tagged as red, green and blue, too.
+    """
+    called = [table.descriptions[n - 1] for n in bands]
+    if any(_is_another(_words(text), color) for text, color in zip(called, _COLORS, strict=True)):
+        raise SceneError(
+            f"{name} calls bands {','.join(map(str, bands))} {', '.join(text or 'nothing' for text in called)}, which "
+            "are not red, green, blue; give a scene with all three, or pass --bands R,G,B where the names are wrong"
+        )
+
+
+def _is_another(words: Sequence[str], wanted: str) -> bool:
+    """Tell whether a band is called by anything but the colour `wanted`."""
+    color, number = _color(words), _number(words)
+    if color:
+        return color != wanted
+    return bool(_OTHERS & set(words)) or int(number or 0) > _VISIBLE
+
+
+def _question(table: BandTable, name: str) -> SceneError:
     count = len(table.dtypes)
     if count >= 12:
         example = "--bands 4,3,2 when it is Sentinel-2 in the order B01, B02, B03, B04"
     else:
         example = "--bands 3,2,1 when it is blue, green, red first, or --bands 1,2,3 when it is red, green, blue"
-    raise SceneError(f"{name} has {count} bands and does not say which are red, green, blue; pass {example}")
+    return SceneError(f"{name} has {count} bands and does not say which are red, green, blue; pass {example}")

@@ -1,9 +1,10 @@
-"""Fill that no file declares: a border of one value where a scene holds no data.
+"""Fill that no file declares: a border of one value where a scene holds no data, or holes where clouds were cut out.
 
 Dark water and clouds show one value, too, where it is the least or the most that a file can hold. But there each band
 reaches it at its own place, and comes near it before; around fill, ground begins at once. Around a scene that was
-turned and kept in a lossy format fill is nearly black, lies in corners, and ends in straight lines. What cannot be told
-apart is taken for ground.
+turned and kept in a lossy format fill is nearly black, lies in corners, and ends in straight lines. With 256 levels a
+lake may well be of one value all over: there holes that do not reach the border are ground. What cannot be told apart
+is taken for ground.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ _NEARLY_BLACK: Final = 3
 
 
 class Fill(NamedTuple):
-    """What fills the border of a scene: values from `least` to `most` in all bands, mostly but one."""
+    """What fills the border or holes of a scene: values from `least` to `most` in all bands, mostly but one."""
 
     least: float
     most: float
@@ -82,7 +83,7 @@ class Fill(NamedTuple):
 def find(
     look: Look, rows: int, cols: int, dtype: str, hidden: Callable[[float], bool] = lambda _: False
 ) -> Fill | None:
-    """Find the fill along the border of a scene; None where there is none, or it may be ground.
+    """Find the fill of a scene; None where there is none, or it may be ground.
 
     rows, cols: size of the scene. dtype: of what `look` gives. hidden: tells values that are known to be fill.
     A few dozen small squares are read, whatever the size of the scene.
@@ -90,12 +91,13 @@ def find(
     if min(rows, cols) < _EDGE:
         return None
     places = _lattice(rows, cols)
-    border = _looked_at(look, [at for at in places if at[0] in (0, rows - _PATCH) or at[1] in (0, cols - _PATCH)])
-    candidates = [*_of_one_value(border.values()), *_lossy(border, dtype, (rows, cols))]
+    border = [at for at in places if at[0] in (0, rows - _PATCH) or at[1] in (0, cols - _PATCH)]
+    patches = _looked_at(look, places if dtype != "uint8" else border)
+    candidates = [*_of_one_value(patches.values()), *_lossy(patches, dtype, (rows, cols))]
     candidates = [one for one in dict.fromkeys(candidates) if not hidden(one.least)]
     if not candidates:
         return None
-    patches = border | _looked_at(look, [at for at in places if at not in border])
+    patches |= _looked_at(look, [at for at in places if at not in patches])
     for one in candidates:
         ground = _ground(one, patches.values())
         if ground.size and _may_be_fill(one, ground, dtype):
@@ -182,12 +184,14 @@ def _ground(fill: _Range, patches: Iterable[Pixels]) -> Pixels:
 
 
 def _may_be_fill(fill: _Range, ground: Pixels, dtype: str) -> bool:
-    """Tell whether a value is one that people fill with: 0, an end of the type, or one far from what ground shows."""
+    """Tell whether a value is one that people fill with: 0, an end of the type, or one that no ground shows.
+
+    Of many levels 1 or -1 is as good as -9999: ground that ends there comes near it before, see `_ends_at_once`.
+    """
     value = fill.least
     if value in (0, _least(dtype), _most(dtype)):
         return True
-    low, high = float(ground.min()), float(ground.max())
-    return dtype != "uint8" and not 2 * low - high <= value <= 2 * high - low
+    return dtype != "uint8" and not ground.min() <= value <= ground.max()
 
 
 def _least(dtype: str) -> float | None:

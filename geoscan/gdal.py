@@ -239,7 +239,8 @@ def _presentable(text: str) -> str:
 def vsi_name(address: str) -> str:
     """Name `address` as GDAL does, as the text of a VRT must; rasterio knows URLs that GDAL does not."""
     if address.startswith("zip://"):
-        return "/vsizip/" + address[len("zip://") :].replace("!", "/", 1)
+        archive, _, inside = address.removeprefix("zip://").partition("!")
+        return f"/vsizip/{archive}/{inside.lstrip('/')}"
     return str(_vsi_path(_parse_path(address)))
 
 

@@ -56,6 +56,9 @@ _DARKEST_RADIANCE: Final = 1200.0
 _SIDE, _WINDOWS = 128, 5
 """Pixels are taken from 5 x 5 windows of 128 px at most, spread over the scene: an average would hide what is dark."""
 
+_SMALL_SIDE: Final = 32
+"""The same of a scene so small that all those windows touch a block that is damaged."""
+
 
 def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None = None) -> Scaling | None:
     """Tell how the stored values of a scene become reflectance; None for 8-bit pictures, Planet's radiance, and values
@@ -65,7 +68,7 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
     scale, offset: what is asked for; it goes before metadata, and metadata before the pixels. Metadata is held against
     the pixels: an offset that was taken off already is left out, and what makes no reflectance counts for nothing, with
     a warning.
-    Raises ReadError when the pixels cannot be read, RadiometryError for a scale of 0.
+    Raises ReadError when no pixels can be read, RadiometryError for a scale of 0.
     """
     if scale is not None or offset is not None:
         return _asked(scale, offset)
@@ -91,22 +94,34 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
 def sample(scene: Scene) -> Values:
     """Take pixels at full resolution from windows spread over the scene, nodata left out.
 
-    So is what is damaged in a local file: a scan names it. Raises ReadError when a server does not give them.
+    So is what is damaged in a local file: a scan names it. Raises ReadError when a server does not give them, or when
+    no part of a local file can be read.
     """
-    parts = []
+    for side in (_SIDE, _SMALL_SIDE):
+        parts, error = _windows(scene, side)
+        if parts:
+            return np.concatenate(parts, axis=1)
+    assert error is not None, "what can be read has parts"
+    raise error
+
+
+def _windows(scene: Scene, side: int) -> tuple[list[Values], ReadError | None]:
+    """Read windows of `side` px; give the pixels of those that can be read, and why the last of the others cannot."""
+    parts, failure = [], None
+    rows, cols = min(side, scene.rows), min(side, scene.cols)
     for down in range(_WINDOWS):
         for across in range(_WINDOWS):
-            rows, cols = min(_SIDE, scene.rows), min(_SIDE, scene.cols)
             row = round((scene.rows - rows) * down / (_WINDOWS - 1))
             col = round((scene.cols - cols) * across / (_WINDOWS - 1))
             try:
                 native, valid = scene.read(Window(row, col, rows, cols))
-            except ReadError:
+            except ReadError as error:
                 if gdal.is_remote(scene.address):
                     raise
+                failure = error
                 continue
             parts.append(native[:, valid].astype(np.float64))
-    return np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
+    return parts, failure
 
 
 def described(scaling: Scaling | None) -> str:

@@ -444,7 +444,7 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
     values = found.least, found.most
     todo = f"gdal_edit.py -a_nodata {found.least:g}" if found.least == found.most else "nearblack -setmask"
     log.warning(
-        "%s: its border of %s in all bands %s; if it is nodata, say so in the file: %s",
+        "%s: its area of %s in all bands %s; if it is nodata, say so in the file: %s",
         name,
         in_words(values),
         taken,

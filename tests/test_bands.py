@@ -25,6 +25,7 @@ COLORS = [
     ("B04", "B03", "B02"),
     ("B04_10m", "B03_10m", "B02_10m"),
     ("SR_B4", "SR_B3", "SR_B2"),
+    ("R", "G", "B"),
 ]
 
 
@@ -64,3 +65,45 @@ def test_copies_in_other_types_are_asked_about(dtype):
     with pytest.raises(SceneError, match="does not say which are red, green, blue"):
         choose(BandTable((dtype,) * 4, tags, ("",) * 4), "scene")
     assert choose(BandTable((dtype,) * 4, tags, ("",) * 4, masking_alpha=4), "scene") == (1, 2, 3)
+
+
+RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+COMPOSITES = [
+    ("nir", "red", "green"),
+    ("B8", "B4", "B3"),
+    ("SR_B5", "SR_B4", "SR_B3"),
+    ("B04", "B03", "B08"),
+    ("swir1", "nir", "red"),
+    ("VV", "VH", "VV/VH"),
+    ("NDVI", "NDWI", "BSI"),
+]
+
+
+@pytest.mark.parametrize("names", COMPOSITES)
+@pytest.mark.parametrize("tags", [RGB, (ColorInterp.gray, *(ColorInterp.undefined,) * 2)])
+def test_three_bands_that_are_called_something_else_are_refused(names, tags):
+    with pytest.raises(SceneError, match=r"calls bands 1,2,3 .*, which are not red, green, blue; give .*--bands"):
+        choose(BandTable(("uint16",) * 3, tags, names), "scene")
+    assert choose(BandTable(("uint16",) * 3, tags, names), "scene", (1, 2, 3)) == (1, 2, 3)
+
+
+def test_names_go_before_tags_even_where_one_is_missing():
+    assert choose(BandTable(("uint8",) * 3, RGB, ("red", "green", "")), "scene") == (1, 2, 3)
+    with pytest.raises(SceneError, match="calls bands 1,2,3 blue, green, nothing"):
+        choose(BandTable(("uint8",) * 3, RGB, ("blue", "green", "")), "scene")
+
+
+@pytest.mark.parametrize("names", [("Band 1", "Band 2", "Band 3"), ("mean_0", "mean_1", "mean_2"), ("1", "2", "3")])
+def test_names_that_say_nothing_change_nothing(names):
+    assert choose(BandTable(("uint16",) * 3, RGB, names), "scene") == (1, 2, 3)
+
+
+@pytest.mark.parametrize("count", [8, 12, 13])
+def test_a_stack_whose_first_bands_are_tagged_is_asked_about(count):
+    """GDAL tags the first three of any bands that are written as RGB; there a stack has coastal blue, blue, green."""
+    others = (ColorInterp.undefined,) * (count - 3)
+    with pytest.raises(SceneError, match="does not say which are red, green, blue; pass --bands"):
+        choose(BandTable(("uint16",) * count, (*RGB, *others), ("",) * count), "scene")
+    tagged = (ColorInterp.undefined, *reversed(RGB), *others[1:])
+    assert choose(BandTable(("uint16",) * count, tagged, ("",) * count), "scene") == (4, 3, 2)

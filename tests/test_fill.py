@@ -68,6 +68,11 @@ COLLARS = {
         (-32768, "int16", 100, 3000),
         (-9999, "float32", 0.02, 0.4),
         (10000, "float64", 0.02, 0.4),
+        (1, "uint16", 300, 2500),
+        (-1, "int16", 100, 3000),
+        (-999, "int16", 100, 3000),
+        (-1000, "int32", 100, 3000),
+        (-0.125, "float32", 0.02, 0.4),
     ],
 )
 def test_a_border_of_one_value_is_fill(collar, value, dtype, low, high):
@@ -138,7 +143,7 @@ def test_a_black_collar_that_jpeg_blurred_is_fill(angle, quality, tmp_path, capl
     assert valid[~inside].mean() < 0.04, "but for the rim"
     np.testing.assert_array_equal(valid, (pixels > 3).any(axis=0))
     assert scene.masking.in_words() == "fill 0 to 3, which the file does not declare"
-    assert "its border of 0 to 3 in all bands is taken for nodata" in caplog.text
+    assert "its area of 0 to 3 in all bands is taken for nodata" in caplog.text
     assert "nearblack -setmask" in caplog.text
 
 
@@ -157,7 +162,7 @@ def test_a_collar_is_told_of_and_counts_as_seen_where_water_is_as_dark(tmp_path,
     collar, _ = turned(np.where(lake, water, ground(side=LARGE, low=20, high=160)), 12)
     scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=as_jpeg(collar)))
     assert scene.read(Window(0, 0, scene.rows, scene.cols))[1].all()
-    assert "its border of 0 to 3 in all bands looks like nodata that the file does not declare, but" in caplog.text
+    assert "its area of 0 to 3 in all bands looks like nodata that the file does not declare, but" in caplog.text
 
 
 def cloudy(brightest=400):
@@ -172,7 +177,7 @@ def test_white_is_no_fill_where_clouds_are_white_too():
 def test_a_white_border_is_told_of_where_clouds_are_white_too(tmp_path, caplog):
     path = write_scene(tmp_path / "scene.tif", pixels=np.where(COLLARS["one side"], 255, cloudy(250)))
     assert Scene.open(path).masking.fill is None
-    assert "border of 255 in all bands looks like nodata that the file does not declare, but ground" in caplog.text
+    assert "area of 255 in all bands looks like nodata that the file does not declare, but ground" in caplog.text
 
 
 @pytest.mark.parametrize("value", [20, 254, 700])
@@ -185,9 +190,32 @@ def test_without_ground_or_a_border_of_fill_there_is_no_fill():
     assert found(np.zeros((3, SIDE, SIDE))) is None
     assert found(ground()) is None
     assert found(np.zeros((3, 20, 400))) is None
-    inside = ground()
-    inside[:, 60:130, 60:130] = 0
-    assert found(inside) is None, "what does not reach the border may be a lake"
+
+
+HOLE = (ROWS - 96) ** 2 + (COLS - 96) ** 2 < 45**2
+
+
+def test_a_hole_of_one_among_256_values_may_be_a_lake():
+    assert found(np.where(HOLE, 0, ground(low=12, high=180)), "uint8") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "low", "high"),
+    [(0, "uint16", 300, 2500), (1, "uint16", 300, 2500), (-9999, "int16", 100, 3000), (0, "float32", 0.02, 0.4)],
+)
+def test_a_hole_of_one_among_many_values_is_fill(value, dtype, low, high):
+    """So clouds are cut out, and nothing is said of it; the holes hide what they hide anywhere."""
+    assert found(np.where(HOLE, value, ground(low=low, high=high)), dtype) == value
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("value", "dtype"), [(0, "uint16"), (1, "uint16"), (0, "float32")])
+def test_a_lake_that_was_clipped_is_no_hole(seed, value, dtype):
+    """Each band ends at the least value at its own place, as where an atmospheric correction took off too much."""
+    depth = np.clip(1 - np.hypot(ROWS - 96, COLS - 96) / 90, 0, 1)
+    clipped = (ground(seed, low=60, high=600) - 1800 * depth).clip(value)
+    assert (clipped[:, 92:100, 92:100] == value).all()
+    assert found(clipped, dtype) is None
 
 
 def test_what_cannot_be_read_is_passed_over():

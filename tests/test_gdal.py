@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from geoscan.gdal import short_name, short_names
+from geoscan.gdal import short_name, short_names, vsi_name
 
 CACHE = """
 import sys
@@ -50,3 +50,9 @@ def test_short_names_tell_addresses_apart_and_no_secrets(addresses, names):
 
 def test_a_short_name_is_the_last_part():
     assert [short_name(one) for one in ("/x/y.tif", "https://h/z.tif?token=secret")] == ["y.tif", "z.tif"]
+
+
+@pytest.mark.parametrize("name", ["zip://scenes.zip!in/scene.tif", "zip://scenes.zip!/in/scene.tif"])
+def test_a_file_in_a_zip_has_one_name(name):
+    """Both are rasterio's ways to write it; GDAL does not know the second with two slashes."""
+    assert vsi_name(name) == "/vsizip/scenes.zip/in/scene.tif"

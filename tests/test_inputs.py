@@ -44,6 +44,7 @@ def names_of(scene: Path, archive: Path) -> dict[str, Path]:
         f"/vsizip/{archive}/in/scene.tif": archive,
         f"/vsizip/{{{archive}}}/in/scene.tif": archive,
         f"zip://{archive}!in/scene.tif": archive,
+        f"zip://{archive}!/in/scene.tif": archive,
         f"vrt:///vsizip/{archive}/in/scene.tif?bands=1,2,3": archive,
         f"/vsisubfile/0_{scene.stat().st_size},{scene}": scene,
         f'DRIVER:"{scene}":part': scene,

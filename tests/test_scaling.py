@@ -5,8 +5,9 @@ import pytest
 import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scans import break_block
 
-from geoscan.errors import RadiometryError
+from geoscan.errors import RadiometryError, ReadError
 from geoscan.products import Scaling
 from geoscan.radiometry import resolve, suited
 from geoscan.scaling import described, scaling_of
@@ -159,6 +160,17 @@ def test_nodata_says_nothing(make_scene):
     pixels[:, :40] = 0
     assert seen(make_scene(pixels=pixels, dtype="uint16", nodata=0)).offset == (-0.1,) * 3
     assert seen(make_scene(pixels=pixels * 0, dtype="uint16", nodata=0, name="empty.tif")) is None
+
+
+def test_a_damaged_block_of_a_small_scene_leaves_the_others_to_ask(make_scene):
+    layout = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
+    path = make_scene(pixels=np.tile(GROUND, (1, 2, 2)), dtype="uint16", gsd=10, **layout)
+    whole = seen(path)
+    assert seen(break_block(path, 0, 0)) == whole == Scaling((1e-4,) * 3, (0.0,) * 3, "pixels")
+    for down, across in ((0, 1), (1, 0), (1, 1)):
+        break_block(path, down, across)
+    with pytest.raises(ReadError, match=r"scene\.tif (cannot be read|is damaged)"):
+        seen(path)
 
 
 def test_it_is_said_in_words():

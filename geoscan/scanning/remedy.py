@@ -25,6 +25,9 @@ _USUAL: Final = (1e-4, 1.0)
 _OFFSETS: Final = (-0.1, 0.1)
 """Of reflectance: ESA's, which is to be taken off, or was taken off twice."""
 
+_LANDSAT: Final = (2.75e-5, -0.2)
+"""Scale and offset of Landsat's surface reflectance, Collection 2, whose files do not name them."""
+
 _NEARLY: Final = 0.95
 """Share of an offset that the darkest ground shows at least where it was not taken off."""
 
@@ -103,6 +106,9 @@ def _scalings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[Scaling]:
         dark = float((darkest * scale).min())
         offsets = [offset for offset in _OFFSETS if _explains(offset, dark)]
         yield from (Scaling(scale, (offset,) * 3, "option") for offset in (0.0, *offsets))
+    landsats, added = _LANDSAT
+    if float((darkest * landsats).min()) + added >= 0:
+        yield Scaling((landsats,) * 3, (added,) * 3, "option")
     red, green, blue = _taken(plan)
     for factor in _FACTORS:
         yield Scaling((red * factor, green * factor, blue * factor), (0.0,) * 3, "option")

@@ -32,6 +32,7 @@ class Known:
         (GROUND - 0.1, {"scale": 1.0}, "--scale 1 --offset 0.1"),
         (GROUND * 1e4, {"scale": 1.0}, "--scale 0.0001"),
         (GROUND * 255, {"scale": 1 / 2550}, "--scale 0.003922"),
+        ((GROUND + 0.2) / 2.75e-5, {"scale": 1e-4}, "--scale 2.75e-05 --offset -0.2"),
         (GROUND * 1e4, {"stretch": "planet-analytic"}, "--stretch auto"),
         (np.random.default_rng(1).uniform(0, 0.9, (3, 96, 96)), {"scale": 1.0}, ""),
     ],
