@@ -5,14 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +19,6 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.vrt import WarpedVRT
 
 from geoscan import bands as band_choice
 from geoscan import blank, fill, gdal, ground, inputs, products
@@ -31,28 +26,20 @@ from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError
 from geoscan.grid import TileGrid, Window
+from geoscan.handles import HANDLES, damage_in, pixels_of, straighten
 from geoscan.masks import Masking, in_words, masked, masking
 from geoscan.products import Product, Scaling
 from geoscan.resolution import is_native, is_usable, usable_range
 
 log = logging.getLogger(__name__)
 
-SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
-"""What `find_scenes` takes from a directory; a file named outright may have any."""
-
 _WIDEST: Final = 20.0
 """Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
 
 _WANTED: Final = "give a GeoTIFF or another raster that GDAL reads"
 
-_OPEN_AT_ONCE: Final = 4
-"""Datasets that one thread keeps open; a scan reads one scene at a time, a directory a few."""
-
 _PARTS: Final = 16
 """From side to side of a scene of which a part cannot be read."""
-
-_TOLERANCE_PX: Final = 0.001
-"""Of warping. At GDAL's own 0.125 a pixel depends on the block it is computed in; 0 is refused."""
 
 _PLANET_GSD_M: Final = 6.5
 """Planet's Dove and RapidEye pixels are smaller; four 16-bit bands of Sentinel-2 (10 m) are another product."""
@@ -207,14 +194,14 @@ class Scene:
         """Read pixels and mask; `how` is rasterio's. Raises ReadError for what GDAL does not give, or gives damaged."""
         try:
             with gdal.settings(self.address) as said:
-                dataset = _HANDLES.of(self)
+                dataset = HANDLES.of(self)
                 said.clear()  # what GDAL says of a file that it opens is no damage
-                found = _pixels(dataset, self, **how)
+                found = pixels_of(dataset, self, **how)
         except gdal.FAILURES as error:
-            _HANDLES.drop(self)
+            HANDLES.drop(self)
             raise ReadError(f"{self.name} cannot be read {what}: {gdal.cause(error)}") from error
-        if damage := _damage(self, said):
-            _HANDLES.drop(self)  # and with it what GDAL keeps of the damaged blocks, of which it would say nothing more
+        if damage := damage_in(self, said):
+            HANDLES.drop(self)  # and with it what GDAL keeps of the damaged blocks, of which it would say nothing more
             raise ReadError(f"{self.name} is damaged {what}: {damage}")
         return found
 
@@ -254,82 +241,6 @@ class Scene:
         """
         own = (self.crs.to_wkt(), *self.transform, self.rows, self.cols, self.bands, self.masking, self.resampling)
         return hashlib.sha256(repr((own, self.digest)).encode()).hexdigest()[:16]
-
-
-def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Addresses of the scenes that `paths` name: files, products and remote names as they are, and what is inside other
-    directories, sorted.
-
-    A directory is not searched below its own level; one that is a product is a scene. Each scene comes once, in the
-    order given.
-    Raises SceneError for a directory without rasters or that cannot be listed, for an empty name, and for a pipe, a
-    device or an empty file.
-    """
-    found: list[str] = []
-    for given in (os.fspath(path) for path in paths):
-        if not given:
-            raise SceneError(f"an empty name is no scene; {_WANTED}")
-        inputs.check(given)
-        if not gdal.exists(given) or not Path(given).is_dir() or products.is_product(given):
-            found.append(given)
-            continue
-        try:
-            inside = sorted(str(file) for file in Path(given).iterdir() if _is_scene(file))
-        except OSError as error:
-            raise SceneError(f"{given} cannot be listed ({error.strerror}); change its permissions") from error
-        if not inside:
-            raise SceneError(
-                f"{given} holds no rasters ({', '.join(SUFFIXES)}) or products; give a scene, or a directory with some"
-            )
-        found += inside
-    unique: dict[str, str] = {}
-    for address in found:
-        unique.setdefault(gdal.absolute(address), address)
-    return list(unique.values())
-
-
-def _is_scene(file: Path) -> bool:
-    """Tell whether what lies in a directory is one of its scenes."""
-    if file.name.startswith("."):  # macOS leaves "._scene.tif" beside a scene that it copies
-        return False
-    if not file.is_file():  # a pipe would be waited for
-        return file.is_dir() and products.is_product(str(file))
-    return file.suffix.lower() in SUFFIXES or products.is_product(str(file))
-
-
-class _Handles(threading.local):
-    """Datasets that this thread has open, the last used last: GDAL's are not to be shared between threads."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[tuple[int, str, str], tuple[ExitStack, Any]] = OrderedDict()
-
-    @staticmethod
-    def _key(scene: Scene) -> tuple[int, str, str]:
-        # The process is part of it: a child that forks while this thread reads must not share its file position. So is
-        # the fingerprint: a file that was written anew is another scene.
-        return os.getpid(), scene.path, scene.fingerprint()
-
-    def of(self, scene: Scene) -> Any:
-        key = self._key(scene)
-        if key not in self._open:
-            if path := scene.changed():
-                raise OSError(f"{path} has been written or removed since the scene was opened")
-            while len(self._open) >= _OPEN_AT_ONCE:
-                self._open.popitem(last=False)[1][0].close()
-            with ExitStack() as stack:
-                dataset = _open(scene, stack)
-                self._open[key] = stack.pop_all(), dataset
-        self._open.move_to_end(key)
-        return self._open[key][1]
-
-    def drop(self, scene: Scene) -> None:
-        """Close what is open of `scene`: a dataset that failed once may keep failing (a lost connection does)."""
-        entry = self._open.pop(self._key(scene), None)
-        if entry is not None:
-            entry[0].close()
-
-
-_HANDLES = _Handles()
 
 
 def _metres(gsd: tuple[float, float]) -> str:
@@ -382,7 +293,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         transform, rows, cols, resampling = source.transform, source.height, source.width, ""
         if not placed:
             resampling = Resampling.bilinear.name
-            with _straighten(source, Resampling.bilinear) as straight:
+            with straighten(source, Resampling.bilinear) as straight:
                 crs, transform, rows, cols = straight.crs, straight.transform, straight.height, straight.width
         if transform.is_degenerate:
             raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
@@ -460,59 +371,3 @@ def _digest(source: Any, product: Product, bands: Bands) -> str:
     for part in gdal.samples(source, bands):
         samples.update(part.tobytes())
     return samples.hexdigest()
-
-
-def _damage(scene: Scene, said: Sequence[str]) -> str:
-    """Give the first that GDAL said of pixels while it read some; empty for nothing.
-
-    What it says of a file's head does not count: files that a VRT is made of are opened when they are first read.
-    """
-    texts = [text for text in said if not gdal.harmless(text)]
-    return next((text for text in texts if text not in _of_heads((scene.address, *scene.product.files))), "")
-
-
-@lru_cache(maxsize=4)
-def _of_heads(names: tuple[str, ...]) -> frozenset[str]:
-    """What GDAL says when it opens these files, and looks for masks and overviews."""
-    heard: list[str] = []
-    for name in names:
-        with gdal.settings(name) as said, suppress(*gdal.FAILURES), rasterio.open(name) as source:
-            _ = source.mask_flag_enums, [source.overviews(band) for band in source.indexes]
-        heard += said
-    return frozenset(heard)
-
-
-def _open(scene: Scene, stack: ExitStack) -> Any:
-    """Open a dataset of `scene` on its grid, closed with `stack`."""
-    source = stack.enter_context(rasterio.open(scene.vrt))
-    if not scene.resampling:
-        return source
-    resampling, how = Resampling[scene.resampling], {"add_alpha": True}
-    if gdal.by_points(source):
-        source = stack.enter_context(_straighten(source, resampling, **how))
-        if (source.transform, source.height, source.width) == (scene.transform, scene.rows, scene.cols):
-            return source
-        how = {}  # the mask is a band by now
-    grid = {"crs": scene.crs, "transform": scene.transform, "height": scene.rows, "width": scene.cols}
-    return stack.enter_context(
-        WarpedVRT(source, src_crs=source.crs, resampling=resampling, tolerance=_TOLERANCE_PX, **grid, **how)
-    )
-
-
-def _pixels(dataset: Any, scene: Scene, **how: Any) -> tuple[Native, Mask]:
-    """Bands and mask of `scene` from its `dataset`; `how` says what part, as rasterio's `read` takes it."""
-    shape = {key: (3, *value) for key, value in how.items() if key == "out_shape"}
-    native = dataset.read([1, 2, 3], out_dtype=scene.dtype, **{**how, **shape})
-    if scene.resampling:
-        return native, dataset.read(4, **how) > 0
-    if scene.masking:
-        return native, dataset.read_masks(1, **how) > 0
-    return native, np.ones(native.shape[1:], bool)
-
-
-def _straighten(source: Any, resampling: Resampling, **how: Any) -> Any:
-    """Put what ground control points place on a north-up grid of about its own resolution, that GDAL chooses."""
-    points, crs = source.gcps
-    first = Affine.translation(points[0].x, points[0].y)
-    to = ground.utm_at(crs, first, 0, 0) if crs.is_geographic else crs
-    return WarpedVRT(source, src_crs=crs, crs=to, resampling=resampling, tolerance=_TOLERANCE_PX, **how)

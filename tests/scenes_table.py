@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from geoscan.scene import SUFFIXES
+from geoscan.finding import SUFFIXES
 
 _TOO_FAR_OFF = "pixels; the model works at"
 

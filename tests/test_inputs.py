@@ -18,8 +18,9 @@ from geoscan import inputs
 from geoscan.cli import main
 from geoscan.errors import InputError, ReadError, SceneError
 from geoscan.files import check_target
+from geoscan.finding import find_scenes
 from geoscan.grid import Window
-from geoscan.scene import Scene, find_scenes
+from geoscan.scene import Scene
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ from pyproj import Geod, Transformer
 from rasterio.control import GroundControlPoint
 from test_masks import vrt
 
-from geoscan import scene as scene_module
 from geoscan.errors import GeoscanError, ReadError, ResolutionError, SceneError
+from geoscan.finding import find_scenes
 from geoscan.grid import TileGrid, Window
-from geoscan.scene import Scene, find_scenes
+from geoscan.handles import HANDLES
+from geoscan.scene import Scene
 
 MARS = (
     'GEOGCS["Mars 2000",DATUM["D",SPHEROID["Mars",3396190,169.8944]],PRIMEM["M",0],UNIT["degree",0.0174532925199433]]'
@@ -458,8 +459,7 @@ def test_each_thread_has_its_own_dataset_and_few_of_them(make_scene):
     def read_all():
         for scene in scenes:
             read_sum(scene)
-        handles = scene_module._HANDLES
-        seen.append([handle for _, handle in handles._open.values()])
+        seen.append([handle for _, handle in HANDLES._open.values()])
 
     threads = [threading.Thread(target=read_all) for _ in range(3)]
     for thread in threads:

@@ -37,11 +37,12 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
     The exit status is 2 when one of them cannot be scanned; the others are told all the same.
     """
     from geoscan.errors import GeoscanError
+    from geoscan.finding import find_scenes
     from geoscan.model.package import find
     from geoscan.scanning.check import check as check_scene
     from geoscan.scanning.check import reason
     from geoscan.scanning.options import ScanOptions
-    from geoscan.scene import Scene, find_scenes
+    from geoscan.scene import Scene
 
     if preview is not None:
         from geoscan.files import check_target

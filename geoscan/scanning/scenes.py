@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from geoscan.errors import InputError, LookError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
+from geoscan.finding import find_scenes
 from geoscan.gdal import short_name, short_names
 from geoscan.model.package import choose, find, shipped
 from geoscan.products.tiles import each_once, groups_of, mosaic_of
@@ -19,7 +20,7 @@ from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult, detect
 from geoscan.scanning.run import scan
 from geoscan.scanning.workers import HERE, Workers
-from geoscan.scene import Scene, find_scenes
+from geoscan.scene import Scene
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ from conftest import CORNER, write_scene
 from scans import CHIP
 
 from geoscan.errors import SceneError
+from geoscan.finding import find_scenes
 from geoscan.model.package import Package
 from geoscan.products import earth_engine, recognise
-from geoscan.scene import Scene, find_scenes
+from geoscan.scene import Scene
 
 GSD = 10.0
 SIZE = 64

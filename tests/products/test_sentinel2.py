@@ -19,6 +19,7 @@ from scans import mine_scores, run
 
 from geoscan.cli import main
 from geoscan.errors import ReadError, SceneError
+from geoscan.finding import find_scenes
 from geoscan.grid import Window
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
@@ -26,7 +27,7 @@ from geoscan.products import recognise
 from geoscan.radiometry import resolve
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.scenes import plan_scenes
-from geoscan.scene import Scene, find_scenes
+from geoscan.scene import Scene
 
 CHIP = 32
 PLACE = Affine(10, 0, CORNER[0], 0, -10, CORNER[1])
