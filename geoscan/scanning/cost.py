@@ -1,7 +1,7 @@
 """What a scan will take, in seconds and memory, told without its network.
 
 Reading and preparing chips is measured. The network's time is worked out from the multiplications that it does, and
-from how fast this machine multiplies matrices at the moment. tests/benchmarks/test_cost.py compares with real scans.
+from how fast this machine multiplies matrices at the moment. tests/benchmarks/test_cost_real.py compares with scans.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_campaigns_look_alikes_calibration_and_notes():
 
 def test_an_ablation_is_a_table_of_variants_with_their_changes():
     text = section(figures_markdown(FIGURES), "Ablation: dehaze")
-    assert row(text, "variant") == "| variant | seeds | AP | change | AUC | change |"
+    assert row(text, "variant") == "| variant | networks | AP | change | AUC | change |"
     assert row(text, "without") == "| without | 3 | 0.900 | - | - | - |"
     assert row(text, "with") == "| with | 3 | 0.910 | +0.010 (-0.002 to +0.023) | - | - |"
 

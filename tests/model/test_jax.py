@@ -32,6 +32,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.large
 @pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
 def test_shipped_models_answer_alike_on_jax(tmp_path):
     done = subprocess.run(

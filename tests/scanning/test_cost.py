@@ -29,8 +29,19 @@ def test_reading_is_shared_by_the_cores_and_averaging_may_take_eight_times_the_n
     )
     network = 100 * 407e6 * (72 / 224) ** 2 / 1e9
     assert single.preparing_seconds == pytest.approx(100 * 0.04 / machine.cores(), abs=0.01)
-    assert single.network_seconds == pytest.approx((5 + network,) * 2, abs=0.1)
-    assert averaged.network_seconds == pytest.approx((5 + network, 5 + 8 * network), abs=0.1)
+    assert single.network_seconds == pytest.approx((0.5 + network,) * 2, abs=0.1)
+    assert averaged.network_seconds == pytest.approx((0.5 + network, 0.5 + 8 * network), abs=0.1)
+
+
+def test_tensorflow_starts_slower_and_takes_more_memory(make_scene, monkeypatch):
+    monkeypatch.setattr("geoscan.scanning.cost._speed", lambda family: 1e9)
+    scene = Scene.open(make_scene((3, 480, 480), gsd=10))
+    one, other = (
+        cost_of(Plan.of(scene, find("sentinel2"), ScanOptions(runtime=runtime)), scene, 0.04)
+        for runtime in ("openvino", "tensorflow")
+    )
+    assert other.seconds[0] - one.seconds[0] == pytest.approx(4.5, abs=0.1)
+    assert other.memory_mb - one.memory_mb == pytest.approx(640, abs=1)
 
 
 def test_memory_grows_with_batches_under_way_and_up_to_the_cache_but_hardly_with_the_scene(make_scene):

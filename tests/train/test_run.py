@@ -20,7 +20,7 @@ from geoscan.evaluate.figures import Answers, figures
 from geoscan.labels import LABELS
 from geoscan.model.backend import tf
 from geoscan.model.origin import SmallChips
-from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
+from geoscan.model.package import CARD, MARKDOWN, NETWORK, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
 from geoscan.model.split import Split
@@ -80,7 +80,7 @@ def test_learns_what_can_be_learned(trained):
 
 def test_writes_a_package_that_loads_and_nothing_else(trained):
     package, _ = trained
-    assert sorted(path.name for path in package.path.iterdir()) == [CARD, MARKDOWN, WEIGHTS]
+    assert sorted(path.name for path in package.path.iterdir()) == [CARD, MARKDOWN, "network.bin", NETWORK, WEIGHTS]
     card = load(package.path).card
     assert card.name == "colours"
     assert card.spec == SPEC

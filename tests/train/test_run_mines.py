@@ -18,7 +18,7 @@ from geoscan.evaluate.thresholds import tune_label
 from geoscan.labels import LABELS, MINE
 from geoscan.model import pretrained
 from geoscan.model.backend import keras, tf
-from geoscan.model.package import CARD, MARKDOWN, WEIGHTS, load
+from geoscan.model.package import CARD, MARKDOWN, NETWORK, WEIGHTS, load
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
 from geoscan.model.split import Split
@@ -46,7 +46,7 @@ RECIPE = Recipe(
 SHORT = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1), batch=16)
 FOLDS = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=2), split=Split(folds=2), batch=24)
 COLUMN = LABELS.index(MINE)
-PACKAGE = [CARD, MARKDOWN, WEIGHTS]
+PACKAGE = [CARD, MARKDOWN, "network.bin", NETWORK, WEIGHTS]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -173,7 +173,7 @@ def test_with_folds_every_chip_is_scored_by_a_network_that_has_not_seen_it(folde
 
 def test_with_folds_the_package_is_of_all_chips_and_nothing_is_left_over(folded):
     package, outcome, _, unseen = folded
-    assert files(package.path) == [*PACKAGE[:2], "fold1", "fold2", PACKAGE[2]]
+    assert files(package.path) == [*PACKAGE[:2], "fold1", "fold2", *PACKAGE[2:]]
     card = load(package.path).card
     assert card.data.training_chips == card.figures.mine.n + card.figures.mine.n_other == 48
     assert card.data.validation_chips is None

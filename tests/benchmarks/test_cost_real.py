@@ -1,4 +1,4 @@
-"""How near `geoscan check` comes to what a scan takes: `pytest -n 0 -m large -s tests/benchmarks/test_cost.py`."""
+"""How near `geoscan check` comes to what a scan takes: `pytest -n 0 -m large -s tests/benchmarks/test_cost_real.py`."""
 
 import json
 import subprocess
