@@ -166,7 +166,7 @@ def draw(told: Mapping[str, Variant], figure: str, path: Path) -> None:
     axes.set_xticks(range(len(conditions)), conditions, rotation=25, ha="right", size=8)
     axes.set_ylabel(f"{figure}, mean of {FOLDS} folds")
     axes.grid(alpha=0.3)
-    axes.legend(size=8)
+    axes.legend(fontsize=8)
     plt.savefig(path, dpi=110)
 
 
