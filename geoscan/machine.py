@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -65,6 +66,10 @@ def may_have_gpu() -> bool:
 
 def peak_rss_mb() -> float | None:
     """Most memory that this process has held at a time, in MiB; None where the system does not tell."""
+    with suppress(OSError, ValueError, IndexError):  # elsewhere than on Linux
+        # `getrusage` would tell the peak of the process that started this one, where that was larger.
+        status = Path("/proc/self/status").read_text()
+        return round(int(status.partition("VmHWM:")[2].split()[0]) / 2**10, 1)
     try:
         import resource
     except ImportError:  # Windows

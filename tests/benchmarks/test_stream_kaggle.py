@@ -47,7 +47,7 @@ made = gather(data, preprocess, split, cache)
 again = timed(start)
 training, _ = made.sides()
 examples = StoredExamples(made.chips, made.targets, training)
-batches = Batches(examples, PLANET_HEADS, batch=32, seed=0, augmentation=Augmentation())
+batches = Batches(examples, PLANET_HEADS, preprocess, batch=32, seed=0, augmentation=Augmentation())
 start, seen = time.perf_counter(), 0
 for chips, targets in batches.epoch(0):
     assert chips.shape == (32, 256, 256, 3) and targets["land"].shape == (32, 13)

@@ -160,7 +160,7 @@ def test_chips_alone_give_a_package_and_one_line(tmp_path, monkeypatch):
 
     from geoscan.model import spec
 
-    monkeypatch.setattr(spec, "PRESETS", {"lite-small": TINY})
+    monkeypatch.setattr(spec, "PRESETS", {"compact-small": TINY})
     archive, index = small_chips.make(tmp_path / "small", 24, places=6, side=16, broken=False)
     words = f"--chips {archive} --index {index} --out m --epochs 2 --batch 8 --cache empty -q"
     for more in ("", "--folds 2"):
@@ -169,4 +169,5 @@ def test_chips_alone_give_a_package_and_one_line(tmp_path, monkeypatch):
         folds = ", mean of 2 folds" if more else ""
         assert re.fullmatch(rf"m: mine AP \d\.\d\d{folds} \(\d+ mines, \d+ other\)\n", result.stdout)
         assert ("(12 mines, 12 other)" in result.stdout) == bool(more)
-    assert sorted(path.name for path in Path("m").iterdir()) == ["card.json", "card.md", "weights.keras"]
+    package = ["card.json", "card.md", "network.bin", "network.xml", "weights.keras"]
+    assert sorted(path.name for path in Path("m").iterdir()) == package

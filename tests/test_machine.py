@@ -1,0 +1,17 @@
+import subprocess
+import sys
+
+import pytest
+
+from geoscan import machine
+
+ASK = "from geoscan.machine import peak_rss_mb; print(peak_rss_mb())"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of a process")
+def test_the_peak_of_memory_is_that_of_this_process_and_not_of_the_one_that_started_it():
+    large = bytearray(600 * 2**20)
+    large[::4096] = b"x" * len(large[::4096])
+    assert machine.peak_rss_mb() > 600
+    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True).stdout
+    assert 5 < float(told) < 200
