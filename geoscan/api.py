@@ -201,7 +201,7 @@ def dehaze(
     scene = what if isinstance(what, Scene) else Scene.open(what, bands=bands)
     track = partial(tqdm, unit="block", disable=not progress)
     radiometry = resolve(stretch, scene, scaling_of(scene))
-    params = picture(airlight, omega, *overview(scene, radiometry))
+    params = picture(airlight, omega, lambda: overview(scene, radiometry))
     return dehaze_scene(scene, radiometry, params, out, jobs=jobs, track=track)
 
 
@@ -225,7 +225,7 @@ def _dehazed(
         raise InputError(f"floats up to {hazy[:, seen].max():g} do not fit; bring them to 0..1, or give uint8")
     if not hazy.size:
         return pixels.copy()
-    params = picture(airlight, omega, hazy, seen)
+    params = picture(airlight, omega, lambda: (hazy, seen))
     visual = to_visual(np.where(seen, hazy, 0))
     clear = restored(hazy, transmission_map(visual, seen, params, window // 2), params.airlight)
     return np.where(seen, to_visual(clear) if whole else clear.astype(pixels.dtype), pixels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -126,18 +126,21 @@ def dehaze_scene(
     return DehazedScene(target, scene.rows, scene.cols, params.airlight, share, perf_counter() - start)
 
 
-def picture(airlight: Literal["scene", "fixed"], omega: float, hazy: Reflectance, valid: Mask | None) -> DarkLevel:
+def picture(
+    airlight: Literal["scene", "fixed"], omega: float, look: Callable[[], tuple[Reflectance, Mask | None]]
+) -> DarkLevel:
     """Return how haze is removed for people to look at.
 
-    airlight: `scene` takes the colour of the haze from `hazy`, (3, rows, cols), 0..1, of a scene or its overview.
-    valid: (rows, cols), None for all. Raises InputError for values out of range.
+    airlight: `scene` takes the colour of the haze from what `look` gives, pixels, (3, rows, cols), 0..1, of a scene or
+    its overview, and where they are valid, (rows, cols), None for all; `fixed` asks for neither.
+    Raises InputError for values out of range, and what `look` raises.
     """
     params = DarkLevel(HAZE, omega, t0=_FLOOR, by_band=False)
     if airlight == "fixed":
         return params
     if airlight != "scene":
         raise InputError(f"airlight {airlight!r} is not known; choose fixed or scene")
-    red, green, blue = scene_airlight(hazy, valid, DarkChannel()).tolist()
+    red, green, blue = scene_airlight(*look(), DarkChannel()).tolist()
     return replace(params, airlight=(red, green, blue))
 
 

@@ -83,12 +83,13 @@ def dehaze(chip: Visual, valid: Mask | None, params: DarkLevel | DarkChannel) ->
         return to_visual(by_dark_channel(to_reflectance(chip), valid, params))
     if valid is not None and not valid.any():
         return chip.copy()
+    chip = np.ascontiguousarray(chip)  # the bands of a framed chip are interleaved
     levels = dark_levels(histograms(chip, valid), params.percent) / (LEVELS - 1)
     transmission = transmissions(levels, strengths(levels, params), params)
     light = np.array(params.airlight)
     ramp = np.arange(LEVELS)[:, None] / (LEVELS - 1)
     table = to_visual(((ramp - light) / transmission + light).clip(0, 1))
-    return np.stack([cv2.LUT(np.ascontiguousarray(band), table[:, i]) for i, band in enumerate(chip)]).astype(np.uint8)
+    return np.stack([np.asarray(cv2.LUT(band, table[:, i]), np.uint8) for i, band in enumerate(chip)])
 
 
 def restored(pixels: Reflectance, transmission: Reflectance, airlight: tuple[float, ...]) -> Reflectance:

@@ -50,7 +50,7 @@ def dehaze(
     check_target(out, [scene])
     opened = Scene.open(scene, bands=bands)
     radiometry = resolve(stretch, opened, scaling_of(opened, scale, offset))
-    params = picture("fixed" if airlight == "fixed" else "scene", omega, *overview(opened, radiometry))
+    params = picture("fixed" if airlight == "fixed" else "scene", omega, lambda: overview(opened, radiometry))
     done = dehaze_scene(opened, radiometry, params, out, jobs=jobs, track=options.track("block"))
     light = " ".join(f"{value:.2f}" for value in done.airlight)
     log.info("%s: %d x %d px, airlight %s, %.1f s", out, done.rows, done.cols, light, done.seconds)

@@ -50,8 +50,11 @@ class Read:
         return np.array([valid.mean() for _, valid in self.pixels])
 
     def framed(self, preprocess: Preprocess) -> Chips:
-        """Give them as chips with their haze, (n, chip, chip, 3). There must be some."""
-        return np.stack([preprocess.frame(*pixels) for pixels in self.pixels])
+        """Give them as chips with their haze, (n, chip, chip, 3)."""
+        chips = np.empty((len(self.pixels), preprocess.chip, preprocess.chip, 3), np.uint8)
+        for row, pixels in enumerate(self.pixels):
+            chips[row] = preprocess.frame(*pixels)
+        return chips
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +114,22 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
     """Read tiles, set aside those that look like nothing the model has learned from, and remove their haze."""
     found = read(plan, tiles)
     start = time.perf_counter()
-    preprocess, look = plan.package.card.preprocess, plan.package.card.look
-    known = np.ones(len(found.tiles), bool)
+    preprocess = plan.package.card.preprocess
+    look = None if plan.force else plan.package.card.look
+    framed = found.framed(preprocess)
+    known = np.ones(len(framed), bool)
     white = 0
-    if look is not None and not plan.force and found.tiles:
-        hazy = found.framed(preprocess)
-        known = look.log_odds(hazy, found.shares) >= look.limit
-        white = int(is_white(hazy[~known]).sum())
+    if look is not None and found.tiles:
+        known = look.log_odds(framed, found.shares) >= look.limit
+        white = int(is_white(framed[~known]).sum())
     index = np.array(found.tiles, int)
-    chips = [preprocess(*pixels) for pixels, ok in zip(found.pixels, known, strict=True) if ok]
-    stacked = np.stack(chips) if chips else np.empty((0, preprocess.chip, preprocess.chip, 3), np.uint8)
+    chips = framed[known]
+    if preprocess.dehaze is not None:
+        for row, n in enumerate(np.flatnonzero(known)):
+            chips[row] = preprocess(*found.pixels[n])
     seconds = {"read": found.seconds, "dehaze": time.perf_counter() - start}
     strange = index[~known].tolist()
-    return Prepared(index[known].tolist(), stacked, strange, white, found.observed, found.failed, seconds)
+    return Prepared(index[known].tolist(), chips, strange, white, found.observed, found.failed, seconds)
 
 
 def score(make: Callable[[], Detector], chips: Chips) -> Scores:
