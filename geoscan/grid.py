@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoscan.errors import GridError
 
 
@@ -81,6 +84,13 @@ class TileGrid(Sequence[Tile]):
         row, rows, read_row, read_rows = self._axis(down, self.rows)
         col, cols, read_col, read_cols = self._axis(across, self.cols)
         return Tile(index, Window(row, col, rows, cols), Window(read_row, read_col, read_rows, read_cols))
+
+    def cores(self, tiles: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Give the cores of many tiles by their indexes, (n,): row, col, rows, cols, (n, 4)."""
+        down, across = np.divmod(tiles.astype(np.int64), self.shape[1])
+        start = np.column_stack([down, across]) * self.stride
+        size = np.minimum(self.stride, np.array([self.rows, self.cols]) - start)
+        return np.hstack([start, size])
 
     def _axis(self, step: int, size: int) -> tuple[int, int, int, int]:
         """Start and length of the core, then of the read window, along one axis of `size` pixels."""

@@ -19,12 +19,14 @@ from shapely.geometry.polygon import orient
 
 from geoscan.arrays import Scores
 from geoscan.errors import InputError, SceneError
-from geoscan.grid import TileGrid, Window
+from geoscan.grid import TileGrid
 from geoscan.labels import MINE, WEATHER
 from geoscan.model.figures import CUSTOM
 
 Points: TypeAlias = NDArray[np.float64]
 """(n, 2): x, y, or longitude, latitude."""
+
+Projector: TypeAlias = Callable[[Points], Points]
 
 Outline: TypeAlias = Polygon | MultiPolygon
 """WGS84 longitude, latitude; exterior rings counter-clockwise; cut at the antimeridian."""
@@ -179,13 +181,14 @@ def detections(
     groups = flag(scores[:, mine].reshape(grid.shape), provenance.thresholds).ravel()
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.searchsorted(groups[order], np.arange(1, groups.max() + 1)))[1:]
+    project = projector(crs)
     found = []
     for tiles in members:
-        cores = [grid[int(i)].core for i in tiles]
-        area = np.array([core.rows * core.cols for core in cores], float)
+        cores = grid.cores(tiles)
+        area = cores[:, 2:].prod(axis=1).astype(float)
         means = dict(zip(labels, (area @ scores[tiles].astype(float) / area.sum()).tolist(), strict=True))
         weather = {label: means[label] for label in WEATHER if label in means}
-        geometry = outline(cores, transform, crs)
+        geometry = outline(cores, transform, project)
         passed = {
             label: means[label]
             for label in labels
@@ -208,20 +211,28 @@ def detections(
     return sorted(found, key=lambda one: (one.geometry.bounds, one.geometry.wkb))
 
 
-def outline(cores: Sequence[Window], transform: Affine, crs: Any) -> Outline:
+def outline(cores: NDArray[np.int64], transform: Affine, to_lonlat: Projector) -> Outline:
     """The union of cores, in WGS84 longitude and latitude, RFC 7946: valid, wound, cut at the antimeridian.
 
-    Edges get as many vertices as keep them within 1 mm of the straight edges in `crs`, so that the area is the cores'.
-    A union around a pole includes the pole. Raises SceneError when it has no place in longitude and latitude.
+    cores: (n, 4), row, col, rows, cols. transform: (col, row) to what `to_lonlat`, from `projector`, takes.
+    Edges get as many vertices as keep them within 1 mm of the straight edges in that CRS, so that the area is the
+    cores'. A union around a pole includes the pole. Raises SceneError when it has no place in longitude and latitude.
     """
-    corners = np.array([(c.col, c.row, c.col + c.cols, c.row + c.rows) for c in cores], float)
-    union = shapely.union_all(shapely.box(*corners.T))
-    to_lonlat = _projector(crs)
+    union = shapely.union_all(shapely.box(*_strips(cores).T))
     polygons = []
     for part in _polygons(union):
         rings = [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)]
         polygons += _on_globe([_place(_turns(ring), transform, to_lonlat) for ring in rings])
     return _finished(MultiPolygon(polygons))
+
+
+def _strips(cores: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Boxes (west, north, east, south) of cores that follow one another in a row, (n, 4): a union of fewer is fast."""
+    row, col, rows, cols = cores[np.lexsort((cores[:, 1], cores[:, 0]))].T
+    goes_on = (row[1:] == row[:-1]) & (rows[1:] == rows[:-1]) & (col[1:] == col[:-1] + cols[:-1])
+    first, last = np.insert(~goes_on, 0, True), np.append(~goes_on, True)
+    boxes = [col[first], row[first], (col + cols)[last], (row + rows)[last]]
+    return np.column_stack(boxes).astype(float)
 
 
 def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
@@ -327,8 +338,11 @@ def described(source: Provenance) -> dict[str, str | float | bool | None]:
     }
 
 
-def _projector(crs: Any) -> Callable[[Points], Points]:
-    """From `crs` to longitude, latitude."""
+def projector(crs: Any) -> Projector:
+    """Make what brings coordinates of `crs` to longitude and latitude; it raises SceneError for those that have none.
+
+    To make it takes as long as to place hundreds of outlines.
+    """
     transformer = pyproj.Transformer.from_crs(pyproj.CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
 
     def project(points: Points) -> Points:
@@ -351,7 +365,7 @@ def _turns(ring: Points) -> Points:
     return np.vstack([kept, kept[:1]])
 
 
-def _place(ring: Points, transform: Affine, to_lonlat: Callable[[Points], Points]) -> Points:
+def _place(ring: Points, transform: Affine, to_lonlat: Projector) -> Points:
     """A closed ring of (col, row) as closed longitude, latitude, with vertices added where its edges are curved."""
     linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
     points = ring @ linear.T + (transform.c, transform.f)
@@ -368,17 +382,20 @@ def _place(ring: Points, transform: Affine, to_lonlat: Callable[[Points], Points
     return lonlat
 
 
-def _sagitta(points: Points, lonlat: Points, to_lonlat: Callable[[Points], Points]) -> NDArray[np.float64]:
+def _sagitta(points: Points, lonlat: Points, to_lonlat: Projector) -> NDArray[np.float64]:
     """(edges,): metres between each edge, straight in its CRS, and the straight line in longitude, latitude."""
-    worst = np.zeros(len(points) - 1)
-    along = _unwrapped(lonlat)
-    for share in (0.25, 0.5, 0.75):
-        true = to_lonlat(points[:-1] * (1 - share) + points[1:] * share)
-        off = true - (along[:-1] * (1 - share) + along[1:] * share)
-        off[:, 0] = (off[:, 0] + 180) % 360 - 180
-        off[:, 0] *= np.cos(np.radians(true[:, 1]))
-        worst = np.maximum(worst, np.hypot(off[:, 0], off[:, 1]) * _METRES_PER_DEGREE)
-    return worst
+    share = np.array([0.25, 0.5, 0.75])[:, None, None]
+
+    def between(ends: Points) -> NDArray[np.float64]:
+        along: NDArray[np.float64] = ends[:-1] * (1 - share) + ends[1:] * share
+        return along
+
+    true = to_lonlat(between(points).reshape(-1, 2)).reshape(3, -1, 2)
+    off = true - between(_unwrapped(lonlat))
+    off[..., 0] = (off[..., 0] + 180) % 360 - 180
+    off[..., 0] *= np.cos(np.radians(true[..., 1]))
+    worst: NDArray[np.float64] = np.hypot(off[..., 0], off[..., 1]).max(axis=0)
+    return worst * _METRES_PER_DEGREE
 
 
 def _unwrapped(lonlat: Points) -> Points:

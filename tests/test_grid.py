@@ -71,3 +71,9 @@ def test_the_last_row_and_column_are_short_not_dropped():
 def test_what_does_not_fit_is_refused(given_, says):
     with pytest.raises(GridError, match=says):
         TileGrid(*given_)
+
+
+@given(grids())
+def test_cores_of_many_tiles_are_those_of_each(grid):
+    each = [(t.core.row, t.core.col, t.core.rows, t.core.cols) for t in grid]
+    assert grid.cores(np.arange(len(grid))).tolist() == [list(core) for core in each]

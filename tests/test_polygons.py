@@ -18,7 +18,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 from geoscan.errors import InputError, SceneError
 from geoscan.grid import TileGrid, Window
 from geoscan.labels import LABELS, MINE
-from geoscan.polygons import Hysteresis, Provenance, area_ha, detections, flag, outline, properties
+from geoscan.polygons import Hysteresis, Provenance, area_ha, detections, flag, outline, projector, properties
 
 T = Hysteresis(high=0.6, low=0.3, isolated=0.9)
 SOURCE = Provenance("scene.tif", "planet", "sha256:00", T, "0.1.0")
@@ -89,6 +89,11 @@ def test_thresholds_out_of_range_or_order_are_refused(levels, message):
         Hysteresis(*levels)
 
 
+def outlined(cores, transform, crs):
+    table = np.array([(core.row, core.col, core.rows, core.cols) for core in cores])
+    return outline(table, transform, projector(crs))
+
+
 def projected(geometry, crs):
     """From longitude, latitude back to `crs`."""
     transformer = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
@@ -129,7 +134,7 @@ def test_the_area_is_the_area_of_the_cores_also_when_rotated(mask, degrees, nort
     across, down = 3.7 * math.cos(math.radians(degrees)), 3.7 * math.sin(math.radians(degrees))
     transform = Affine(across, down, 552_000, down, -across, 685_000 if northern else 9_317_000)
     cores = cores_of(mask)
-    shape = outline(cores, transform, crs)
+    shape = outlined(cores, transform, crs)
     assert_rfc7946(shape)
     assert projected(shape, crs).area == pytest.approx(pixels(cores) * 3.7**2, rel=1e-6)
 
@@ -141,12 +146,12 @@ def test_the_outline_is_the_union_of_the_cores(mask):
     cores = cores_of(mask)
     boxes = [box(c.col, c.row, c.col + c.cols, c.row + c.rows) for c in cores]
     union = shapely.transform(shapely.union_all(boxes), lambda xy: xy * (3.7, -3.7) + (552_000, 9_317_000))
-    back = projected(outline(cores, UTM, "EPSG:32721"), "EPSG:32721")
+    back = projected(outlined(cores, UTM, "EPSG:32721"), "EPSG:32721")
     assert back.symmetric_difference(union).area <= 1e-6 * union.area
 
 
 def test_edges_follow_the_projection_within_a_millimetre():
-    shape = outline([Window(0, 0, 30_000, 30_000)], UTM, "EPSG:32721")  # 111 km: a straight line would be metres off
+    shape = outlined([Window(0, 0, 30_000, 30_000)], UTM, "EPSG:32721")  # 111 km: a straight line would be metres off
     edges = shapely.get_coordinates(projected(shapely.segmentize(shape, 1e-3), "EPSG:32721"))
     rim = box(552_000, 9_317_000 - 111_000, 552_000 + 111_000, 9_317_000).exterior
     assert max(rim.distance(Point(*xy)) for xy in edges) < 1.5e-3
@@ -155,26 +160,26 @@ def test_edges_follow_the_projection_within_a_millimetre():
 
 def test_a_row_of_tiles_has_four_corners():
     cores = [Window(0, 256 * i, 256, 256) for i in range(3)]
-    shape = outline(cores, Affine(1e-4, 0, -56, 0, -1e-4, -6), "EPSG:4326")
+    shape = outlined(cores, Affine(1e-4, 0, -56, 0, -1e-4, -6), "EPSG:4326")
     assert shape.equals(box(-56, -6.0256, -55.9232, -6))
     assert len(shape.exterior.coords) == 5
 
 
 def test_a_geographic_scene_keeps_its_coordinates():
-    shape = outline([Window(10, 20, 100, 200)], Affine(3e-5, 0, -56.5, 0, -3e-5, -6.2), "EPSG:4326")
+    shape = outlined([Window(10, 20, 100, 200)], Affine(3e-5, 0, -56.5, 0, -3e-5, -6.2), "EPSG:4326")
     assert shape.bounds == pytest.approx((-56.4994, -6.2033, -56.4934, -6.2003), abs=1e-9)
 
 
 def test_a_ring_of_tiles_has_a_hole():
     cores = [Window(256 * r, 256 * c, 256, 256) for r in range(3) for c in range(3) if (r, c) != (1, 1)]
-    shape = outline(cores, UTM, "EPSG:32721")
+    shape = outlined(cores, UTM, "EPSG:32721")
     assert_rfc7946(shape)
     assert isinstance(shape, Polygon)
     assert len(shape.interiors) == 1
 
 
 def test_tiles_that_touch_at_a_corner_are_one_valid_multipolygon():
-    shape = outline([Window(0, 0, 256, 256), Window(256, 256, 256, 256)], UTM, "EPSG:32721")
+    shape = outlined([Window(0, 0, 256, 256), Window(256, 256, 256, 256)], UTM, "EPSG:32721")
     assert_rfc7946(shape)
     assert isinstance(shape, MultiPolygon)
     assert len(shape.geoms) == 2
@@ -187,7 +192,7 @@ def test_a_scene_across_the_antimeridian_is_cut_there(mask, shift, crs):
     middle = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(180, -17 if "327" in crs else 17)
     transform = Affine(3.7, 0, middle[0] + shift * 3.7 - 2000, 0, -3.7, middle[1])
     cores = cores_of(mask)
-    shape = outline(cores, transform, crs)
+    shape = outlined(cores, transform, crs)
     assert_rfc7946(shape)
     assert all(part.bounds[2] - part.bounds[0] < 1 for part in shapely.get_parts(shape))
     assert projected(shape, crs).area == pytest.approx(pixels(cores) * 3.7**2, rel=1e-6)
@@ -198,7 +203,7 @@ def test_a_scene_across_the_antimeridian_is_cut_there(mask, shift, crs):
 def test_a_geographic_scene_across_or_at_the_antimeridian(mask, west, columns):
     assume(mask.any())
     cores = cores_of(mask)
-    shape = outline(cores, Affine(1e-4, 0, west + columns * 0.02, 0, -1e-4, 10), "EPSG:4326")
+    shape = outlined(cores, Affine(1e-4, 0, west + columns * 0.02, 0, -1e-4, 10), "EPSG:4326")
     assert_rfc7946(shape)
     assert shape.area == pytest.approx(pixels(cores) * 1e-8, rel=1e-6)
 
@@ -207,7 +212,7 @@ def test_a_geographic_scene_across_or_at_the_antimeridian(mask, west, columns):
 @pytest.mark.parametrize("hole", [False, True])
 def test_tiles_around_a_pole(crs, pole, hole):
     cores = [Window(100 * r, 100 * c, 100, 100) for r in range(3) for c in range(3) if not hole or (r, c) != (1, 1)]
-    shape = outline(cores, Affine(100, 0, -14_000, 0, -100, 13_000), crs)
+    shape = outlined(cores, Affine(100, 0, -14_000, 0, -100, 13_000), crs)
     assert_rfc7946(shape)
     assert (Point(33.0, pole).distance(shape) < 1e-6) is not hole
     # EPSG:3413 is true to scale at 70 N and 3031 at 71 S: near the pole its metres are 3 % shorter.
@@ -216,13 +221,13 @@ def test_tiles_around_a_pole(crs, pole, hole):
 
 def test_a_place_off_the_projection_is_refused():
     with pytest.raises(SceneError, match="check the scene's georeference"):
-        outline([Window(0, 0, 256, 256)], Affine(1e6, 0, 1e12, 0, -1e6, 1e12), "EPSG:32721")
+        outlined([Window(0, 0, 256, 256)], Affine(1e6, 0, 1e12, 0, -1e6, 1e12), "EPSG:32721")
 
 
 def test_area_is_geodesic():
     # 1 degree by 1 degree at the equator: 12308.78 km2 on the WGS84 ellipsoid.
     assert area_ha(box(10, 0, 11, 1)) == pytest.approx(1_230_878, rel=1e-4)
-    utm = outline([Window(0, 0, 256, 256)], UTM, "EPSG:32721")
+    utm = outlined([Window(0, 0, 256, 256)], UTM, "EPSG:32721")
     scale = pyproj.Proj("EPSG:32721").get_factors(*utm.centroid.coords[0]).areal_scale
     assert area_ha(utm) == pytest.approx((256 * 3.7) ** 2 / 1e4 / scale, rel=1e-6)
 
