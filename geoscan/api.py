@@ -70,7 +70,7 @@ def scan(
     prior: float | None = None,
     tta: bool | None = None,
     force: bool = False,
-    batch: int = BATCH,
+    batch: int | None = None,
     runtime: str = AUTO,
     jobs: int | None = None,
     scheduler: str | None = None,

@@ -92,6 +92,27 @@ class TileGrid(Sequence[Tile]):
         size = np.minimum(self.stride, np.array([self.rows, self.cols]) - start)
         return np.hstack([start, size])
 
+    def squares(self, tiles: NDArray[np.integer], side: int) -> list[NDArray[np.int64]]:
+        """Sort tiles by their indexes, (n,), into squares of neighbours, row by row within each.
+
+        side: of a square, in pixels; one of fewer pixels than a stride holds one tile.
+        """
+        down, across = np.divmod(tiles.astype(np.int64), self.shape[1])
+        step = max(1, side // self.stride)
+        order = np.lexsort((across, down, across // step, down // step))
+        square = (down // step * self.shape[1] + across // step)[order]
+        groups = np.split(tiles.astype(np.int64)[order], np.flatnonzero(np.diff(square)) + 1)
+        return [group for group in groups if len(group)]
+
+    def around(self, tiles: NDArray[np.integer]) -> Window:
+        """Give the least window that holds all that the model sees of some tiles, by their indexes, (n,), n >= 1."""
+        down, across = np.divmod(tiles, self.shape[1])
+        _, _, first_row, rows = self._axis(int(down.min()), self.rows)
+        _, _, last_row, _ = self._axis(int(down.max()), self.rows)
+        _, _, first_col, cols = self._axis(int(across.min()), self.cols)
+        _, _, last_col, _ = self._axis(int(across.max()), self.cols)
+        return Window(first_row, first_col, last_row + rows - first_row, last_col + cols - first_col)
+
     def _axis(self, step: int, size: int) -> tuple[int, int, int, int]:
         """Start and length of the core, then of the read window, along one axis of `size` pixels."""
         start = step * self.stride

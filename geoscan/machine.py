@@ -49,7 +49,11 @@ _SHORT: Final = (
 """Words of errors of other types that mean a lack of memory."""
 
 BATCH: Final = 16
-"""Chips that are prepared together, and scored in one call of the model; a GPU likes more."""
+"""Chips that are scored in one call of the model, where nobody says; a GPU likes more."""
+
+BATCH_PIXELS: Final = 2**20
+"""Of chips that a scan prepares together where nobody says how many: of small ones more than `BATCH`, for it takes as long
+to hand over few as many."""
 
 
 def cores() -> int:

@@ -77,3 +77,23 @@ def test_what_does_not_fit_is_refused(given_, says):
 def test_cores_of_many_tiles_are_those_of_each(grid):
     each = [(t.core.row, t.core.col, t.core.rows, t.core.cols) for t in grid]
     assert grid.cores(np.arange(len(grid))).tolist() == [list(core) for core in each]
+
+
+@given(grids(), st.integers(1, 60), st.data())
+def test_squares_hold_each_tile_once_and_no_more_than_their_side(grid, side, data):
+    tiles = np.array(sorted(data.draw(st.sets(st.integers(0, len(grid) - 1)))), int)
+    squares = grid.squares(tiles, side)
+    assert sorted(np.concatenate([*squares, tiles[:0]]).tolist()) == tiles.tolist()
+    for square in squares:
+        cores = grid.cores(square)
+        ends = cores[:, :2] + cores[:, 2:]
+        assert (ends.max(axis=0) - cores[:, :2].min(axis=0)).max() <= max(side, grid.stride)
+
+
+@given(grids(), st.data())
+def test_the_window_around_tiles_is_the_least_that_holds_them(grid, data):
+    tiles = data.draw(st.lists(st.integers(0, len(grid) - 1), min_size=1, unique=True))
+    reads = [grid[tile].read for tile in tiles]
+    row, col = min(read.row for read in reads), min(read.col for read in reads)
+    end = max(read.row + read.rows for read in reads), max(read.col + read.cols for read in reads)
+    assert grid.around(np.array(tiles)) == Window(row, col, end[0] - row, end[1] - col)

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options, streams
-from geoscan.machine import BATCH, check_memory_for_network
+from geoscan.machine import check_memory_for_network
 from geoscan.model.figures import DEFAULT_POINT, POINTS
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ _CAUSES = 3
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
-    "--batch", type=click.IntRange(1), default=BATCH, show_default=True, help="Chips that are scored at once."
+    "--batch",
+    type=click.IntRange(1),
+    help="Chips that are scored at once.  [default: as many as have a million pixels]",
 )
 @options.runtime
 @options.tta

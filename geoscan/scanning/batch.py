@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Mask, Scores, Visual
 from geoscan.errors import PackageError, ReadError
+from geoscan.grid import Tile, Window
 from geoscan.model.look import is_white
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Averaged, Detector
@@ -20,6 +22,12 @@ from geoscan.scanning.plan import Plan
 
 STAGES: Final = ("read", "dehaze", "infer")
 """What the work on a batch is timed by."""
+
+SQUARE: Final = 1024
+"""Side in pixels of what is read at once: neighbouring tiles share blocks of the file, and each read has its price."""
+
+_DENSE: Final = 0.5
+"""Share of the pixels in such a square that tiles must need; fewer are read one by one."""
 
 _ATTEMPTS = 2
 
@@ -95,19 +103,46 @@ def read(plan: Plan, tiles: Sequence[int]) -> Read:
     """Read tiles as the model's look has them, with their haze."""
     start = time.perf_counter()
     found = Read([], [], {}, {}, 0.0)
-    for index in tiles:
-        tile = plan.grid[index]
-        try:
-            native, valid = _patiently(partial(plan.scene.read, tile.read))
-        except ReadError as err:
-            found.failed[index] = str(err)
-            continue
-        down, across = tile.core.row - tile.read.row, tile.core.col - tile.read.col
-        found.observed[index] = int(valid[down : down + tile.core.rows, across : across + tile.core.cols].sum())
-        if found.observed[index]:
-            found.tiles.append(index)
-            found.pixels.append((plan.radiometry.apply(native, valid), valid))
+    for square in plan.grid.squares(np.array(tiles, int), SQUARE):
+        _read_square(plan, square, found)
     return replace(found, seconds=time.perf_counter() - start)
+
+
+def _read_square(plan: Plan, tiles: NDArray[np.int64], found: Read) -> None:
+    """Read tiles that lie side by side: in one go, or where that fails each by itself, so that the others are seen."""
+    window = plan.grid.around(tiles)
+    needed = len(tiles) * plan.grid.stride**2
+    if len(tiles) > 1 and needed >= _DENSE * window.rows * window.cols:
+        with suppress(ReadError):
+            visual, valid = _look_at(plan, window)
+            for tile in map(plan.grid.__getitem__, tiles.tolist()):
+                part = _within(tile.read, window)
+                _keep(found, tile, visual[:, *part], valid[part])
+            return
+    for tile in map(plan.grid.__getitem__, tiles.tolist()):
+        try:
+            _keep(found, tile, *_patiently(partial(_look_at, plan, tile.read)))
+        except ReadError as err:
+            found.failed[tile.index] = str(err)
+
+
+def _look_at(plan: Plan, window: Window) -> tuple[Visual, Mask]:
+    """Read a window in the model's look."""
+    native, valid = plan.scene.read(window)
+    return plan.radiometry.apply(native, valid), valid
+
+
+def _keep(found: Read, tile: Tile, visual: Visual, valid: Mask) -> None:
+    """Note what was read of a tile."""
+    found.observed[tile.index] = int(valid[_within(tile.core, tile.read)].sum())
+    if found.observed[tile.index]:
+        found.tiles.append(tile.index)
+        found.pixels.append((visual, valid))
+
+
+def _within(inner: Window, outer: Window) -> tuple[slice, slice]:
+    """Give a window as an index into the pixels of another that holds it."""
+    return replace(inner, row=inner.row - outer.row, col=inner.col - outer.col).slices
 
 
 def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:

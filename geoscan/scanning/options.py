@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from geoscan.errors import InputError
-from geoscan.machine import AUTO, BATCH
+from geoscan.machine import AUTO
 from geoscan.model.figures import DEFAULT_POINT, POINTS
 from geoscan.polygons import Hysteresis
 from geoscan.products import Levels
@@ -55,8 +55,8 @@ class ScanOptions:
     force: bool = False
     """Scan what looks like nothing that the model has learned from, too."""
 
-    batch: int = BATCH
-    """Chips that are scored at once; changes no result."""
+    batch: int | None = None
+    """Chips that are scored at once; changes no result. About a million pixels of them if None."""
 
     runtime: str = AUTO
     """What computes scores, one of `RUNTIMES`; `auto` is what suits this machine, see `runtime_for`."""
@@ -66,7 +66,7 @@ class ScanOptions:
             raise InputError(f"prior {self.prior} does not fit; give a fraction above 0 and below 1, such as 0.001")
         if self.operate not in POINTS:
             raise InputError(f"no operating point is called {self.operate!r}; choose one of {', '.join(POINTS)}")
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise InputError(f"batch {self.batch} does not fit; give 1 chip or more")
 
     def thresholds(self, own: Hysteresis) -> Hysteresis:

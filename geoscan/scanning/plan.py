@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from geoscan.grid import TileGrid
-from geoscan.machine import Runtime
+from geoscan.machine import BATCH, BATCH_PIXELS, Runtime
 from geoscan.model.figures import CUSTOM
 from geoscan.model.package import Package
 from geoscan.model.runtime import runtime_for
@@ -93,7 +93,7 @@ class Plan:
             operate=options.operate if thresholds == own else CUSTOM,
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             force=options.force,
-            batch=options.batch,
+            batch=options.batch or max(BATCH, BATCH_PIXELS // preprocess.chip**2),
             runtime=runtime_for(package, options.runtime),
         )
 

@@ -12,7 +12,7 @@ from geoscan.machine import Runtime
 from geoscan.model.package import Package
 from geoscan.model.runtime import Detector, detector
 from geoscan.progress import Advance
-from geoscan.scanning.batch import STAGES, averaged, infer, prepare
+from geoscan.scanning.batch import SQUARE, STAGES, averaged, infer, prepare
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.workers import HERE, Workers
@@ -35,7 +35,8 @@ def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: No
     blank = plan.scene.blank(plan.grid)
     if blank.any():
         advance(int(blank.sum()))
-    stored = np.flatnonzero(~blank).tolist()
+    # Square by square, so that what neighbours share is read once.
+    stored = [tile for square in plan.grid.squares(np.flatnonzero(~blank), SQUARE) for tile in square.tolist()]
     batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime)
     strange: list[int] = []

@@ -36,6 +36,8 @@ from geoscan.errors import GridError, PackageError
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import Calibration
 from geoscan.model.package import Package
+from geoscan.scanning.batch import read
+from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
 from geoscan.scanning.workers import workers
 from geoscan.scene import Scene
@@ -278,6 +280,23 @@ def test_a_read_that_fails_once_is_tried_again(make_scene, package, monkeypatch)
     assert len(tries) == 2 * len(scores.plan.grid)
 
 
+@pytest.mark.parametrize("stride", [CHIP, CHIP // 4])
+def test_what_neighbours_share_is_read_once(make_scene, package, monkeypatch, stride):
+    whole, seen = Scene.read, []
+    monkeypatch.setattr(Scene, "read", lambda scene, window: seen.append(window) or whole(scene, window))
+    scores = run(make_scene(pixels=blocks()), package, stride=stride, batch=10_000)
+    assert len(scores.plan.grid) > 40
+    assert len(seen) == 1
+
+
+def test_tiles_far_apart_are_read_one_by_one(make_scene, package, monkeypatch):
+    plan = Plan.of(Scene.open(make_scene((3, 20 * CHIP, 20 * CHIP))), package)
+    whole, seen = Scene.read, []
+    monkeypatch.setattr(Scene, "read", lambda scene, window: seen.append(window) or whole(scene, window))
+    read(plan, [0, 399])
+    assert seen == [plan.grid[0].read, plan.grid[399].read]
+
+
 def test_blank_tiles_are_not_read(tmp_path, package, monkeypatch):
     path, seen, done = tmp_path / "sparse.tif", [], []
     place = {"crs": UTM, "transform": Affine(GSD, 0, CORNER[0], 0, -GSD, CORNER[1])}
@@ -288,7 +307,7 @@ def test_blank_tiles_are_not_read(tmp_path, package, monkeypatch):
     whole = Scene.read
     monkeypatch.setattr(Scene, "read", lambda scene, window: seen.append(window) or whole(scene, window))
     scores = run(path, package, advance=done.append)
-    assert len(seen) == 4, "one block is stored, under 2 x 2 tiles"
+    assert sum(window.rows * window.cols for window in seen) == 4 * CHIP**2, "one block is stored, under 2 x 2 tiles"
     assert sum(done) == len(scores.plan.grid) == 100
     assert scores.observed.sum() == 1600
     figures = detect(scores).summary

@@ -127,7 +127,8 @@ def test_scores_that_thresholds_do_not_fit_are_told_once_a_model(make_scene, opt
 
 
 def test_results_come_scene_by_scene(make_scene, options):
-    plans, _ = plan_scenes([make_scene(pixels=blocks(seed=i), name=f"{i}.tif") for i in range(3)], options)
+    scenes = [make_scene(pixels=blocks(seed=i), name=f"{i}.tif") for i in range(3)]
+    plans, _ = plan_scenes(scenes, replace(options, batch=16))
     told = []
     results = scan_scenes(plans, begin=told.append, advance=told.append)
     for i in range(3):
