@@ -52,8 +52,18 @@ BATCH: Final = 16
 """Chips that are scored in one call of the model, where nobody says; a GPU likes more."""
 
 BATCH_PIXELS: Final = 2**20
-"""Of chips that a scan prepares together where nobody says how many: of small ones more than `BATCH`, for it takes as long
-to hand over few as many."""
+"""Of chips that a scan prepares together where nobody says how many: of small ones more than `BATCH`, for to hand over
+few takes as long as many."""
+
+
+_GPU_BATCHES: Final = 16
+"""Times as many for GPUs: several batches of theirs, so that one travels there while they compute another."""
+
+
+def batch_of(chip: int, runtime: Runtime) -> int:
+    """Chips of `chip` px a side that a scan prepares together where nobody says how many."""
+    pixels = BATCH_PIXELS * (_GPU_BATCHES if runtime == "tensorflow" and may_have_gpu() else 1)
+    return max(BATCH, pixels // chip**2)
 
 
 def cores() -> int:

@@ -5,6 +5,17 @@ import pytest
 
 from geoscan import machine
 
+
+def test_small_chips_make_larger_batches_and_gpus_much_larger_ones(monkeypatch):
+    monkeypatch.setattr(machine, "may_have_gpu", lambda: True)
+    assert machine.batch_of(256, "openvino") == 16
+    assert machine.batch_of(48, "openvino") == 455
+    assert machine.batch_of(1000, "openvino") == 16
+    assert machine.batch_of(256, "tensorflow") == 256
+    monkeypatch.setattr(machine, "may_have_gpu", lambda: False)
+    assert machine.batch_of(256, "tensorflow") == 16
+
+
 ASK = "from geoscan.machine import peak_rss_mb; print(peak_rss_mb())"
 
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from geoscan.grid import TileGrid
-from geoscan.machine import BATCH, BATCH_PIXELS, Runtime
+from geoscan.machine import Runtime, batch_of
 from geoscan.model.figures import CUSTOM
 from geoscan.model.package import Package
 from geoscan.model.runtime import runtime_for
@@ -80,6 +80,7 @@ class Plan:
         grid = TileGrid(scene.rows, scene.cols, preprocess.chip, stride)
         # Statistics are those of the file's own pixels, so that they are the same for every model.
         scaling = scaling_of(native, options.scale, options.offset)
+        runtime = runtime_for(package, options.runtime)
         stretch = suited(preprocess.radiometry, native, scaling) if options.stretch == "auto" else options.stretch
         return cls(
             name=name or scene.name,
@@ -93,8 +94,8 @@ class Plan:
             operate=options.operate if thresholds == own else CUSTOM,
             prior=None if calibration.seen_prior is None else options.prior or calibration.ground_prior,
             force=options.force,
-            batch=options.batch or max(BATCH, BATCH_PIXELS // preprocess.chip**2),
-            runtime=runtime_for(package, options.runtime),
+            batch=options.batch or batch_of(preprocess.chip, runtime),
+            runtime=runtime,
         )
 
     @property

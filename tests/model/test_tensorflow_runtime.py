@@ -53,21 +53,65 @@ def test_xla_is_chosen_where_it_is_faster_unless_told(monkeypatch, spec, gpus, g
     chosen = []
     monkeypatch.setattr(tf, "function", lambda run, **how: chosen.append(how["jit_compile"]))
     monkeypatch.setattr("geoscan.model.backend.gpus", lambda: gpus)
-    monkeypatch.setattr(tensorflow_runtime, "_half_precision", lambda package: None)
+    monkeypatch.setattr(tensorflow_runtime, "_half_precision", lambda package, devices: [None])
+    monkeypatch.setattr(TensorFlowDetector, "_share", lambda self, *_: None)
     stand_in = SimpleNamespace(card=card(spec), network=lambda: None)
     TensorFlowDetector(stand_in, batch=4, compiled=given)
     assert chosen == [expected]
 
 
-def test_on_a_gpu_it_computes_in_half_precision_with_close_scores(tiny, plain, monkeypatch):
+@pytest.fixture
+def pretend_gpus(monkeypatch):
     """TensorFlow places what is meant for an absent GPU on the CPU, so only the speed is not shown."""
-    monkeypatch.setattr("geoscan.model.backend.gpus", lambda: ["a GPU"])
-    half = TensorFlowDetector(tiny, batch=4, compiled=False)
-    assert half._device == "/GPU:0"
-    layers = {layer.name: layer for layer in half._network.layers}
+    return lambda n: monkeypatch.setattr("geoscan.model.backend.gpus", lambda: ["a GPU"] * n)
+
+
+def test_on_a_gpu_it_computes_in_half_precision_with_close_scores(tiny, plain, pretend_gpus):
+    pretend_gpus(1)
+    (half,) = tensorflow_runtime._half_precision(tiny, ["/GPU:0"])
+    layers = {layer.name: layer for layer in half.layers}
     assert layers["stem_conv"].compute_dtype == "float16"
     assert {layers[head.name].compute_dtype for head in tiny.card.spec.heads} == {"float32"}
-    scores = half(CHIPS)
+    scores = TensorFlowDetector(tiny, batch=4, compiled=False)(CHIPS)
     assert scores.dtype == np.float32
     assert (scores != plain(CHIPS)).any()
     np.testing.assert_allclose(scores, plain(CHIPS), atol=5e-3)
+
+
+def test_several_gpus_share_a_call_and_its_order_stays(tiny, pretend_gpus):
+    pretend_gpus(1)
+    alone = TensorFlowDetector(tiny, batch=2, compiled=False)(CHIPS)
+    pretend_gpus(3)
+    shared = TensorFlowDetector(tiny, batch=2, compiled=False)
+    turns = []
+    shared._lanes = [
+        lambda chips, n=n, lane=lane: turns.append(n) or lane(chips) for n, lane in enumerate(shared._lanes)
+    ]
+    np.testing.assert_allclose(shared(CHIPS), alone, atol=1e-6)
+    assert turns == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(("fits", "taken"), [(4, 4), (3, 2), (1, 1)])
+def test_a_gpu_takes_as_many_chips_at_once_as_fit(tiny, plain, pretend_gpus, monkeypatch, fits, taken):
+    from geoscan.model.backend import tf
+
+    whole = TensorFlowDetector._lane
+
+    def lane(self, network, device):
+        run = whole(self, network, device)
+
+        def limited(chips):
+            if len(chips) > fits:
+                raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+            return run(chips)
+
+        return limited
+
+    monkeypatch.setattr(TensorFlowDetector, "_lane", lane)
+    pretend_gpus(2)
+    detect = TensorFlowDetector(tiny, batch=4, compiled=False)
+    assert detect._batch == taken
+    np.testing.assert_allclose(detect(CHIPS), plain(CHIPS), atol=5e-3)
+    fits = 0
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        TensorFlowDetector(tiny, batch=4, compiled=False)
