@@ -7,9 +7,8 @@ from typing import Final
 
 import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Scores
+from geoscan.arrays import Chips, Scores, filled
 from geoscan.errors import PackageError, one_line
 from geoscan.machine import BATCH, cores, is_shortage
 from geoscan.model.package import NETWORK, Package, check_finite
@@ -21,11 +20,16 @@ _SETTINGS: Final = {
 }
 
 
-class OpenVinoDetector:
-    """Runs a package with OpenVINO: each chip for itself, several at a time, in single precision.
+_REQUEST_PIXELS: Final = 2**15
+"""Of the chips that one request holds. A single small one is too little work: 14 of 48 px run 2.6 times as fast; of
+256 px more than one are slower."""
 
-    So a chip's scores are the same to the last bit, whatever else is in the call. One call at a time computes, in
-    whatever thread: it uses all cores.
+
+class OpenVinoDetector:
+    """Runs a package with OpenVINO, in single precision, in requests of one size, of which several run at a time.
+
+    A chip's scores are the same to the last bit, whatever else is in the call. One call at a time computes, in whatever
+    thread: it uses all cores.
     """
 
     def __init__(self, package: Package, batch: int = BATCH) -> None:
@@ -35,11 +39,12 @@ class OpenVinoDetector:
         when memory is short.
         """
         spec = package.card.spec
+        self._size = min(batch, max(1, _REQUEST_PIXELS // spec.chip**2))
         settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": cores(), "PERFORMANCE_HINT_NUM_REQUESTS": batch}
         try:
             model = ov.Core().read_model(package.path / NETWORK)
             _check(model, package)
-            model.reshape([1, spec.chip, spec.chip, 3])
+            model.reshape([self._size, spec.chip, spec.chip, 3])
             compiled = ov.Core().compile_model(model, "CPU", settings)
             self._queue = ov.AsyncInferQueue(compiled)
         except RuntimeError as err:
@@ -56,13 +61,15 @@ class OpenVinoDetector:
         scores = np.empty((len(chips), self._labels), np.float32)
         chips = np.ascontiguousarray(chips)
         with self._lock:
-            for chip, row in zip(chips, scores, strict=True):
-                self._queue.start_async(chip[None], row, share_inputs=True)
+            for number, (part, count) in enumerate(filled(chips, self._size)):
+                rows = scores[number * self._size :][:count]
+                self._queue.start_async(part, rows, share_inputs=True)
             self._queue.wait_all()
         return scores
 
-    def _keep(self, answers: ov.InferRequest, row: NDArray[np.float32]) -> None:
-        np.concatenate([answers.get_tensor(name).data[0] for name in self._heads], out=row)
+    def _keep(self, answers: ov.InferRequest, rows: Scores) -> None:
+        parts = [answers.get_tensor(name).data[: len(rows)] for name in self._heads]
+        np.concatenate(parts, axis=1, out=rows)
 
 
 def _check(model: ov.Model, package: Package) -> None:

@@ -96,6 +96,16 @@ def test_a_score_depends_on_its_chip_alone(plain):
         np.testing.assert_allclose(plain(among)[2], scores[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("package", shipped(), ids=lambda one: one.card.name)
+def test_with_openvino_a_shipped_model_does_so_to_the_last_bit(package):
+    detect, chips = OpenVinoDetector(package, batch=64), chips_of(package.card.spec, n=40)
+    scores, order = detect(chips), RNG.permutation(40)
+    np.testing.assert_array_equal(detect(chips[order]), scores[order])
+    for n in (1, 5, 17):
+        np.testing.assert_array_equal(detect(chips[:n]), scores[:n])
+    np.testing.assert_array_equal(OpenVinoDetector(package, batch=1)(chips), scores)
+
+
 def test_with_openvino_it_does_so_to_the_last_bit(tiny):
     detect = OpenVinoDetector(tiny, batch=4)
     np.testing.assert_array_equal(np.concatenate([detect(CHIPS[i : i + 1]) for i in range(11)]), detect(CHIPS))
