@@ -11,17 +11,25 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan import gdal
 from geoscan.arrays import Chips, Mask, Scores, Visual
 from geoscan.errors import PackageError, ReadError
 from geoscan.model.look import is_white
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Averaged, Detector
 from geoscan.scanning.plan import Plan
+from geoscan.scene import Scene
 
 STAGES: Final = ("read", "dehaze", "infer")
 """What the work on a batch is timed by."""
 
-_ATTEMPTS = 2
+_ONCE_MORE: Final = (0.0,)
+_NETWORK: Final = (1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait before a read is tried again: a local one as a lost handle is opened anew, one through a network for
+longer than most cuts last; GDAL's own tries (see `gdal.settings`) end at once where nobody answers."""
+
+_LOST: Final[set[str]] = set()
+"""Addresses of remote scenes of which no try came through: until one does, no more is waited for each chip."""
 
 T = TypeVar("T")
 
@@ -98,7 +106,7 @@ def read(plan: Plan, tiles: Sequence[int]) -> Read:
     for index in tiles:
         tile = plan.grid[index]
         try:
-            native, valid = _patiently(partial(plan.scene.read, tile.read))
+            native, valid = _patiently(plan.scene, partial(plan.scene.read, tile.read))
         except ReadError as err:
             found.failed[index] = str(err)
             continue
@@ -156,12 +164,21 @@ def averaged(make: Callable[[], Detector]) -> Detector:
     return Averaged(make())
 
 
-def _patiently(read: Callable[[], T]) -> T:
-    """Try a read once more when it fails: a network does so for a moment, and a lost handle is opened anew."""
-    for attempt in range(1, _ATTEMPTS + 1):
+def _patiently(scene: Scene, read: Callable[[], T]) -> T:
+    """Try a read again when it fails: a network does so for a while, and a lost handle is opened anew."""
+    name = scene.address
+    waits = _NETWORK if gdal.is_remote(scene.address) and name not in _LOST else _ONCE_MORE
+    for wait in waits:
         try:
-            return read()
+            found = read()
         except ReadError:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+            time.sleep(wait)
+        else:
+            _LOST.discard(name)
+            return found
+    try:
+        return read()
+    except ReadError:
+        if waits is _NETWORK:
+            _LOST.add(name)
+        raise
