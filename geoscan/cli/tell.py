@@ -56,11 +56,11 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any], str]]) -> None:
     """Say what became of several scenes: of each its name, its figures (see `Summary`), and what is wrong with it."""
     if not log.isEnabledFor(logging.INFO):
         return
-    lines = [(*_HEAD, ""), *((*_cells(one_line(name), figures), one_line(error)) for name, figures, error in rows)]
+    lines = [(*_HEAD, ""), *((*_cells(one_line(name), figures), error) for name, figures, error in rows)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(_HEAD))]
     for name, *numbers, error in lines:
         columns = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
-        streams.say("  ".join([f"{name:<{widths[0]}}", *columns, error]).rstrip())
+        streams.say("  ".join([f"{name:<{widths[0]}}", *columns, " ".join(error.split())]).rstrip())
 
 
 def count(n: int, what: str) -> str:

@@ -67,15 +67,18 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", isolation_level=None, uri=True)
 
 
-def begin(db: sqlite3.Connection, tables: str) -> None:
-    """Prepare a file to be written.
+def make_tables(db: sqlite3.Connection, tables: str) -> None:
+    """Make the tables in a file that has none; tables: the statements that do.
 
-    tables: the statements that make them, in a file that has none. They come before the write-ahead log, so that the
-    file's own head says whose it is whenever the process is killed.
+    They come before the write-ahead log, so that the file's own head says whose it is whenever the process is killed.
     """
     if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         whose = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}"
         db.executescript(f"BEGIN EXCLUSIVE; {tables}; {whose}; COMMIT")
+
+
+def write_ahead(db: sqlite3.Connection) -> None:
+    """Let each transaction be one write at the end of a log, which survives the process, not each the machine."""
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
 

@@ -126,7 +126,7 @@ def _open(path: Path, plan: Plan, fresh: bool) -> Journal:
 def _prepared(db: sqlite3.Connection, plan: Plan, fresh: bool) -> Part:
     """Make a database that of a plan, and give what it knows of its tiles. Raises UnfitError."""
     key = key_of(plan)
-    database.begin(db, _TABLES)
+    database.make_tables(db, _TABLES)
     if db.execute("SELECT count(*) FROM scan").fetchone()[0]:
         old, old_key = _scan_in(db)
         why = difference(old_key, key)
@@ -135,6 +135,7 @@ def _prepared(db: sqlite3.Connection, plan: Plan, fresh: bool) -> Part:
         if why or fresh:
             db.execute("DELETE FROM batch")
     found = _rows_in(db, plan)
+    database.write_ahead(db)  # not before, so that a file that does not fit stays as it is
     values = json.dumps(key).encode(), to_json(plan)
     with database.transaction(db):
         db.execute("DELETE FROM scan")
