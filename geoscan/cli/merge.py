@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     """
     from geoscan import layers
     from geoscan.model.figures import DEFAULT_POINT
-    from geoscan.scanning.merge import merge_journal
+    from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
     from geoscan.scanning.result import found_in
 
@@ -50,6 +51,6 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
             )
     layers.write(out, found_in(results), [result.provenance for result in results])
     for result in results:
-        tell.result(result)
+        tell.result(replace(result, failed={tile: why for tile, why in result.failed.items() if why != NOT_YET}))
     if any(result.failed for result in results):
         click.get_current_context().exit(1)

@@ -66,8 +66,9 @@ def plan_scenes(
     given = list(scenes)
     opened = {scene.path: scene for scene in given if isinstance(scene, Scene)}
     named = [scene.path if isinstance(scene, Scene) else os.fspath(scene) for scene in given]
-    groups = _grouped(find_scenes(named), opened)
-    plans, left_out = [], 0
+    found, lost = _found(named, broken)
+    groups = _grouped(found, opened)
+    plans, left_out = [], lost
     for group, name in zip(groups, short_names([group[0] for group in groups]), strict=True):
         try:
             scene = opened.get(group[0]) or _open(group, options.bands)
@@ -80,7 +81,7 @@ def plan_scenes(
             plans.append(plan)
         except BROKEN as err:
             outright = not set(named).isdisjoint(group)
-            if outright and (broken is None or len(groups) == 1):
+            if outright and (broken is None or len(named) == 1):
                 raise
             left_out += len(group)
             log.warning("left out: %s", err)
@@ -90,6 +91,22 @@ def plan_scenes(
         raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
     _warn_of_tta(plans)
     return plans, left_out
+
+
+def _found(named: Sequence[str], broken: Broken | None) -> tuple[list[str], int]:
+    """Find the scenes that are named; broken: told of what is none, which is counted, where there are others."""
+    if broken is None or len(named) == 1:
+        return find_scenes(named), 0
+    good = []
+    for name in named:
+        try:
+            find_scenes([name])
+        except SceneError as err:
+            log.warning("left out: %s", err)
+            broken(short_name(name), err)
+        else:
+            good.append(name)
+    return find_scenes(good), len(named) - len(good)
 
 
 def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 | fault | what is left |
 |---|---|
-| kill -9 at random moments | the same command gives the same bytes, and scores at most a batch a thread twice |
+| kill -9 at random moments | the same command gives the same bytes, and scores at most what was under way twice |
 | SIGTERM, Ctrl-C | one line, exit 1, the old layer, the journal |
 | disk full, for the journal and for the layer | one line, exit 1, the old layer, the journal |
 | read-only folder | one line before the work, exit 2 |
@@ -36,6 +36,7 @@ from scans import CHIP, blocks, break_block
 
 from geoscan.cli import main
 from geoscan.model.package import Package
+from geoscan.scanning.workers import _FEW, IN_FLIGHT
 
 FAKE = Path(__file__).parents[1] / "fake_geoscan.py"
 CHIPS = 42
@@ -115,7 +116,7 @@ def one_line(said: str) -> str:
 def kill_somewhere(scene, package, folder, undisturbed, moment: float, jobs: int, batch: int) -> int:
     """Kill a scan so many seconds after its first batch, and go on with it; return how many chips were left."""
     folder.mkdir()
-    out, log = folder / "mines.geojson", folder / "log"
+    out, log, dask = folder / "mines.geojson", folder / "log", jobs and _FEW * batch < CHIPS
     with start(words(scene, out, package, jobs=jobs, batch=batch), log=log) as process:
         begun(log)
         time.sleep(moment)
@@ -131,7 +132,9 @@ def kill_somewhere(scene, package, folder, undisturbed, moment: float, jobs: int
     resumed = [line for line in result.stderr.splitlines() if "resumed" in line]
     kept = int(resumed[0].split(": resumed: ")[1].split()[0]) if resumed else 0
     if not done_before:
-        assert scored - CHIPS <= batch * (jobs + 1), "at most a batch a thread twice"
+        # Without dask one thread scores; dask has a few batches under way for each thread, which are seldom all scored.
+        under_way = IN_FLIGHT * (jobs + 1) if dask else 1
+        assert scored - CHIPS <= batch * under_way, "no more than what was under way twice"
         assert scored + kept >= CHIPS
     return kept
 
@@ -145,11 +148,12 @@ def test_a_scan_that_was_killed_goes_on(scene, package, tmp_path, undisturbed):
 
 
 @pytest.mark.large
+@pytest.mark.timeout(900)
 def test_a_scan_that_was_killed_at_20_random_moments_goes_on(scene, package, tmp_path, undisturbed):
     rng = random.Random(15)
     kept = []
     for n in range(20):
-        jobs, batch = ((0, 4), (2, 4), (2, 1))[n % 3]  # the last is so many batches that dask does them
+        jobs, batch = ((0, 4), (2, 4), (0, 4), (2, 1))[n % 4]  # the last is so many batches that dask does them
         folder = tmp_path / f"kill{n}"
         longest = 0.05 * CHIPS / batch + 0.2
         kept.append(kill_somewhere(scene, package, folder, undisturbed, rng.uniform(0, longest), jobs, batch))
@@ -173,6 +177,7 @@ def test_a_scan_that_is_asked_to_end_leaves_a_line_and_its_journal(scene, packag
     assert out.read_bytes() == undisturbed
 
 
+@pytest.mark.large
 def test_a_disk_that_is_full_leaves_the_old_layer_and_the_journal(scene, package, out, undisturbed):
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
@@ -292,14 +297,19 @@ def test_what_nobody_foresaw_is_one_line_with_the_chip(scene, package, out, undi
     assert out.read_bytes() == undisturbed
 
 
+@pytest.mark.large
 def test_two_scans_of_one_scene_exclude_each_other(scene, package, tmp_path, out, undisturbed):
     log = tmp_path / "log"
-    with start(words(scene, out, package, batch=2), log=log) as process:
+    with start(words(scene, out, package), way="slow", log=log) as process:
         begun(log)
         result = invoke(scene, out, package)
         assert result.exit_code == 1
         assert f"{journal_of(out, scene)} is being written by another scan" in one_line(result.stderr)
-        assert process.wait() == 0, process.stderr.read()
+        begun(log, 3)
+        process.terminate()
+        assert "interrupted; " in process.stderr.read()
+    result = invoke(scene, out, package)
+    assert (result.exit_code, "resumed: " in result.stderr) == (0, True)
     assert out.read_bytes() == undisturbed
 
 

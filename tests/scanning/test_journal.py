@@ -300,6 +300,7 @@ def test_a_journal_that_was_cut_off_is_not_trusted(plan, tmp_path, truth):
 
 
 @pytest.mark.large
+@pytest.mark.timeout(900)
 def test_a_journal_that_was_cut_off_at_every_100th_byte_is_not_trusted(plan, tmp_path, truth):
     assert 0 in check_truncations(plan, tmp_path, truth, 100)
 
