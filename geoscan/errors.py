@@ -11,6 +11,8 @@ GeoscanError            exit status 1: something failed
 │   └── DatasetError    training data that cannot be used
 ├── ReadError           pixels that could not be read (scan: the tile is marked failed)
 ├── OutputError         a file that could not be written
+├── ChipError           something that nobody foresaw, at one chip of a scan
+├── BusyError           a journal that another scan is writing
 ├── ShortageError       the system gives no more memory
 └── ClusterError        a dask cluster that went down during the scan
 
@@ -71,6 +73,14 @@ class ReadError(GeoscanError, OSError):
 
 class OutputError(GeoscanError, OSError):
     """A file that could not be written."""
+
+
+class ChipError(GeoscanError):
+    """Something that nobody foresaw, at one chip of a scan."""
+
+
+class BusyError(GeoscanError):
+    """A journal that another scan is writing."""
 
 
 class ShortageError(GeoscanError):

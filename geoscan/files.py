@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,12 @@ from geoscan.errors import GeoscanError, InputError, OutputError, one_line
 _ABOUT: Final = (*inputs.BESIDE, "-wal", "-shm", "-journal")
 """Endings of what GDAL (statistics, pyramids, mask) and SQLite (changes yet to be merged) keep beside a file: they
 would be read as the new file's, and a journal would even be written into it."""
+
+_UNUSUAL: Final = re.compile(r"[^\w.+-]+")
+"""In a name: what shells, other systems or paths take for something else."""
+
+_LONGEST: Final = 120
+"""Bytes; file systems take 255, with all endings."""
 
 
 def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources: Iterable[str] = ()) -> None:
@@ -63,6 +70,14 @@ def check_place(path: Path) -> None:
         raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none. Raises InputError when that cannot be."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as err:
+        raise InputError(f"the folder {path} cannot be made: {err.strerror}; name another") from err
+
+
 @contextlib.contextmanager
 def replacing(path: Path | str, advice: str = "make room or write elsewhere") -> Iterator[Path]:
     """Give a hidden path beside `path`, with its suffix: what is written there replaces it when the block ends well.
@@ -88,6 +103,28 @@ def replacing(path: Path | str, advice: str = "make room or write elsewhere") ->
     finally:
         with contextlib.suppress(OSError):  # gone when all went well
             part.unlink()
+
+
+def cache_directory() -> Path:
+    """Where caches go unless told otherwise: XDG_CACHE_HOME, else ~/.cache.
+
+    Raises OutputError for a user without a home, as containers have.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoscan"
+    except RuntimeError as err:
+        raise OutputError("there is no home directory for the cache; pass --cache") from err
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Make a part of a file's name of each, which any system takes, and by which they can be told apart.
+
+    Equal lists give equal names; what is longer than 120 bytes is cut.
+    """
+    plain = [
+        _UNUSUAL.sub("_", name).lstrip(".").encode()[:_LONGEST].decode(errors="ignore") or "scene" for name in names
+    ]
+    return [f"{name}-{n}" if (n := plain[:i].count(name) + 1) > 1 else name for i, name in enumerate(plain)]
 
 
 def _beside(path: Path) -> set[Path]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LAYER = "mines"
 """Name of the layer inside the file."""
 
+_CAUSES: Final = 1000
+"""Chips that could not be read, and are named one by one in a layer's metadata; they are counted to the last."""
+
 
 class Attribute(NamedTuple):
     """One attribute of a detection."""
@@ -98,10 +101,15 @@ def _dumps(value: Any) -> str:
 
 
 def _summary(provenance: Sequence[Provenance]) -> dict[str, Any]:
-    """What was scanned: so a layer without detections says so too."""
+    """What was scanned, and what could not be read: so a layer without detections says so too."""
     from geoscan.polygons import described
 
-    return {"scenes": [{"scene": one.scene, **described(one), "reading": dict(one.reading)} for one in provenance]}
+    return {"scenes": [_of_scene(one, described(one)) for one in provenance]}
+
+
+def _of_scene(source: Provenance, described: dict[str, Any]) -> dict[str, Any]:
+    causes = {"failures": list(source.failed[:_CAUSES])} if source.failed else {}
+    return {"scene": source.scene, **described, "reading": dict(source.reading), "failed": len(source.failed), **causes}
 
 
 def frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:

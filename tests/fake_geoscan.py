@@ -1,7 +1,8 @@
 """`geoscan` with a detector that needs no network, for tests that need a process: `python fake_geoscan.py WORDS`.
 
-GEOSCAN_FAKE names what the detector does: `bright`, the default; `slow`; `short` of memory; `write` into a file, whose
-path is in GEOSCAN_FAKE_FILE.
+GEOSCAN_FAKE names what the detector does: `bright`, the default; `slow`; `steady`, which is less slow; `short` of
+memory; `write` into a file, whose path is in GEOSCAN_FAKE_FILE. GEOSCAN_FAKE_LOG is a file to which the number of chips
+is added before they are scored.
 """
 
 import os
@@ -25,8 +26,11 @@ class Fake(fakes.BrightIsPositive):
 
     def __call__(self, chips: Chips) -> Scores:
         way = os.environ.get("GEOSCAN_FAKE", "bright")
-        if way == "slow":
-            time.sleep(0.3)
+        if log := os.environ.get("GEOSCAN_FAKE_LOG"):
+            with Path(log).open("a") as file:
+                file.write(f"{len(chips)}\n")
+        if way in ("slow", "steady"):
+            time.sleep(0.3 if way == "slow" else 0.05)
         if way == "short":
             raise ResourceExhaustedError("OOM when allocating tensor")
         if way == "write":

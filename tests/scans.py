@@ -21,6 +21,7 @@ from geoscan.model import package as packages
 from geoscan.model.package import CARD, Card, Package
 from geoscan.polygons import flag
 from geoscan.products import Product
+from geoscan.scanning.journal.file import Journal
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
@@ -47,13 +48,14 @@ def run(
     *,
     detector: Callable[[], Any] = fakes.BrightIsPositive,
     advance: Callable[[int], None] = lambda _: None,
+    journal: Journal | None = None,
     **asked: Any,
 ) -> SceneScores:
     """Score a scene with a fake detector; `asked` are `ScanOptions`."""
     plan = Plan.of(Scene.open(path), package, ScanOptions(**{"batch": 4, **asked}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geoscan.scanning.run.detector", partial(fakes.made, detector))
-        return scan(plan, pool, advance=advance)
+        return scan(plan, pool, advance=advance, journal=journal)
 
 
 def mine_scores(scores: SceneScores) -> np.ndarray:

@@ -20,6 +20,7 @@ from geoscan.machine import check_memory, is_shortage
 
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
+    "merge": "Make a layer of journals, with other thresholds.",
     "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",
@@ -54,7 +55,7 @@ def _one_line() -> Iterator[None]:
         help_of = f" See {err.ctx.command_path} --help." if err.ctx else ""
         raise _Failure(message + help_of, err.exit_code) from err
     except KeyboardInterrupt as err:
-        raise _Failure("interrupted", 1) from err
+        raise _Failure(str(err) or "interrupted", 1) from err
     except Exception as err:
         if isinstance(err, OSError) and err.errno == errno.EPIPE:
             raise  # click ends in silence for a reader that has gone, as of `geoscan --help | head`

@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from geoscan.cli import streams
 from geoscan.data.sources import ChipsSource, KaggleSource, Source
 from geoscan.errors import one_line
 from geoscan.machine import AUTO, RUNTIMES
+from geoscan.model.figures import POINTS
 from geoscan.model.origin import NOT_STATED
 from geoscan.progress import Advance, Track
 
@@ -89,9 +90,9 @@ class Data:
     @property
     def cache_directory(self) -> Path:
         """Where prepared chips are kept. Raises OutputError for a user without a home."""
-        from geoscan.data.cache import default_directory
+        from geoscan.files import cache_directory
 
-        return self.cache or default_directory()
+        return self.cache or cache_directory()
 
 
 def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -195,6 +196,33 @@ def pixels(command: Callable[..., None]) -> Callable[..., None]:
     return bands(scale(offset(stretch(command))))
 
 
+def thresholds(default: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add --operate, --high, --low, --isolated and --prior; default: the operating point, None for that of the scan."""
+    as_scanned = "  [default: as the scan had it]"
+    added = [
+        click.option(
+            "--operate",
+            type=click.Choice(POINTS),
+            default=default,
+            show_default=default is not None,
+            help="Operating point in the model's card: more mines found, or fewer false alarms."
+            + ("" if default else as_scanned),
+        ),
+        click.option("--high", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach."),
+        click.option("--low", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection."),
+        click.option(
+            "--isolated", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach."
+        ),
+        click.option(
+            "--prior",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            help="Fraction of the scene's chips that show a mine, for the column `probability`."
+            + ("  [default: what the model's card assumes]" if default else as_scanned),
+        ),
+    ]
+    return functools.partial(_with, added)
+
+
 def tta(command: Callable[..., None]) -> Callable[..., None]:
     """Add --tta and --no-tta; None where neither is given."""
     return click.option(
@@ -258,9 +286,13 @@ def _data_options(together: bool) -> Callable[[Callable[..., None]], Callable[..
         ),
     ]
 
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(added):
-            command = option(command)
-        return command
+    return functools.partial(_with, added)
 
-    return add
+
+def _with(
+    added: Sequence[Callable[[Callable[..., None]], Callable[..., None]]], command: Callable[..., None]
+) -> Callable[..., None]:
+    """Add options, which the help lists in their order."""
+    for option in reversed(added):
+        command = option(command)
+    return command

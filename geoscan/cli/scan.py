@@ -1,27 +1,30 @@
-"""`geoscan scan`: scenes in, a vector layer of mines out."""
+"""`geoscan scan`: scenes in, vector layers of mines out."""
 
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from tqdm import tqdm
 
-from geoscan.cli import options, streams
+from geoscan.cli import options, streams, tell
 from geoscan.machine import check_memory_for_network
-from geoscan.model.figures import DEFAULT_POINT, POINTS
+from geoscan.model.figures import DEFAULT_POINT
 
 if TYPE_CHECKING:
-    from geoscan.scanning.result import SceneResult
-    from geoscan.scanning.summary import Summary
+    from collections.abc import Sequence
 
-log = logging.getLogger(__name__)
-
-_CAUSES = 3
-"""Chips that could not be read, and are named one by one."""
+    from geoscan.errors import GeoscanError
+    from geoscan.scanning.folder import Outcome
+    from geoscan.scanning.journal.journals import Journals
+    from geoscan.scanning.options import ScanOptions
+    from geoscan.scanning.plan import Plan
+    from geoscan.scanning.workers import Workers
 
 
 @click.command(
@@ -30,28 +33,14 @@ _CAUSES = 3
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Layer to write: .geojson, .gpkg, .fgb or .parquet. Without it --json must be given.",
+    metavar="PATH",
+    help="Layer to write: .geojson, .gpkg, .fgb or .parquet; or a folder (one that is there, or a name that ends in "
+    "/), which gets a GeoJSON layer a scene. Without it --json must be given.",
 )
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
-@click.option(
-    "--operate",
-    type=click.Choice(POINTS),
-    default=DEFAULT_POINT,
-    show_default=True,
-    help="Operating point in the model's card: more mines found, or fewer false alarms.",
-)
-@click.option("--high", type=click.FloatRange(0, 1), help="Score that a detection's best chip must reach.")
-@click.option("--low", type=click.FloatRange(0, 1), help="Score at which neighbouring chips join a detection.")
-@click.option("--isolated", type=click.FloatRange(0, 1), help="Score that a chip without neighbours must reach.")
-@click.option(
-    "--prior",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Fraction of the scene's chips that show a mine, for the column `probability`.  [default: what the model's "
-    "card assumes]",
-)
+@options.thresholds(DEFAULT_POINT)
 @click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
@@ -62,73 +51,138 @@ _CAUSES = 3
 )
 @options.runtime
 @options.tta
-@click.option("--json", "as_json", is_flag=True, help="Print the figures of the scan as one JSON object.")
+@click.option(
+    "--journal",
+    metavar="PATH",
+    help="Keep the journal there, for `geoscan merge`: a .journal file, or a folder for those of several scenes.  "
+    "[default: beside the layer until it is written; none without --out]",
+)
+@click.option("--fresh", is_flag=True, help="Begin anew, whatever an earlier run has left.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the figures of the scan: one JSON object, or one a layer and line."
+)
 @options.verbosity
-def scan(
-    scenes: tuple[str, ...], out: Path | None, jobs: int | None, scheduler: str | None, as_json: bool, **asked: Any
-) -> None:
+def scan(out: str | None, **asked: Any) -> None:
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
 
-    SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are those of --operate. The exit
-    status is 1 when a part of a scene could not be read, or a scene was written meanwhile: the rest is written all the
-    same.
+    SCENE is any raster that GDAL reads, local or remote. Thresholds that are not given are those of --operate. The same
+    command goes on where an earlier run was ended, and tries again what could not be read. The exit status is 1 when a
+    part of a scene could not be read, or a scene was written meanwhile: the rest is written all the same.
     """
-    if out is None and not as_json:
+    if out is None and not asked["as_json"]:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
-    from geoscan import layers
     from geoscan.scanning.options import ScanOptions
-    from geoscan.scanning.result import found_in, total
-    from geoscan.scanning.scenes import plan_scenes, scan_scenes
-    from geoscan.scanning.workers import workers
 
-    if out is not None:
-        layers.check_target(out, scenes)
-    plans, left_out = plan_scenes(scenes, ScanOptions(**asked))
-    for runtime in sorted({plan.runtime for plan in plans}):
-        check_memory_for_network(jobs, runtime)
-    if out is not None:
-        layers.check_target(out, [file for plan in plans for file in plan.scene.product.files])
-    chips = sum(len(plan.grid) for plan in plans)
-    batches = sum(plan.batches for plan in plans)
-    with (
-        workers(jobs, scheduler, batches=batches) as pool,
-        tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
-    ):
-        results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=options.advance(bar)))
-    found = found_in(results)
-    if out is not None:
-        layers.write(out, found, [result.provenance for result in results])
-    for result in results:
-        _tell(result)
-    if as_json:
-        streams.answer(json.dumps(total(results, found).to_dict()))
-    if left_out or any(result.failed or result.changed for result in results):
+    own = {name: asked.pop(name) for name in _OWN}
+    ask = _Ask(out=Path(out) if out else None, options=ScanOptions(**asked), **own)
+    into_folder = out is not None and (out.endswith("/") or Path(out).is_dir())
+    if not (_layers(ask) if into_folder else _one_layer(ask)):
         click.get_current_context().exit(1)
 
 
-def _tell(result: SceneResult) -> None:
-    causes = list(result.failed.values())
-    for cause in causes[:_CAUSES]:
-        log.warning("%s", cause)
-    if len(causes) > _CAUSES:
-        log.warning("%s more could not be read", _count(len(causes) - _CAUSES, "chip"))
-    if result.changed:
-        log.warning("%s was written during the scan, which may mix old and new pixels; scan it again", result.changed)
-    log.info("%s", _sentence(result.summary))
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What the command line asks for; the fields without a word of their own are options."""
+
+    scenes: tuple[str, ...]
+    out: Path | None
+    options: ScanOptions
+    jobs: int | None
+    scheduler: str | None
+    journal: str | None
+    fresh: bool
+    as_json: bool
+
+    def journals(self, plans: Sequence[Plan], beside: list[tuple[Plan, Path]]) -> Journals | None:
+        """Say where journals go; None where no layer is written, and none was asked for."""
+        from geoscan.scanning.journal.journals import Journals, asked_for
+
+        if self.journal is not None:
+            return Journals(asked_for(self.journal, plans), keep=True, fresh=self.fresh)
+        return Journals(beside, fresh=self.fresh) if beside else None
 
 
-def _sentence(of: Summary) -> str:
-    parts = [
-        f"{_count(of.detections, 'detection')} ({of.flagged} of {_count(of.chips, 'chip')}, {of.area_ha:.0f} ha) "
-        f"by {of.model}, {of.operate}",
-        f"{of.observed_fraction:.0%} of the scene observed",
-        f"{_count(of.skipped, 'chip')} without data" if of.skipped else "",
-        f"{_count(of.failed, 'chip')} could not be read" if of.failed else "",
-        f"{_count(of.not_understood, 'chip')} not understood" if of.not_understood else "",
-        f"{of.seconds:.1f} s, {of.chips_per_second:.1f} chips/s",
-    ]
-    return f"{of.scene}: " + "; ".join(part for part in parts if part)
+_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
+"""What no scene's plan depends on."""
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def _one_layer(ask: _Ask) -> bool:
+    """Scan scenes into one layer, or none; tell whether all went well."""
+    from geoscan import layers
+    from geoscan.scanning.journal.journals import beside
+    from geoscan.scanning.result import found_in, total
+    from geoscan.scanning.scenes import plan_scenes, scan_scenes
+
+    if ask.out is not None:
+        layers.check_target(ask.out, ask.scenes)
+    plans, left_out = plan_scenes(ask.scenes, ask.options)
+    if ask.out is not None:
+        layers.check_target(ask.out, [file for plan in plans for file in plan.scene.product.files])
+    journals = ask.journals(plans, beside(ask.out, plans) if ask.out else [])
+    broken: dict[str, GeoscanError] = {}
+    note = broken.__setitem__ if len(plans) > 1 else None
+    with _working(ask, plans, journals) as (pool, shown):
+        results = list(scan_scenes(plans, pool, **shown, journals=journals, broken=note))
+    if not results:
+        raise next(iter(broken.values()))
+    found = found_in(results)
+    if ask.out is not None:
+        layers.write(ask.out, found, [result.provenance for result in results])
+    for result in results:
+        tell.result(result)
+        if journals is not None:
+            tell.kept(journals.end(result.plan, well=result.well))
+    if len(plans) > 1:
+        told = [(str(result.summary.scene), result.summary.to_dict(), "") for result in results]
+        tell.table([*told, *((scene, {}, str(error)) for scene, error in broken.items())])
+    if ask.as_json:
+        streams.answer(json.dumps(total(results, found).to_dict()))
+    return not (left_out or broken) and all(result.well for result in results)
+
+
+def _layers(ask: _Ask) -> bool:
+    """Scan scenes into a layer each; tell whether all went well."""
+    from geoscan.scanning.folder import Folder, broken
+    from geoscan.scanning.scenes import plan_scenes
+
+    assert ask.out is not None
+    outcomes: list[Outcome] = []
+
+    def note(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if ask.as_json:
+            streams.answer(json.dumps(outcome.to_dict()))
+
+    folder = Folder(ask.out, fresh=ask.fresh)
+    plans, _ = plan_scenes(
+        ask.scenes, ask.options, broken=lambda scene, error: note(broken(scene, error)), done=folder.has
+    )
+    folder.check(plans)
+    journals = ask.journals(plans, folder.journals(plans))
+    assert journals is not None
+    with _working(ask, [plan for plan in plans if not folder.has(plan)], journals) as (pool, shown):
+        for outcome in folder.scan(plans, pool, **shown, journals=journals):
+            note(outcome)
+            tell.outcome(outcome)
+    tell.table([(one.scene, one.figures, one.error) for one in outcomes])
+    return all(one.well for one in outcomes)
+
+
+@contextmanager
+def _working(ask: _Ask, plans: Sequence[Plan], journals: Journals | None) -> Iterator[tuple[Workers, dict[str, Any]]]:
+    """Give workers, and what shows how far they are; who ends them is told what is left."""
+    from geoscan.scanning.workers import workers
+
+    for runtime in sorted({plan.runtime for plan in plans}):
+        check_memory_for_network(ask.jobs, runtime)
+    chips = sum(len(plan.grid) for plan in plans)
+    batches = sum(plan.batches for plan in plans)
+    try:
+        with (
+            workers(ask.jobs, ask.scheduler, batches=batches) as pool,
+            tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
+        ):
+            yield pool, {"begin": bar.set_description, "advance": options.advance(bar)}
+    except KeyboardInterrupt:
+        left = journals.told if journals is not None else ""
+        raise KeyboardInterrupt(f"interrupted; {left}" if left else "interrupted") from None

@@ -26,17 +26,6 @@ _DAY = 24 * 3600
 _ADVICE = "pass another --cache"
 
 
-def default_directory() -> Path:
-    """Where caches go unless told otherwise: XDG_CACHE_HOME, else ~/.cache.
-
-    Raises OutputError for a user without a home, as containers have.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoscan"
-    except RuntimeError as err:
-        raise OutputError("there is no home directory for the cache; pass --cache") from err
-
-
 class Cached(NamedTuple):
     """A set of chips in the model's frame, with their haze: training varies them before it is removed."""
 

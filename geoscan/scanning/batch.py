@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan import gdal
 from geoscan.arrays import Chips, Mask, Scores, Visual
 from geoscan.errors import PackageError, ReadError
 from geoscan.grid import Tile, Window
@@ -19,6 +20,7 @@ from geoscan.model.look import is_white
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Averaged, Detector
 from geoscan.scanning.plan import Plan
+from geoscan.scene import Scene
 
 STAGES: Final = ("read", "dehaze", "infer")
 """What the work on a batch is timed by."""
@@ -29,7 +31,13 @@ SQUARE: Final = 1024
 _DENSE: Final = 0.5
 """Share of the pixels in such a square that tiles must need; fewer are read one by one."""
 
-_ATTEMPTS = 2
+_ONCE_MORE: Final = (0.0,)
+_NETWORK: Final = (1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait before a read is tried again: a local one as a lost handle is opened anew, one through a network for
+longer than most cuts last; GDAL's own tries (see `gdal.settings`) end at once where nobody answers."""
+
+_LOST: Final[set[str]] = set()
+"""Addresses of remote scenes of which no try came through: until one does, no more is waited for each chip."""
 
 T = TypeVar("T")
 
@@ -121,7 +129,7 @@ def _read_square(plan: Plan, tiles: NDArray[np.int64], found: Read) -> None:
             return
     for tile in map(plan.grid.__getitem__, tiles.tolist()):
         try:
-            _keep(found, tile, *_patiently(partial(_look_at, plan, tile.read)))
+            _keep(found, tile, *_patiently(plan.scene, partial(_look_at, plan, tile.read)))
         except ReadError as err:
             found.failed[tile.index] = str(err)
 
@@ -191,12 +199,21 @@ def averaged(make: Callable[[], Detector]) -> Detector:
     return Averaged(make())
 
 
-def _patiently(read: Callable[[], T]) -> T:
-    """Try a read once more when it fails: a network does so for a moment, and a lost handle is opened anew."""
-    for attempt in range(1, _ATTEMPTS + 1):
+def _patiently(scene: Scene, read: Callable[[], T]) -> T:
+    """Try a read again when it fails: a network does so for a while, and a lost handle is opened anew."""
+    name = scene.address
+    waits = _NETWORK if gdal.is_remote(scene.address) and name not in _LOST else _ONCE_MORE
+    for wait in waits:
         try:
-            return read()
+            found = read()
         except ReadError:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+            time.sleep(wait)
+        else:
+            _LOST.discard(name)
+            return found
+    try:
+        return read()
+    except ReadError:
+        if waits is _NETWORK:
+            _LOST.add(name)
+        raise

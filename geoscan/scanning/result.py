@@ -28,6 +28,11 @@ class SceneResult:
 
     summary: Summary
 
+    @property
+    def well(self) -> bool:
+        """Whether all of the scene was read, as it was when the scan began."""
+        return not (self.failed or self.changed)
+
 
 def detect(scores: SceneScores) -> SceneResult:
     """Merge the tiles that pass the plan's thresholds into detections.
@@ -46,6 +51,7 @@ def detect(scores: SceneScores) -> SceneResult:
         tta=plan.tta,
         prior=plan.prior,
         reading=plan.reading,
+        failed=tuple(scores.failed.values()),
     )
     found = detections(
         plan.grid,

@@ -2,59 +2,69 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoscan.machine import Runtime
 from geoscan.model.package import Package
 from geoscan.model.runtime import Detector, detector
 from geoscan.progress import Advance
 from geoscan.scanning.batch import SQUARE, STAGES, averaged, infer, prepare
+from geoscan.scanning.culprit import by_chip, by_tile, naming
+from geoscan.scanning.gathered import Gathered, Part
+from geoscan.scanning.journal.file import Journal
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.workers import HERE, Workers
 
 
-def scan(plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: None) -> SceneScores:
+def scan(
+    plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: None, journal: Journal | None = None
+) -> SceneScores:
     """Score every tile of a scene that is not all nodata.
 
     workers: from `workers.workers`; without them this thread works alone, with the same result.
-    advance: called with the number of tiles done.
-    A tile that the file says is empty is not read at all. One that cannot be read is tried once more, then noted in
-    `failed`; anything unexpected is raised.
+    advance: called with the number of tiles done. journal: what it holds is not done again, but for tiles that could
+    not be read; each batch is written to it as soon as it is scored.
+    A tile that the file says is empty is not read at all. One that cannot be read is tried again, then noted in
+    `failed`; anything unexpected is raised, with the place of its tile.
     """
     started = time.perf_counter()
-    tiles = len(plan.grid)
-    scores = np.full((tiles, len(plan.package.card.labels)), np.nan, np.float32)
-    observed = np.zeros(tiles, np.int64)
-    failed: dict[int, str] = {}
     stages = dict.fromkeys(STAGES, 0.0)
-    blank = plan.scene.blank(plan.grid)
-    if blank.any():
-        advance(int(blank.sum()))
+    found, labels = Gathered(plan), len(plan.package.card.labels)
+    if journal is not None:
+        found.add(journal.found)
+        advance(int(found.done.sum()))
+    resumed = found.scored
+    blank = plan.scene.blank(plan.grid) & ~found.done
+    parts = [Part.blank(np.flatnonzero(blank), labels)] if blank.any() else []
+    waiting = np.flatnonzero(~(found.done | blank))
+    for part in itertools.chain(parts, _scored(plan, workers, waiting, stages)):
+        if journal is not None:
+            journal.record(part)
+        found.add(part)
+        advance(part.known)
+    return found.finish(plan.scene.changed(), time.perf_counter() - started, stages, resumed)
+
+
+def _scored(plan: Plan, workers: Workers, tiles: NDArray[np.integer], stages: dict[str, float]) -> Iterator[Part]:
+    """Score tiles, batch by batch; what each stage took is added to `stages`."""
     # Square by square, so that what neighbours share is read once.
-    stored = [tile for square in plan.grid.squares(np.flatnonzero(~blank), SQUARE) for tile in square.tolist()]
-    batches = [stored[start : start + plan.batch] for start in range(0, len(stored), plan.batch)]
+    order = [tile for square in plan.grid.squares(tiles, SQUARE) for tile in square.tolist()]
+    batches = [order[start : start + plan.batch] for start in range(0, len(order), plan.batch)]
     make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime)
-    strange: list[int] = []
-    white = 0
     if batches:
         workers.begin(make)
-    for scored in workers.run(partial(prepare, plan), partial(infer, make), batches):
-        scores[scored.tiles] = scored.scores
-        observed[list(scored.observed)] = list(scored.observed.values())
-        failed |= scored.failed
-        strange += scored.strange
-        white += scored.white
+    ready = partial(naming, plan, partial(prepare, plan), by_tile)
+    for scored in workers.run(ready, partial(naming, plan, partial(infer, make), by_chip), batches):
         for stage, seconds in scored.seconds.items():
             stages[stage] += seconds
-        advance(len(scored.observed) + len(scored.failed))
-    seconds = time.perf_counter() - started
-    found = dict(sorted(failed.items())), sorted(strange), white, plan.scene.changed()
-    return SceneScores(plan, scores, observed, *found, seconds, stages)
+        yield Part.of(scored, len(plan.package.card.labels))
 
 
 def detector_of(package: Package, tta: bool, batch: int, runtime: Runtime) -> Callable[[], Detector]:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeAlias
+from contextlib import contextmanager, nullcontext
+from typing import Final, TypeAlias
 
-from geoscan.errors import InputError, LookError, PackageError, RadiometryError, ReadError, ResolutionError, SceneError
+from geoscan.errors import (
+    GeoscanError,
+    InputError,
+    LookError,
+    PackageError,
+    RadiometryError,
+    ReadError,
+    ResolutionError,
+    SceneError,
+)
 from geoscan.finding import find_scenes
 from geoscan.gdal import short_name, short_names
 from geoscan.model.package import choose, find, shipped
 from geoscan.products.tiles import each_once, groups_of, mosaic_of
 from geoscan.progress import Advance
 from geoscan.scanning.guard import look_after, look_before
+from geoscan.scanning.journal.journals import Journals
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult, detect
@@ -28,12 +38,27 @@ SceneLike: TypeAlias = str | os.PathLike[str] | Scene
 """An address, a directory of rasters, or a scene that is open already."""
 
 
-def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> tuple[list[Plan], int]:
+BROKEN: Final = (SceneError, RadiometryError, LookError, ReadError)
+"""What is the fault of one scene, and leaves others as they are."""
+
+Broken: TypeAlias = Callable[[str, GeoscanError], None]
+"""Called with the name of a scene that cannot be scanned, and why."""
+
+
+def plan_scenes(
+    scenes: Iterable[SceneLike],
+    options: ScanOptions = DEFAULT,
+    *,
+    broken: Broken | None = None,
+    done: Callable[[Plan], bool] = lambda _: False,
+) -> tuple[list[Plan], int]:
     """Open scenes and plan their scans; return the plans, and how many rasters were left out.
 
     Parts of one raster become one scene, and what another of them shows is scanned once: see `products.tiles`.
     What a directory happens to hold is left out, with a warning, when it cannot be scanned; scenes get names by which
     those of several folders can be told apart. A scene that is open keeps its bands.
+    broken: told of each scene that is left out; given, those named outright are left out, too. done: tells which scenes
+    need not be looked at, for nothing of them will be scanned.
     Raises InputError for the first scene named outright that cannot be scanned, when none is left, for a model that
     cannot be used, and for options that do not fit; ReadError when a scene named outright cannot be read.
     """
@@ -41,26 +66,47 @@ def plan_scenes(scenes: Iterable[SceneLike], options: ScanOptions = DEFAULT) -> 
     given = list(scenes)
     opened = {scene.path: scene for scene in given if isinstance(scene, Scene)}
     named = [scene.path if isinstance(scene, Scene) else os.fspath(scene) for scene in given]
-    groups = _grouped(find_scenes(named), opened)
-    plans, left_out = [], 0
+    found, lost = _found(named, broken)
+    groups = _grouped(found, opened)
+    plans, left_out = [], lost
     for group, name in zip(groups, short_names([group[0] for group in groups]), strict=True):
         try:
             scene = opened.get(group[0]) or _open(group, options.bands)
             with _naming_shipped_models():
                 title = scene.name if scene.product.kind else name
                 plan = Plan.of(scene, choose(packages, scene.gsd), options, title)
-            log.info("%s", plan.told)
-            look_before(plan)
+            if not done(plan):
+                log.info("%s", plan.told)
+                look_before(plan)
             plans.append(plan)
-        except (SceneError, RadiometryError, LookError, ReadError) as err:
-            if not set(named).isdisjoint(group):
+        except BROKEN as err:
+            outright = not set(named).isdisjoint(group)
+            if outright and (broken is None or len(named) == 1):
                 raise
             left_out += len(group)
             log.warning("left out: %s", err)
+            if broken is not None:
+                broken(name, err)
     if not plans:
         raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
     _warn_of_tta(plans)
     return plans, left_out
+
+
+def _found(named: Sequence[str], broken: Broken | None) -> tuple[list[str], int]:
+    """Find the scenes that are named; broken: told of what is none, which is counted, where there are others."""
+    if broken is None or len(named) == 1:
+        return find_scenes(named), 0
+    good = []
+    for name in named:
+        try:
+            find_scenes([name])
+        except SceneError as err:
+            log.warning("left out: %s", err)
+            broken(short_name(name), err)
+        else:
+            good.append(name)
+    return find_scenes(good), len(named) - len(good)
 
 
 def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:
@@ -84,24 +130,43 @@ def _open(group: Sequence[str], bands: tuple[int, int, int] | None) -> Scene:
     return Scene.open(whole or group[0], bands=bands)
 
 
+def scan_scene(
+    plan: Plan, workers: Workers = HERE, *, advance: Advance = lambda _: None, journals: Journals | None = None
+) -> SceneResult:
+    """Scan one scene, and say what was found in it; see `scan_scenes`."""
+    with (journals and journals.open(plan)) or nullcontext() as journal:
+        scores = scan(plan, workers, advance=advance, journal=journal)
+    look_after(plan, int(scores.scored.sum()), len(scores.strange), scores.white)
+    return detect(scores)
+
+
 def scan_scenes(
     plans: Iterable[Plan],
     workers: Workers = HERE,
     *,
     begin: Callable[[str], None] = lambda _: None,
     advance: Advance = lambda _: None,
+    journals: Journals | None = None,
+    broken: Broken | None = None,
 ) -> Iterator[SceneResult]:
     """Scan one scene after the other, and yield what was found in each as soon as it is done.
 
     workers: from `workers.workers`; without them this thread works alone, with the same result.
-    Raises LookError for a scene too many of whose chips look like nothing the model knows.
     begin: called with the name of each scene before it is scanned. advance: called with the number of tiles done.
+    journals: what they hold is not done again. broken: told of each scene that fails; the others are scanned.
+    Without it, raises LookError for a scene too many of whose chips look like nothing the model knows, and SceneError
+    for one that has no place on Earth.
     """
     for plan in plans:
         begin(plan.name)
-        scores = scan(plan, workers, advance=advance)
-        look_after(plan, int(scores.scored.sum()), len(scores.strange), scores.white)
-        yield detect(scores)
+        try:
+            result = scan_scene(plan, workers, advance=advance, journals=journals)
+        except BROKEN as err:
+            if broken is None:
+                raise
+            broken(plan.name, err)
+        else:
+            yield result
 
 
 @contextmanager

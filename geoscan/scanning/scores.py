@@ -41,6 +41,9 @@ class SceneScores:
     stage_seconds: Mapping[str, float]
     """Of reading, dehazing and inference, summed over threads."""
 
+    resumed: int = 0
+    """How many of the scores are from a journal, and took none of these seconds."""
+
     @property
     def scored(self) -> NDArray[np.bool_]:
         """(len(grid),): True where a tile was scored."""

@@ -42,6 +42,9 @@ class Summary:
     not_understood: int
     """Chips that look like nothing the model has learned from: they were not scored, and are not observed."""
 
+    resumed: int
+    """Chips whose scores are from a journal, and took none of the seconds below."""
+
     flagged: int
     """Chips that are part of a detection."""
 
@@ -85,12 +88,13 @@ def summary(scores: SceneScores, detections: Sequence[Detection]) -> Summary:
         skipped=chips - scored - len(scores.failed) - len(scores.strange),
         failed=len(scores.failed),
         not_understood=len(scores.strange),
+        resumed=scores.resumed,
         flagged=sum(one.n_chips for one in detections),
         detections=len(detections),
         observed_fraction=round(scores.observed_fraction, 6),
         area_ha=round(sum(one.area_ha for one in detections), 4),
         seconds=round(scores.seconds, 3),
-        chips_per_second=_rate(scored, scores.seconds),
+        chips_per_second=_rate(scored - scores.resumed, scores.seconds),
         stage_seconds={stage: round(seconds, 3) for stage, seconds in scores.stage_seconds.items()},
         peak_rss_mb=peak_rss_mb(),
     )
@@ -111,13 +115,14 @@ def together(summaries: Sequence[Summary], ground_m2: Sequence[float], found: Se
         distinct = [value for n, value in enumerate(values) if value not in values[:n]]
         return distinct[0] if len(distinct) == 1 else distinct
 
+    counts = ("chips", "skipped", "failed", "not_understood", "resumed", "flagged", "seconds")
     observed = sum(one.observed_fraction * area for one, area in zip(summaries, ground_m2, strict=True))
-    scored = added("chips") - added("skipped") - added("failed") - added("not_understood")
+    scored = added("chips") - added("skipped") - added("failed") - added("not_understood") - added("resumed")
     stages = summaries[0].stage_seconds
     return Summary(
         scene=[str(one.scene) for one in summaries],
         **{name: differing(name) for name in ("model", "digest", "operate", "tta", "runtime", "reading")},
-        **{name: added(name) for name in ("chips", "skipped", "failed", "not_understood", "flagged", "seconds")},
+        **{name: added(name) for name in counts},
         detections=len(found),
         area_ha=round(sum(one.area_ha for one in found), 4),
         observed_fraction=round(observed / sum(ground_m2), 6),

@@ -38,6 +38,7 @@ KEYS = [
     "skipped",
     "failed",
     "not_understood",
+    "resumed",
     "flagged",
     "detections",
     "observed_fraction",
@@ -331,7 +332,6 @@ def test_the_shipped_model_is_chosen_by_resolution(make_scene, make_package, mon
         ("mines.txt", "names no vector format; end it in .geojson"),
         ("mines", "has no suffix"),
         ("missing/mines.geojson", "missing"),
-        ("models", "is a directory"),
     ],
 )
 def test_a_target_that_cannot_be_written_is_refused_before_the_work(scene, package, tmp_path, target, message):

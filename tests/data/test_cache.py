@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from geoscan.data import kaggle
-from geoscan.data.cache import default_directory, find_prepared, prepared
+from geoscan.data.cache import find_prepared, prepared
 from geoscan.data.kaggle import read_chip, read_kaggle
 from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError, OutputError
+from geoscan.files import cache_directory
 from geoscan.model.preprocess import Preprocess
 
 PLAIN = Preprocess(256, 3.7, "visual", None)
@@ -196,10 +197,10 @@ def test_a_full_disk_is_one_line(chips, tmp_path):
 
 def test_goes_where_caches_go(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_directory() == tmp_path / "geoscan"
+    assert cache_directory() == tmp_path / "geoscan"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_directory() == tmp_path / ".cache" / "geoscan"
+    assert cache_directory() == tmp_path / ".cache" / "geoscan"
 
 
 def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +208,7 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.Monke
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)  # as a container's user that /etc/passwd does not list
     with pytest.raises(OutputError, match="--cache"):
-        default_directory()
+        cache_directory()
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npy"])

@@ -1,0 +1,56 @@
+"""`geoscan merge`: a layer of journals, with other thresholds, in seconds."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoscan.cli import options, tell
+
+log = logging.getLogger(__name__)
+
+
+@click.command(epilog="Example:  geoscan merge mines.journal --operate strict --out strict.geojson")
+@click.argument("journals", nargs=-1, required=True, metavar="JOURNAL...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
+)
+@options.thresholds(None)
+@options.verbosity
+def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: Any) -> None:
+    """Make one layer of what journals hold, without their scenes and models.
+
+    JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
+    is not complete, or some of its chips could not be read: the rest is written all the same.
+    """
+    from geoscan import layers
+    from geoscan.model.figures import DEFAULT_POINT
+    from geoscan.scanning.merge import NOT_YET, merge_journal
+    from geoscan.scanning.options import ScanOptions
+    from geoscan.scanning.result import found_in
+
+    layers.check_target(out, map(str, journals))
+    wanted = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
+    results = []
+    for path in dict.fromkeys(journals):
+        result, missing = merge_journal(path, wanted, pointed=operate is not None)
+        results.append(result)
+        if missing:
+            log.warning(
+                "%s is not complete: %s of %s chips were not scanned yet; they are not observed",
+                path,
+                f"{missing:,}",
+                f"{len(result.plan.grid):,}",
+            )
+    layers.write(out, found_in(results), [result.provenance for result in results])
+    for result in results:
+        tell.result(replace(result, failed={tile: why for tile, why in result.failed.items() if why != NOT_YET}))
+    if any(result.failed for result in results):
+        click.get_current_context().exit(1)

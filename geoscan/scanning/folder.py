@@ -1,0 +1,150 @@
+"""A layer a scene, in one folder: each stands when its scene is done, and starting again skips it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from geoscan import inputs, layers
+from geoscan.errors import BusyError, GeoscanError, InputError, one_line
+from geoscan.files import check_place, file_names, make_folder, replacing
+from geoscan.finding import SUFFIXES
+from geoscan.progress import Advance
+from geoscan.scanning.journal import file as journal_file
+from geoscan.scanning.journal.journals import Journals
+from geoscan.scanning.journal.key import mark_of
+from geoscan.scanning.plan import Plan
+from geoscan.scanning.result import SceneResult
+from geoscan.scanning.scenes import BROKEN, scan_scene
+from geoscan.scanning.workers import HERE, Workers
+
+SUFFIX: Final = ".geojson"
+_RECORD: Final = ".figures.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one scene."""
+
+    scene: str
+    figures: Mapping[str, Any]
+    """See `Summary`; empty where it could not be scanned."""
+
+    error: str = ""
+    """Why it could not be scanned."""
+
+    result: SceneResult | None = None
+    """None where it could not be scanned, and where an earlier run did it."""
+
+    journal: Path | None = None
+    """The one that stays, because a part of the scene could not be read."""
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.error and (self.result is None or self.result.well)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {"scene": self.scene, "error": self.error} if self.error else dict(self.figures)
+
+
+class Folder:
+    """A folder of layers. Beside each lies a record with the figures of its scan, and a mark of what decided it."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """Open a folder, or make it; fresh: what is done is done again.
+
+        Raises InputError when it cannot be made or written to.
+        """
+        make_folder(path)
+        check_place(path / f"a{SUFFIX}")
+        self.path = path
+        self._done = {} if fresh else _records(path)
+
+    def has(self, plan: Plan) -> bool:
+        """Tell whether a layer is there of the same scene, model and options."""
+        return mark_of(plan) in self._done
+
+    def layers(self, plans: Sequence[Plan]) -> list[Path]:
+        """Name a layer for each scene: without its suffix, where that tells it from the others."""
+        stems = [_stem(plan.name) for plan in plans]
+        count = Counter(stems)
+        names = [stem if count[stem] == 1 else plan.name for stem, plan in zip(stems, plans, strict=True)]
+        return [self.path / f"{name}{SUFFIX}" for name in file_names(names)]
+
+    def check(self, plans: Sequence[Plan]) -> None:
+        """Raise InputError where a layer would replace a file that a scene is read from."""
+        read = inputs.identities(file for plan in plans for file in plan.scene.product.files)
+        for layer in self.layers(plans):
+            if read & inputs.identities([str(layer)]):
+                raise InputError(f"{layer} is a file that a scene is read from; give another folder to write to")
+
+    def journals(self, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
+        """Name a journal for each scene, beside its layer."""
+        named = zip(plans, self.layers(plans), strict=True)
+        return [(plan, layer.with_name(f"{layer.name}{journal_file.SUFFIX}")) for plan, layer in named]
+
+    def scan(
+        self,
+        plans: Sequence[Plan],
+        workers: Workers = HERE,
+        *,
+        journals: Journals,
+        begin: Callable[[str], None] = lambda _: None,
+        advance: Advance = lambda _: None,
+    ) -> Iterator[Outcome]:
+        """Scan scenes that are not done, write a layer for each, and yield what became of each as soon as it is known.
+
+        One that cannot be scanned, or that another scan is at, stops no other. Raises what concerns all, such as
+        OutputError and ClusterError.
+        """
+        for plan, layer in zip(plans, self.layers(plans), strict=True):
+            if self.has(plan):
+                advance(len(plan.grid))
+                yield Outcome(plan.name, self._done[mark_of(plan)])
+                continue
+            begin(plan.name)
+            try:
+                result = scan_scene(plan, workers, advance=advance, journals=journals)
+            except (*BROKEN, BusyError) as err:
+                yield broken(plan.name, err)
+                continue
+            figures = result.summary.to_dict()
+            layers.write(layer, result.detections, [result.provenance])
+            if result.well:
+                _record(layer, plan, figures)
+            yield Outcome(plan.name, figures, result=result, journal=journals.end(plan, well=result.well))
+
+
+def broken(scene: str, error: GeoscanError) -> Outcome:
+    """Say that a scene could not be scanned."""
+    return Outcome(scene, {}, error=one_line(error))
+
+
+def _record(layer: Path, plan: Plan, figures: Mapping[str, Any]) -> None:
+    facts = {"layer": layer.name, "mark": mark_of(plan), "figures": figures}
+    with replacing(layer.with_suffix(_RECORD)) as part:
+        part.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+
+
+def _records(path: Path) -> dict[str, dict[str, Any]]:
+    """Figures by mark, of layers that are there; what is no record is none."""
+    found = {}
+    for file in path.glob(f"*{_RECORD}"):
+        try:
+            facts = json.loads(file.read_bytes())
+            if isinstance(facts["figures"], dict) and (path / PurePosixPath(facts["layer"]).name).is_file():
+                found[str(facts["mark"])] = facts["figures"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            continue
+    return found
+
+
+def _stem(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
