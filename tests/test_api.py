@@ -65,7 +65,11 @@ def test_scan_has_the_options_of_the_command():
     asked = {field.name for field in fields(ScanOptions)}
     assert set(inspect.signature(geoscan.scan).parameters) == asked | {"scenes", "jobs", "scheduler", "progress"}
     command = {parameter.name for parameter in scan_command.params}
-    assert command == asked | {"scenes", "jobs", "scheduler", "out", "as_json", "quiet", "verbose"}
+    assert command == asked | {
+        *("scenes", "jobs", "scheduler", "out", "journal", "fresh", "as_json"),
+        "quiet",
+        "verbose",
+    }
 
 
 def test_every_option_of_a_scan_is_heeded(make_scene, package, monkeypatch):
