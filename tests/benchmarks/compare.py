@@ -1,0 +1,104 @@
+"""How fast geoscan is, beside its parts, its limits and others: one command prints tables and writes JSON.
+
+    python tests/benchmarks/compare.py --json speed.json --torch-python bench-env/bin/python
+    python tests/benchmarks/compare.py --only start,stages
+
+Run it on a machine that does nothing else; all sections take about 25 minutes on 2 cores. The plain script and TorchGeo
+run in an environment of their own:
+
+    python3 -m venv bench-env && bench-env/bin/pip install torch rasterio opencv-python-headless torchgeo
+
+What a section found is written as soon as it ends, beside what the file holds of other sections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sections import amazon, growth, machine_facts, ratios, runtimes, stages, start, tables, torchgeo_loader
+from sections.work import TINY, Found, Sizes, Work
+
+SECTIONS: Final[Mapping[str, Callable[[Work, Found], None]]] = {
+    "start": start.measure,
+    "ratios": ratios.measure,
+    "torchgeo": torchgeo_loader.measure,
+    "stages": stages.measure,
+    "runtimes": runtimes.measure,
+    "growth": growth.measure,
+    "amazon": amazon.measure,
+}
+"""In the order in which they are run: `amazon` needs `growth`."""
+
+TORCH_PYTHON: Final = "GEOSCAN_BENCH_TORCH"
+
+
+def main(words: list[str] | None = None) -> None:
+    """Read the command line, and run what it asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="file for the figures; sections that it holds already are kept")
+    parser.add_argument("--only", type=_sections, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument(
+        "--torch-python",
+        default=os.environ.get(TORCH_PYTHON),
+        help=f"Python of an environment that has torch; ${TORCH_PYTHON} unless given",
+    )
+    parser.add_argument("--tiny", action="store_true", help="measure next to nothing, to see whether it runs")
+    options = parser.parse_args(words)
+    known = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    machine, sections = machine_facts.facts(), known.get("sections", {})
+    sys.stdout.write(json.dumps(machine, indent=2) + "\n")
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="geoscan-bench-") as folder:
+        for name in options.only:
+            work = Work(Path(folder), TINY if options.tiny else Sizes(), options.torch_python, sections)
+            found, seconds, error = _measured(name, work)
+            failures += bool(error)
+            sections[name] = {**asdict(found), "error": error, "seconds": seconds, "tiny": options.tiny}
+            sections[name]["machine"] = machine
+            sys.stdout.write(f"\n{tables.section(name, sections[name])}\n")
+            sys.stdout.flush()
+            if options.json:
+                _write(options.json, {"sections": sections})
+    sys.exit(1 if failures else 0)
+
+
+def _sections(text: str) -> list[str]:
+    """Take names of sections, and bring them in order."""
+    asked = set(text.split(","))
+    if unknown := asked - set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"no section is called {unknown.pop()!r}; choose some of {','.join(SECTIONS)}")
+    return [name for name in SECTIONS if name in asked]
+
+
+def _measured(name: str, work: Work) -> tuple[Found, float, str]:
+    """Measure a section; return what it found, how long that took, and what went wrong, so that others go on."""
+    found, start, error = Found(), time.perf_counter(), ""
+    try:
+        SECTIONS[name](work, found)
+    except Exception as err:
+        error = f"{type(err).__name__}: {err}"
+        traceback.print_exc()
+    return found, round(time.perf_counter() - start, 1), error
+
+
+def _write(path: Path, report: Mapping[str, Any]) -> None:
+    """Replace the file whole: an interrupted run leaves the one before."""
+    part = path.with_name(f".part-{path.name}")
+    part.write_text(json.dumps(report, indent=2) + "\n")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()
