@@ -6,7 +6,7 @@
 Run it on a machine that does nothing else; all sections take about 25 minutes on 2 cores. The plain script and TorchGeo
 run in an environment of their own:
 
-    python3 -m venv bench-env && bench-env/bin/pip install torch rasterio opencv-python-headless torchgeo
+    python3 -m venv bench-env && bench-env/bin/pip install torch rasterio opencv-python-headless torchgeo requests
 
 What a section found is written as soon as it ends, beside what the file holds of other sections.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -56,8 +57,13 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="measure next to nothing, to see whether it runs")
     options = parser.parse_args(words)
-    known = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
-    machine, sections = machine_facts.facts(), known.get("sections", {})
+    try:
+        sections = _known(options.json)
+    except (OSError, ValueError, KeyError) as err:
+        parser.error(f"--json {options.json} cannot be taken further ({err}); name another file")
+    if options.torch_python and not shutil.which(options.torch_python):
+        parser.error(f"--torch-python {options.torch_python} is no program; give a Python that has torch")
+    machine = machine_facts.facts()
     sys.stdout.write(json.dumps(machine, indent=2) + "\n")
     failures = 0
     with tempfile.TemporaryDirectory(prefix="geoscan-bench-") as folder:
@@ -72,6 +78,19 @@ def main(words: list[str] | None = None) -> None:
             if options.json:
                 _write(options.json, {"sections": sections})
     sys.exit(1 if failures else 0)
+
+
+def _known(path: Path | None) -> dict[str, Any]:
+    """Read what a file holds of sections; nothing where there is none yet.
+
+    Raises OSError, ValueError or KeyError where it is something else, or could not be written.
+    """
+    if path is None:
+        return {}
+    if not path.exists():
+        _write(path, {"sections": {}})
+    sections: dict[str, Any] = json.loads(path.read_text())["sections"]
+    return sections
 
 
 def _sections(text: str) -> list[str]:

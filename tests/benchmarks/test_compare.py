@@ -1,12 +1,14 @@
 """`compare.py`: sections are run, kept, and left out for a reason; what it counts is right."""
 
 import json
+import sys
+from pathlib import Path
 
 import compare
 import numpy as np
 import pytest
 import rasterio
-from sections import amazon, limits, material, tables
+from sections import amazon, limits, material, tables, torch_env
 from sections.commands import EXAMPLE
 
 from geoscan.model.package import find
@@ -41,6 +43,13 @@ def test_the_start_is_measured_and_sections_without_torch_say_why_they_are_not(t
     assert "no Python with torch" in printed
 
 
+def test_what_an_environment_lacks_is_named():
+    assert torch_env.lacking(sys.executable, "json", "numpy") == ""
+    assert (
+        torch_env.lacking(sys.executable, "json", "no_torch", "no_cv2") == f"{sys.executable} has no no_torch, no_cv2"
+    )
+
+
 def test_a_section_that_fails_stops_no_other_and_earlier_ones_are_kept(tmp_path, monkeypatch):
     def fails(work, found):
         found.add("half", {"n": 1})
@@ -57,11 +66,23 @@ def test_a_section_that_fails_stops_no_other_and_earlier_ones_are_kept(tmp_path,
     assert not found["two"]["error"]
 
 
-def test_an_unknown_section_is_misuse(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--only start,stop", "no section is called 'stop'"),
+        ("--torch-python missing/python", "missing/python is no program"),
+        ("--json missing/out.json", "No such file"),
+        ("--json broken.json", "cannot be taken further"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_work(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("broken.json").write_text("{}")
     with pytest.raises(SystemExit) as end:
-        compare.main(["--only", "start,stop"])
+        compare.main(words.split())
     assert end.value.code == 2
-    assert "no section is called 'stop'" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+    assert Path("broken.json").read_text() == "{}"
 
 
 def test_operations_are_those_of_the_network():

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from sections import material
-from sections.commands import HERE, Ran, geoscan, run
+from sections.commands import Ran, geoscan, run
+from sections.torch_env import SCRIPTS, lacking
 from sections.work import Found, Row, Work
 
-SCRIPTS: Final = HERE / "torch_side"
 TITLE: Final = "whole commands, with dehazing: geoscan and a plain script (rasterio, OpenCV, eager PyTorch)"
-NO_TORCH: Final = "no Python with torch was named; see --torch-python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +38,22 @@ _PAIRS: Final = (
 
 def measure(work: Work, found: Found) -> None:
     """Time both, with networks and scenes of the same size. Weights are random."""
-    if work.torch_python is None:
-        found.skipped[TITLE] = NO_TORCH
+    if reason := lacking(work.torch_python, "torch", "rasterio", "cv2"):
+        found.skipped[TITLE] = reason
         return
     scripts: dict[tuple[str, str], Ran] = {}
     for pair in _PAIRS:
         scene, key = material.square(work.folder, getattr(work.sizes, pair.scene)), (pair.network, pair.scene)
         if key not in scripts:
-            scripts[key] = _script(work, work.torch_python, scene, pair.network)
+            scripts[key] = _script(work, scene, pair.network)
         package = material.package(work.folder, pair.network, pair.dehaze)
         ours = geoscan(scene, "--model", package, "--out", work.folder / "mines.geojson")
         found.add(TITLE, _row(pair, scripts[key], ours))
 
 
-def _script(work: Work, torch_python: str, scene: Path, network: str) -> Ran:
+def _script(work: Work, scene: Path, network: str) -> Ran:
     facts = json.dumps(material.described(network))
-    return run(torch_python, SCRIPTS / "plain_script.py", scene, work.folder / "boxes.geojson", facts)
+    return run(work.torch_python, SCRIPTS / "plain_script.py", scene, work.folder / "boxes.geojson", facts)
 
 
 def _row(pair: _Pair, script: Ran, ours: Ran) -> Row:

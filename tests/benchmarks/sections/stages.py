@@ -29,7 +29,7 @@ from sections.runtimes import SHIPPED
 from sections.work import Found, Row, Work
 
 STAGES: Final = (
-    "core-milliseconds a chip by stage, each alone on all cores; radiometry and guard are parts of the two before"
+    "core-milliseconds a chip by stage, each alone on all cores; read has radiometry in it, dehaze the guard"
 )
 BOUND: Final = "wall time against the bound: seconds of read, dehaze and inference, each alone on all cores"
 
@@ -53,7 +53,7 @@ def measure(work: Work, found: Found) -> None:
 
 def _scene(work: Work, name: str) -> Path:
     if name == "sentinel2":
-        return material.units(work.folder, -(-work.sizes.units[0] // 4), -(-work.sizes.units[1] // 2))
+        return material.units(work.folder, *work.sizes.stage_units)
     return material.square(work.folder, work.sizes.many)
 
 
@@ -66,6 +66,7 @@ def _stages(name: str, parts: dict[str, Any]) -> Row:
         "radiometry ms": round(parts["radiometry_ms"], 3),
         "guard ms": round(parts["guard_ms"], 3),
         "scored 8 times %": round(100 * parts["again"], 1),
+        "aim": "dehaze at most 1.3 ms",
     }
 
 

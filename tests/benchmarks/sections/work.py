@@ -19,9 +19,9 @@ class Sizes:
     """Chips of 256 px along each side of the small scene."""
 
     many: int = 36
-    """The same of the large one, and of that by whose chips stages are measured."""
+    """The same of the large one, by whose chips stages are measured, too."""
 
-    densenet121: int = 24
+    densenet121: int = 20
     """The same of the scene for the slowest network."""
 
     repeats: int = 5
@@ -45,6 +45,9 @@ class Sizes:
     scenes: int = 1_000
     """Small scenes in a directory."""
 
+    stage_units: tuple[int, int] = (4, 2)
+    """`material.UNIT` down and across, in the scene by whose chips the stages of `sentinel2` are measured."""
+
 
 TINY: Final = Sizes(
     few=2,
@@ -57,6 +60,7 @@ TINY: Final = Sizes(
     flagged=2_000,
     scheduled=320,
     scenes=3,
+    stage_units=(1, 1),
 )
 """Enough to see whether everything runs."""
 
