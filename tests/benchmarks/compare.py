@@ -42,11 +42,33 @@ SECTIONS: Final[Mapping[str, Callable[[Work, Found], None]]] = {
 }
 """In the order in which they are run: `amazon` needs `growth`."""
 
+_BUSY: Final = 0.5
+"""Processes at work before the first section."""
+
 TORCH_PYTHON: Final = "GEOSCAN_BENCH_TORCH"
 
 
 def main(words: list[str] | None = None) -> None:
-    """Read the command line, and run what it asks for."""
+    """Read the command line, and measure what it asks for."""
+    options, sections = _asked(words)
+    machine, failed = machine_facts.facts(), False
+    sys.stdout.write(json.dumps(machine, indent=2) + "\n")
+    if (machine["load"] or 0) > _BUSY:
+        sys.stderr.write(f"warning: this machine is busy (load {machine['load']:.1f}), so figures are too low\n")
+    with tempfile.TemporaryDirectory(prefix="geoscan-bench-") as folder:
+        for name in options.only:
+            work = Work(Path(folder), TINY if options.tiny else Sizes(), options.torch_python, sections)
+            sections[name] = {**_measured(name, work), "tiny": options.tiny, "machine": machine}
+            failed = failed or bool(sections[name]["error"])
+            sys.stdout.write(f"\n{tables.section(name, sections[name])}\n")
+            sys.stdout.flush()
+            if options.json:
+                _write(options.json, {"sections": sections})
+    sys.exit(int(failed))
+
+
+def _asked(words: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Read the command line, and what the file for the figures holds already; end with 2 where they do not fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the figures; sections that it holds already are kept")
     parser.add_argument("--only", type=_sections, default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
@@ -57,33 +79,18 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="measure next to nothing, to see whether it runs")
     options = parser.parse_args(words)
-    try:
-        sections = _known(options.json)
-    except (OSError, ValueError, KeyError) as err:
-        parser.error(f"--json {options.json} cannot be taken further ({err}); name another file")
     if options.torch_python and not shutil.which(options.torch_python):
         parser.error(f"--torch-python {options.torch_python} is no program; give a Python that has torch")
-    machine = machine_facts.facts()
-    sys.stdout.write(json.dumps(machine, indent=2) + "\n")
-    failures = 0
-    with tempfile.TemporaryDirectory(prefix="geoscan-bench-") as folder:
-        for name in options.only:
-            work = Work(Path(folder), TINY if options.tiny else Sizes(), options.torch_python, sections)
-            found, seconds, error = _measured(name, work)
-            failures += bool(error)
-            sections[name] = {**asdict(found), "error": error, "seconds": seconds, "tiny": options.tiny}
-            sections[name]["machine"] = machine
-            sys.stdout.write(f"\n{tables.section(name, sections[name])}\n")
-            sys.stdout.flush()
-            if options.json:
-                _write(options.json, {"sections": sections})
-    sys.exit(1 if failures else 0)
+    try:
+        return options, _known(options.json)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        parser.error(f"--json {options.json} cannot be taken further ({err!r}); name another file")
 
 
 def _known(path: Path | None) -> dict[str, Any]:
     """Read what a file holds of sections; nothing where there is none yet.
 
-    Raises OSError, ValueError or KeyError where it is something else, or could not be written.
+    Raises OSError, ValueError, KeyError or TypeError where it is something else, or could not be written.
     """
     if path is None:
         return {}
@@ -101,15 +108,15 @@ def _sections(text: str) -> list[str]:
     return [name for name in SECTIONS if name in asked]
 
 
-def _measured(name: str, work: Work) -> tuple[Found, float, str]:
-    """Measure a section; return what it found, how long that took, and what went wrong, so that others go on."""
+def _measured(name: str, work: Work) -> dict[str, Any]:
+    """Measure a section; where something goes wrong, say what, for the others go on."""
     found, start, error = Found(), time.perf_counter(), ""
     try:
         SECTIONS[name](work, found)
     except Exception as err:
         error = f"{type(err).__name__}: {err}"
         traceback.print_exc()
-    return found, round(time.perf_counter() - start, 1), error
+    return {**asdict(found), "error": error, "seconds": round(time.perf_counter() - start, 1)}
 
 
 def _write(path: Path, report: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Run the command line, and write down when its progress bar moves: clock.py TARGET WORDS...
+"""Run the command line, and write down when its progress bar first moves: clock.py TARGET WORDS...
 
 The rest is the command as it is, from its imports to its exit status.
 """
@@ -13,18 +13,19 @@ from geoscan.machine import peak_rss_mb
 
 
 def watched(target: Path, words: list[str]) -> None:
-    moved: list[tuple[float, int]] = []
+    moved: list[float] = []
 
     class Clock(scan.tqdm):
         def update(self, n=1):
-            moved.append((time.time(), n))
+            if n and not moved:
+                moved.append(time.time())
             return super().update(n)
 
     scan.tqdm = Clock
     try:
         main(words)
     finally:
-        target.write_text(json.dumps({"moved": moved, "peak_mb": peak_rss_mb()}))
+        target.write_text(json.dumps({"first": next(iter(moved), None), "peak_mb": peak_rss_mb()}))
 
 
 if __name__ == "__main__":

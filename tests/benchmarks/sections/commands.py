@@ -13,8 +13,7 @@ from statistics import median
 from typing import Any, Final
 
 HERE: Final = Path(__file__).parents[1]
-ROOT: Final = HERE.parents[1]
-EXAMPLE: Final = ROOT / "examples" / "scene.tif"
+EXAMPLE: Final = HERE.parents[1] / "examples" / "scene.tif"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,6 @@ class Clocked:
     first_chip: float
     """Seconds from the start of the command to the first chip that is done."""
 
-    ms_per_chip: float
-    """Between the first chips that were done and the last: without start and end."""
-
     peak_mb: float
     """Most memory that the process held, writing included."""
 
@@ -58,15 +54,12 @@ def _anew(ran: Ran) -> Ran:
 
 
 def clocked(folder: Path, *words: object) -> Clocked:
-    """Run the same, and note when its progress bar moves."""
+    """Run the same, and note when its progress bar first moves."""
     target = folder / "clock.json"
     begun = time.time()
     ran = _anew(run(sys.executable, HERE / "sections" / "clock.py", target, *words, "--json", "-q"))
     told = json.loads(target.read_text())
-    (first, before), *_ = moved = [(at, n) for at, n in told["moved"] if n]
-    done = sum(n for _, n in moved) - before
-    per_chip = 1000 * (moved[-1][0] - first) / done if done else float("nan")
-    return Clocked(ran.seconds, first - begun, per_chip, told["peak_mb"], ran.figures)
+    return Clocked(ran.seconds, told["first"] - begun, told["peak_mb"], ran.figures)
 
 
 def child(module: str, *words: object) -> Any:
@@ -85,7 +78,7 @@ def run(*words: object, seconds: float | None = None) -> Ran:
     command = [str(word) for word in words]
     start = time.perf_counter()
     try:
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired as err:
         raise TimeoutError(f"{command[-1]} took more than {seconds:.0f} s") from err
     took = time.perf_counter() - start

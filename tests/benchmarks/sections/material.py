@@ -36,6 +36,9 @@ GSD: Final = 3.75
 """Metres per pixel of scenes of 256 px chips. Sides of chips are then whole metres, for TorchGeo's sampler counts by
 metres, and adds a row of chips where rounding leaves a rest."""
 
+_APART: Final = 100_000.0
+"""Metres from place to place."""
+
 NETWORKS: Final[Mapping[str, DenseNetSpec]] = {
     # The network of the original: without compression, and at full resolution.
     "reduced": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, compression=1.0),
@@ -46,9 +49,14 @@ NETWORKS: Final[Mapping[str, DenseNetSpec]] = {
 DEHAZINGS: Final[Mapping[str, Dehazing]] = {"dark level": DarkLevel(), "dark channel": DarkChannel()}
 
 
-def scene(folder: Path, rows: int, cols: int, gsd: float = GSD, unit: tuple[int, int] | None = None) -> Path:
-    """Write the example's pixels, or the first `unit` of rows and columns of them, over and over; or find it there."""
-    path = folder / f"{rows}x{cols}-{gsd:g}m.tif"
+def scene(
+    folder: Path, rows: int, cols: int, gsd: float = GSD, unit: tuple[int, int] | None = None, place: int = 0
+) -> Path:
+    """Write the example's pixels, or the first `unit` of rows and columns of them, over and over; or find it there.
+
+    place: scenes with other numbers lie elsewhere.
+    """
+    path = folder / f"{rows}x{cols}-{gsd:g}m-{place}.tif"
     if path.exists():
         return path
     with rasterio.open(EXAMPLE) as source:
@@ -59,8 +67,8 @@ def scene(folder: Path, rows: int, cols: int, gsd: float = GSD, unit: tuple[int,
     profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "height": rows, "width": cols, "crs": crs}
     stored = {"tiled": True, "blockxsize": 512, "blockysize": 512, "interleave": "pixel", "bigtiff": "IF_SAFER"}
     packed = {"compress": "deflate", "zlevel": 1, "num_threads": "all_cpus"}
-    place = Affine(gsd, 0, 500_000, 0, -gsd, 9_200_000)
-    with rasterio.open(path, "w", transform=place, **profile, **stored, **packed) as target:
+    transform = Affine(gsd, 0, 500_000, 0, -gsd, 9_200_000 - place * _APART)
+    with rasterio.open(path, "w", transform=transform, **profile, **stored, **packed) as target:
         for row in range(0, rows, 512):
             n = min(512, rows - row)
             target.write(wide[:, row % down :][:, :n], window=Window(0, row, cols, n))
@@ -72,9 +80,9 @@ def square(folder: Path, side: int) -> Path:
     return scene(folder, side * 256, side * 256)
 
 
-def units(folder: Path, down: int, across: int) -> Path:
+def units(folder: Path, down: int, across: int, place: int = 0) -> Path:
     """A scene at 10 m of so many `UNIT` down and across."""
-    return scene(folder, down * UNIT[0], across * UNIT[1], 10.0, UNIT)
+    return scene(folder, down * UNIT[0], across * UNIT[1], 10.0, UNIT, place)
 
 
 def package(folder: Path, network: str, dehaze: str = "dark level") -> Path:

@@ -94,7 +94,7 @@ def _scheduled(folder: Path, chips: int, *, dask: bool) -> Row:
         patch.object(Scene, "blank", lambda scene, grid: np.zeros(len(grid), bool)),
         patch(f"{run}.prepare", _prepared),
         patch(f"{run}.infer", _scored),
-        workers(batches=plan.batches if dask else 1) as pool,
+        workers(batches=None if dask else 1) as pool,
     ):
         start = time.perf_counter()
         scores = scan(plan, pool)

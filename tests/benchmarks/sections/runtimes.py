@@ -22,15 +22,13 @@ from sections.work import Found, Row, Work
 
 TITLE: Final = f"the network alone, chips in memory, {BATCH} at a time"
 
-SHIPPED: Final = ("planet", "planet-lite", "sentinel2")
-
 _RUNTIMES: Final = ("openvino f32", "openvino bf16", "tensorflow f32")
 _CHIPS: Final = 8 * BATCH
 
 
 def measure(work: Work, found: Found) -> None:
     """Time each runtime in a process of its own, network by network."""
-    models = {name: find(name).path for name in SHIPPED}
+    models = {name: find(name).path for name in work.sizes.models}
     models["compact"] = material.package(work.folder, "compact")
     for runtime in _RUNTIMES:
         if runtime.endswith("bf16") and not limits.has_bfloat16():

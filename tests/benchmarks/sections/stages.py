@@ -25,7 +25,6 @@ from geoscan.scanning.workers import workers
 from geoscan.scene import Scene
 from sections import material
 from sections.commands import child, geoscan
-from sections.runtimes import SHIPPED
 from sections.work import Found, Row, Work
 
 STAGES: Final = (
@@ -42,7 +41,7 @@ _SAMPLE: Final = 64
 
 def measure(work: Work, found: Found) -> None:
     """Take the shipped models apart, and `compact`, which removes haze."""
-    for name in (*SHIPPED, "compact"):
+    for name in (*work.sizes.models, "compact"):
         model = material.package(work.folder, name) if name == "compact" else find(name).path
         scene = _scene(work, name)
         parts = child("sections.stages", scene, model, work.folder)

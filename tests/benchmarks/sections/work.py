@@ -27,6 +27,9 @@ class Sizes:
     repeats: int = 5
     """Of what takes seconds only: the median counts."""
 
+    models: tuple[str, ...] = ("planet", "planet-lite", "sentinel2")
+    """Shipped models that are taken apart."""
+
     network_seconds: float = 4.0
     """How long a network is timed."""
 
@@ -54,6 +57,7 @@ TINY: Final = Sizes(
     many=3,
     densenet121=2,
     repeats=1,
+    models=("sentinel2",),
     network_seconds=0.2,
     units=(2, 1),
     sides=(520, 1040),
