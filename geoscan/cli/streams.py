@@ -10,7 +10,7 @@ from typing import Final
 import click
 from tqdm import tqdm
 
-from geoscan.errors import OutputError
+from geoscan.errors import OutputError, spelt
 
 _OUTPUT: Final = 1
 _ERROR: Final = 2
@@ -48,7 +48,7 @@ def answer(text: str, *, nl: bool = True) -> None:
     if _OUTPUT in _CLOSED:
         raise OutputError("standard output is closed, so nothing can be printed; send it somewhere")
     try:
-        click.echo(text, nl=nl)
+        click.echo(spelt(text, keep="\n\t"), nl=nl)
     except (OSError, ValueError) as error:
         _give_up(_OUTPUT)
         reason = getattr(error, "strerror", None) or error
