@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Final
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from geoscan.arrays import Chips, Scores
 from geoscan.errors import PackageError, one_line
 from geoscan.machine import BATCH, cores, is_shortage
+from geoscan.model.contents import check_operations
 from geoscan.model.package import NETWORK, Package, check_finite
 
 _SETTINGS: Final = {
@@ -19,6 +21,10 @@ _SETTINGS: Final = {
     "INFERENCE_PRECISION_HINT": "f32",  # else CPUs that have bfloat16 compute in it, with scores that differ
     "ENABLE_CPU_PINNING": False,  # two scans on one machine would share some cores and leave others idle
 }
+
+
+_LARGEST: Final = 2**27
+"""Numbers in any step of a network; a DenseNet-121 on chips of 1024 px makes 33 million."""
 
 
 class OpenVinoDetector:
@@ -37,12 +43,14 @@ class OpenVinoDetector:
         spec = package.card.spec
         settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": cores(), "PERFORMANCE_HINT_NUM_REQUESTS": batch}
         try:
+            check_operations(package.path / NETWORK, package.path / "network.bin")
             model = ov.Core().read_model(package.path / NETWORK)
             _check(model, package)
             model.reshape([1, spec.chip, spec.chip, 3])
+            _check_size(model, package)
             compiled = ov.Core().compile_model(model, "CPU", settings)
             self._queue = ov.AsyncInferQueue(compiled)
-        except RuntimeError as err:
+        except (RuntimeError, OSError) as err:
             if is_shortage(err):
                 raise MemoryError(f"{package.path / NETWORK} does not fit into memory") from err
             raise PackageError(f"{package.path / NETWORK} cannot be run ({one_line(err)[:200]})") from err
@@ -63,6 +71,13 @@ class OpenVinoDetector:
 
     def _keep(self, answers: ov.InferRequest, row: NDArray[np.float32]) -> None:
         np.concatenate([answers.get_tensor(name).data[0] for name in self._heads], out=row)
+
+
+def _check_size(model: ov.Model, package: Package) -> None:
+    """Refuse a network that makes more of one chip than memory holds."""
+    largest = max(math.prod(output.shape) for node in model.get_ops() for output in node.outputs())
+    if largest > _LARGEST:
+        raise PackageError(f"{package.path / NETWORK} makes {largest:,} numbers of one chip; train the model anew")
 
 
 def _check(model: ov.Model, package: Package) -> None:
