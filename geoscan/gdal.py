@@ -32,8 +32,9 @@ from geoscan.errors import SceneError, one_line
 from geoscan.reach import check_driver as check_driver
 from geoscan.reach import is_remote as is_remote
 
-FAILURES: Final = (RasterioError, CPLE_BaseError, OSError)
-"""What rasterio raises when a file is at fault; some of GDAL's own errors slip through under their private root."""
+FAILURES: Final = (RasterioError, CPLE_BaseError, OSError, UnicodeDecodeError)
+"""What rasterio raises when a file is at fault; some of GDAL's own errors slip through under their private root, and of
+words in them that are no UTF-8 it makes an error of its own."""
 
 
 _VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>|<VRTDataset.*", re.DOTALL)

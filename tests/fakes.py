@@ -103,3 +103,11 @@ def slow_use(_: int) -> None:
     time.sleep(0.02)
     with Flow.lock:
         Flow.used += 1
+
+
+class Slow(BrightIsPositive):
+    """Leaves time for something to happen meanwhile."""
+
+    def __call__(self, chips: Chips) -> Scores:
+        time.sleep(0.2)
+        return super().__call__(chips)

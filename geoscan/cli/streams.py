@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import click
@@ -27,11 +28,29 @@ def prepare() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    _hush_words()
     if sys.stdout is None:
         _CLOSED.add(_OUTPUT)
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as the process
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _hush_words() -> None:
+    """Say nothing where rasterio could not log what GDAL said in words that are no UTF-8: that comes as an error, too.
+
+    Python is told twice, each time without a place in any program.
+    """
+
+    def ignored(what: sys.UnraisableHookArgs) -> None:
+        if not isinstance(what.exc_value, UnicodeDecodeError):
+            sys.__unraisablehook__(what)
+
+    def uncaught(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+        if place is not None or not isinstance(error, UnicodeDecodeError):
+            sys.__excepthook__(kind, error, place)
+
+    sys.unraisablehook, sys.excepthook = ignored, uncaught
 
 
 def say(text: str) -> None:

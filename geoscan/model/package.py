@@ -323,6 +323,11 @@ def _following(path: Path) -> Card | None:
     return card if card.digest == _digest(moved, text) else None
 
 
+def package_files(path: Path) -> list[Path]:
+    """List the files of a package that its digest covers, and its card."""
+    return [path / name for name in (CARD, *_SEALED) if (path / name).is_file()]
+
+
 def shipped() -> list[Package]:
     """Open the packages that came with geoscan, in the order of their names."""
     root = Path(str(importlib.resources.files("geoscan_models")))

@@ -97,6 +97,8 @@ def scan_scenes(
     Raises LookError for a scene too many of whose chips look like nothing the model knows.
     begin: called with the name of each scene before it is scanned. advance: called with the number of tiles done.
     """
+    plans = list(plans)
+    workers.make_ready(plans)
     for plan in plans:
         begin(plan.name)
         scores = scan(plan, workers, advance=advance)
