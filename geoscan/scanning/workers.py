@@ -1,4 +1,4 @@
-"""Dask's workers, here or in a cluster, and batches on their way through them. The only module that knows dask."""
+"""Dask's workers, here or in a cluster, and batches on their way through them. Only this and `cluster` know dask."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fakes
 import pytest
 from fakes import Slow
 from scans import CHIP, blocks, layer_bytes, reseal, run
@@ -106,6 +107,28 @@ def test_a_model_is_found_under_another_path_by_its_digest(package, tmp_path, mo
     assert cluster.has_model(package.path, package.card.digest)
     assert cluster.has_model(tmp_path / "none", own.card.digest)
     assert {package.card.digest: package.path, own.card.digest: own.path} == cluster.runtime.PLACES
+
+
+def test_a_gpu_is_where_scores_are_computed_and_others_prepare(make_scene, package, tmp_path, monkeypatch):
+    from distributed import Scheduler, SpecCluster, Worker
+
+    monkeypatch.setattr("fakes.WHERE", [])
+    scene = make_scene(pixels=blocks(9, 9))
+    options = {"nthreads": 1, "dashboard": False}
+    made = {
+        "plain": {"cls": Worker, "options": options},
+        "gpu": {"cls": Worker, "options": {**options, "resources": {"GPU": 1}}},
+    }
+    here = {"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": None, "host": "127.0.0.1"}}
+    with (
+        warnings.catch_warnings(action="ignore"),
+        SpecCluster(scheduler=here, workers=made) as own,
+        workers(0, own.scheduler_address) as pool,
+    ):
+        pool.make_ready([Plan.of(Scene.open(scene), package)])
+        scored = layer_bytes(run(scene, package, pool, detector=fakes.Placed), tmp_path)
+    assert scored == layer_bytes(run(scene, package), tmp_path)
+    assert fakes.WHERE == ["gpu"] * 21
 
 
 # Processes
