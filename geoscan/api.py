@@ -43,15 +43,15 @@ Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.floating]
 _LEAST_WINDOW: Final = 32
 
 
-def open_scene(path: PathLike, bands: Sequence[int] | None = None) -> Scene:
+def open_scene(path: PathLike, bands: Sequence[int] | None = None, *, follow: bool = False) -> Scene:
     """Open a scene: a file, a URL, or any name that GDAL opens.
 
-    bands: numbers of red, green and blue, from 1; the file tells if None.
+    bands: numbers of red, green and blue, from 1; the file tells if None. follow: as `ScanOptions` has it.
     Returns a `Scene` with `rows`, `cols`, `gsd` (metres per pixel), `crs`, `transform`, and `read(window)`, which gives
     pixels (3, rows, cols) and where they are not nodata (rows, cols).
     Raises SceneError for what cannot be scanned.
     """
-    return Scene.open(path, bands=bands)
+    return Scene.open(path, bands=bands, follow=follow)
 
 
 def scan(
@@ -70,6 +70,7 @@ def scan(
     prior: float | None = None,
     tta: bool | None = None,
     force: bool = False,
+    follow: bool = False,
     batch: int | None = None,
     runtime: str = AUTO,
     jobs: int | None = None,
@@ -81,8 +82,8 @@ def scan(
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
     operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
-    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, batch, runtime: as `ScanOptions`
-    has them; None is what the scene or the model's card says.
+    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, follow, batch, runtime: as
+    `ScanOptions` has them; None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
 
@@ -105,6 +106,7 @@ def scan(
         prior=prior,
         tta=tta,
         force=force,
+        follow=follow,
         batch=batch,
         runtime=runtime,
     )

@@ -23,8 +23,25 @@ from typing import ClassVar
 
 
 def one_line(error: object) -> str:
-    """Return what an error says, or any text, on one line; the error's type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return what an error says, or any text, on one line; the error's type where it says nothing.
+
+    What a terminal or a page would obey in place of showing it, such as an escape sequence in a file's name, is spelt.
+    """
+    return spelt(" ".join(str(error).split())) or type(error).__name__
+
+
+def spelt(text: str, keep: str = "") -> str:
+    r"""Return text with characters that cannot be printed as they are written in Python, such as \x1b.
+
+    keep: those that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _ascii(char) for char in text)
+
+
+def _ascii(char: str) -> str:
+    return ascii(char)[1:-1]
 
 
 class GeoscanError(Exception):

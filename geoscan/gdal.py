@@ -12,35 +12,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path, _vsi_path
+from rasterio.enums import Interleaving
 from rasterio.env import set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from geoscan.errors import one_line
+from geoscan import reach
+from geoscan.errors import SceneError, one_line
+from geoscan.reach import check_driver as check_driver
+from geoscan.reach import is_remote as is_remote
 
-FAILURES: Final = (RasterioError, CPLE_BaseError, OSError)
-"""What rasterio raises when a file is at fault; some of GDAL's own errors slip through under their private root."""
-
-_REMOTE: Final = (
-    "/vsicurl",
-    "/vsis3",
-    "/vsigs",
-    "/vsiaz",
-    "/vsiadls",
-    "/vsioss",
-    "/vsiswift",
-    "/vsihdfs",
-    "/vsiwebhdfs",
-)
+FAILURES: Final = (RasterioError, CPLE_BaseError, OSError, UnicodeDecodeError)
+"""What rasterio raises when a file is at fault; some of GDAL's own errors slip through under their private root, and of
+words in them that are no UTF-8 it makes an error of its own."""
 
 
 _VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>|<VRTDataset.*", re.DOTALL)
@@ -49,14 +43,12 @@ _VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>|<VRTDataset.*", re.DO
 _KEPT: Final = re.compile(r"geoscan-kept:(\w+)=([A-Za-z0-9+/=]*)")
 """In a VRT's text: the name and the content of a file that it holds, see `kept`."""
 
+CACHE_BYTES: Final = 256 * 2**20
+"""Of decoded blocks in GDAL's cache; its default is a share of the machine's memory, so a scan's would depend on the
+machine. No single block may have more: each thread would hold one, and decode it anew for each chip."""
+
 _SECRET: Final = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
 """What follows a "?" in a URL: a signature."""
-
-_WITH_SIDECARS: Final = (".tif", ".tiff", ".gtiff", ".jp2")
-"""Remote files beside which a mask may lie: of rasters made of others, such as VRTs, nobody knows the names."""
-
-CACHE_BYTES: Final = 256 * 2**20
-"""Of decoded blocks; GDAL's default is a share of the machine's memory, so a scan's would depend on the machine."""
 
 
 @cache
@@ -86,7 +78,7 @@ def _hear(record: logging.LogRecord) -> bool:
         # Errors that rasterio raises, too, it logs as information: wanted only while somebody listens.
         return record.levelno >= logging.WARNING or logging.getLogger("rasterio").isEnabledFor(record.levelno)
     if isinstance(record.args, tuple) and record.args:
-        _EAR.said.append(_presentable(str(record.args[-1])))
+        _EAR.said.append(presentable(str(record.args[-1])))
     return False
 
 
@@ -96,8 +88,10 @@ for _name in ("rasterio._env", "rasterio._err"):
 
 
 @contextmanager
-def settings(address: str) -> Iterator[list[str]]:
+def settings(address: str, *, follow: bool = False) -> Iterator[list[str]]:
     """Hold GDAL's settings for reading `address`, in this one place; give what GDAL says meanwhile in this thread.
+
+    follow: whether a file on this machine may lead to a network, as a VRT can. No code in a VRT is ever run.
 
     Its warnings and errors come to that list in place of rasterio's log. That is how GDAL tells of damage that it can
     read over: the read goes well, and gives grey pixels.
@@ -105,7 +99,7 @@ def settings(address: str) -> Iterator[list[str]]:
     _limit_cache()
     _unpack(address)
     # More threads than this one would print what GDAL has to say, and nobody could hear it.
-    how: dict[str, Any] = {"GDAL_NUM_THREADS": "1", **(_for_network(address) if is_remote(address) else {})}
+    how: dict[str, Any] = {"GDAL_NUM_THREADS": "1", **reach.settings(address, follow=follow)}
     before, _EAR.said = _EAR.said, []
     try:
         with rasterio.Env(**how):
@@ -138,38 +132,25 @@ def harmless(said: str) -> bool:
     return "Retrying again in" in said
 
 
-def _for_network(address: str) -> dict[str, Any]:
-    return {
-        **_looking_beside(address),
-        "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most GeoTIFFs in one request
-        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-        "GDAL_HTTP_MULTIPLEX": "YES",
-        "GDAL_HTTP_CONNECTTIMEOUT": 10,
-        "GDAL_HTTP_LOW_SPEED_TIME": 30,  # a server that falls silent is an error, not a wait without end
-        "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
-        "GDAL_HTTP_MAX_RETRY": 3,
-        "GDAL_HTTP_RETRY_DELAY": 1,
-        "VSI_CACHE": "TRUE",
-    }
+_BYTES: Final = {"complex_int16": 4} | {
+    np.dtype(code).name: np.dtype(code).itemsize for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
+}
+"""Of a value, by rasterio's names of types."""
 
 
-def _looking_beside(address: str) -> dict[str, str]:
-    """Let GDAL ask for mask, pyramids and statistics by the names they would have beside a remote file, and list no
-    folder: that can take minutes for a bucket. Unbridled, it would ask for forty more names.
+def check_blocks(source: Any) -> None:
+    """Check how large the blocks are that an open dataset says it is stored in, before one of them takes memory.
+
+    Raises SceneError, with the cause alone, for one of more than `CACHE_BYTES`.
     """
-    suffix = PurePosixPath(address).suffix
-    if suffix.lower() not in _WITH_SIDECARS or "?" in address or address.startswith("<"):
-        return {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-    allowed = (suffix, *(suffix + ending for ending in (".msk", ".ovr", ".aux.xml")))
-    return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(allowed)}
-
-
-@lru_cache(maxsize=256)  # the text of a VRT may be long, and is looked at whenever it is read
-def is_remote(address: str) -> bool:
-    """Tell whether reading `address` goes through a network."""
-    if address.startswith("<"):  # a VRT's text, with names as GDAL has them
-        return any(f">{prefix}" in address for prefix in _REMOTE)
-    return "://" in address or address.startswith(_REMOTE)
+    together = source.count if source.interleaving == Interleaving.pixel else 1
+    for (rows, cols), dtype in zip(source.block_shapes, source.dtypes, strict=True):
+        size = rows * cols * _BYTES.get(dtype, 16) * together
+        if size > CACHE_BYTES:
+            raise SceneError(
+                f"it is stored in blocks of {cols} x {rows} px, {size >> 20:,} MB each, of which {CACHE_BYTES >> 20} "
+                "MB fit; store it in smaller ones: gdal_translate -co TILED=YES"
+            )
 
 
 def is_plain(address: str) -> bool:
@@ -201,7 +182,7 @@ def exists(address: str) -> bool:
 
 def short_name(address: str) -> str:
     """Cut `address` to its last part, for messages; what follows a "?" in a URL may be a secret."""
-    return _parts(address)[-1] or address
+    return one_line(_parts(address)[-1] or address)
 
 
 def short_names(addresses: Sequence[str]) -> list[str]:
@@ -213,7 +194,7 @@ def short_names(addresses: Sequence[str]) -> list[str]:
         count = Counter(names)
         alike = [i for i, name in enumerate(names) if count[name] > 1 and depth[i] < len(parts[i])]
         if not alike:
-            return names
+            return [one_line(name) for name in names]
         for i in alike:
             depth[i] += 1
 
@@ -228,10 +209,10 @@ def cause(error: BaseException) -> str:
     """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return _presentable(str(getattr(error, "errmsg", "") or error))
+    return presentable(str(getattr(error, "errmsg", "") or error))
 
 
-def _presentable(text: str) -> str:
+def presentable(text: str) -> str:
     """Bring words of GDAL's to one line, without a VRT's text, as which it may name a product, and without secrets."""
     return one_line(_SECRET.sub(r"\1", _VRT_TEXT.sub("VRT", text)))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.errors import GridError
+
+MOST_TILES: Final = 2**24
+"""Of a grid; all their scores are held at a time, 1.3 GB with 17 labels. At 3 m they cover twice the Amazon basin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class TileGrid(Sequence[Tile]):
     def __post_init__(self) -> None:
         if self.rows < 1 or self.cols < 1:
             raise GridError(f"a raster of {self.rows} x {self.cols} px has no pixels; give one with at least 1 x 1")
+        down, across = (-(-side // max(self.stride, 1)) for side in (self.rows, self.cols))
+        if down * across > MOST_TILES:
+            raise GridError(
+                f"{self.rows} x {self.cols} px at a stride of {self.stride} px make {down * across:,} tiles, of which "
+                f"{MOST_TILES:,} fit into memory; cut the scene into parts, or pass a larger --stride"
+            )
         if not 1 <= self.stride <= self.chip:
             raise GridError(f"stride {self.stride} px does not fit {self.chip} px chips; pass --stride 1..{self.chip}")
 

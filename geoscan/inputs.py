@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
@@ -24,6 +25,15 @@ _NO_PIXELS: Final = (".aux.xml", ".ovr")
 
 _MADE_OF_OTHERS: Final = (b"<VRTDataset", b"<GDALTileIndexDataset", b"<MRF_META")
 """How files begin that hold no pixels but say where they are."""
+
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How GeoTIFFs begin, the only files that may be stored in one huge block."""
+
+_SERVICE: Final = b"<GDAL_WMS"
+"""How files begin that say where a service on a network is."""
+
+_DRIVER: Final = re.compile(r"[A-Za-z]\w+:")
+"""How names begin that only one of GDAL's drivers understands, which may ask a server."""
 
 _BEGIN: Final = re.compile(r'(?:://|/vsi\w+/|[:"{,])')
 """What stands before a path in a name of GDAL's or rasterio's: a scheme, an archive, a driver."""
@@ -63,14 +73,18 @@ def check(name: str) -> None:
             raise SceneError(f"{path} is empty (0 bytes); fetch it again")
 
 
-def behind(names: Iterable[str], scene: str) -> tuple[str, ...]:
+def behind(names: Iterable[str], scene: str, told: Iterable[str] = (), *, follow: bool = False) -> tuple[str, ...]:
     """Absolute paths of all local files that are read: those that `names` stand for, and what lies beside them.
 
-    names: of a scene, and of what GDAL says it is made of; VRTs among them are opened, and theirs, too.
-    scene: what it is called. Raises SceneError for what GDAL would wait for, and for a part that does not exist.
+    names: of a scene, as people or a product give them; VRTs among them are opened, and so are theirs.
+    told: what GDAL says that the scene is made of. scene: what it is called. follow: whether what is told may lie on a
+    network.
+    Raises SceneError for what GDAL would wait for, for a part that does not exist or lies on a network, and for a file
+    far from a VRT that takes its bytes as they are.
     """
     found: dict[str, None] = {}
     waiting = deque(names)
+    waiting += _followed(told, scene, follow)
     while waiting:
         name = waiting.popleft()
         check(name)
@@ -81,8 +95,24 @@ def behind(names: Iterable[str], scene: str) -> tuple[str, ...]:
             if path not in found:
                 found[path] = None
                 found |= dict.fromkeys(side for ending in BESIDE if _is_there(side := path + ending))
-                waiting += _parts(path)
+                waiting += _followed(_parts(path), scene, follow)
     return tuple(found)
+
+
+def _followed(names: Iterable[str], scene: str, follow: bool) -> Iterator[str]:
+    """Give the names that a file tells; raise SceneError for one that leads to a network, unless that is allowed."""
+    for name in names:
+        if not follow and _leads_away(name):
+            raise SceneError(
+                f"{scene} would fetch {gdal.presentable(name)[:200]}, which you did not name; pass --follow where you "
+                "trust whoever made it"
+            )
+        yield name
+
+
+def _leads_away(name: str) -> bool:
+    """Tell whether a name that stands in a file may lead to a network; the text of another file may as well."""
+    return name.startswith("<") or gdal.is_remote(name) or (_DRIVER.match(name) is not None and not named_in(name))
 
 
 class Stamp(NamedTuple):
@@ -130,12 +160,51 @@ def _parts(path: str) -> Iterator[str]:
     """Names of what a file is made of that holds no pixels but says where they are."""
     with Path(path).open("rb") as file:
         beginning = file.read(1024)
+    if _SERVICE in beginning:
+        yield "<GDAL_WMS>"
+    if beginning.startswith(_TIFF):
+        _check_blocks(path)
     if not any(sign in beginning for sign in _MADE_OF_OTHERS):
         return
     try:
         with gdal.settings(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as source:
-                yield from source.files
+                files = source.files
+                _check_raw(source, path)
     except gdal.FAILURES:
         return
+    yield from files
+
+
+def _check_blocks(path: str) -> None:
+    """Raise SceneError where a block of a GeoTIFF or of its overviews does not fit into memory, see `gdal`."""
+    try:
+        with gdal.settings(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                gdal.check_blocks(source)
+                levels = len(source.overviews(1)) if source.count else 0
+            for level in range(levels):
+                with rasterio.open(path, overview_level=level) as overview:
+                    gdal.check_blocks(overview)
+    except gdal.FAILURES:
+        return  # reading it will tell
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from error
+
+
+def _check_raw(source: Any, path: str) -> None:
+    """Raise SceneError where a VRT takes the bytes of a file for pixels, unless that lies beside it or below.
+
+    Any file would do for it: no format says that it is a picture.
+    """
+    if "VRTRawRasterBand" not in source.tags(ns="xml:VRT").get("xml:VRT", ""):
+        return
+    folder = Path(os.path.realpath(path)).parent
+    for file in source.files:
+        if folder not in Path(os.path.realpath(file)).parents:
+            raise SceneError(
+                f"{path} takes the bytes of {file} for pixels, which lies elsewhere; move it beside the VRT if you "
+                "trust it"
+            )

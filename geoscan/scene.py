@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -87,14 +87,21 @@ class Scene:
     resampling: str = ""
     """How the pixels get from the file's own grid to this one; empty where this is the file's own."""
 
+    follow: bool = False
+    """Whether files on this machine may lead to a network."""
+
     @classmethod
-    def open(cls, path: str | os.PathLike[str] | Product, *, bands: Sequence[int] | None = None) -> Scene:
+    def open(
+        cls, path: str | os.PathLike[str] | Product, *, bands: Sequence[int] | None = None, follow: bool = False
+    ) -> Scene:
         """Open the scene at `path`: a file, a product's directory, a URL, or any name that GDAL opens; or a product.
 
         bands: numbers of red, green and blue, from 1; without it the product or the file decides.
+        follow: read what a file on this machine names on a network, and what a file on a network names anywhere, too.
         A scene placed by ground control points alone is put on a north-up grid (UTM where their CRS is geographic).
         Raises SceneError for what cannot be scanned: missing or no raster, a damaged product, no CRS, no transform,
-        another planet, complex values, fewer than three colour bands, or bands whose order is not known.
+        another planet, complex values, fewer than three colour bands, bands whose order is not known, blocks too large
+        for memory, or a file that leads where it may not.
         Warns of fill that the file does not declare, see `fill`, and of what GDAL warns of.
         """
         if isinstance(path, Product):
@@ -103,8 +110,8 @@ class Scene:
             path = gdal.absolute(os.fspath(path))
             inputs.check(path)
             product = products.recognise(path) or Product(path, gdal.short_name(path))
-        with gdal.settings(product.address), _for_opening(path, product) as source:
-            return _describe(source, path, product, bands)
+        with gdal.settings(product.address, follow=follow), _for_opening(path, product, follow) as source:
+            return _describe(source, path, product, bands, follow)
 
     @property
     def name(self) -> str:
@@ -115,6 +122,10 @@ class Scene:
     def address(self) -> str:
         """What GDAL opens: the path, or the text of a VRT."""
         return self.product.address
+
+    def settings(self) -> AbstractContextManager[list[str]]:
+        """Hold GDAL's settings for reading it, see `gdal.settings`."""
+        return gdal.settings(self.address, follow=self.follow)
 
     def at_gsd(self, gsd_m: float) -> Scene:
         """Give the scene as a model of `gsd_m` metres per pixel wants it.
@@ -193,7 +204,7 @@ class Scene:
     def _read(self, what: str, **how: Any) -> tuple[Native, Mask]:
         """Read pixels and mask; `how` is rasterio's. Raises ReadError for what GDAL does not give, or gives damaged."""
         try:
-            with gdal.settings(self.address) as said:
+            with self.settings() as said:
                 dataset = HANDLES.of(self)
                 said.clear()  # what GDAL says of a file that it opens is no damage
                 found = pixels_of(dataset, self, **how)
@@ -215,7 +226,7 @@ class Scene:
             return none
         bands = (*self.bands, self.masking.alpha) if self.masking.alpha else self.bands
         try:
-            with gdal.settings(self.address), rasterio.open(self.address) as source, rasterio.open(self.vrt) as seen:
+            with self.settings(), rasterio.open(self.address) as source, rasterio.open(self.vrt) as seen:
                 windows = blank.stored(source, bands, bool(self.masking.masks))
                 gap = None if windows is None else blank.outside(windows, source.height, source.width)
                 if windows is None or gap is None or gdal.by_points(source):
@@ -249,7 +260,7 @@ def _metres(gsd: tuple[float, float]) -> str:
 
 
 @contextmanager
-def _for_opening(path: str, product: Product) -> Iterator[Any]:
+def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
     """Open the dataset of the product at `path`, or raise SceneError."""
     if not gdal.is_utf8(path):
         raise SceneError(f"{path!a} has a name that is not UTF-8, which GDAL cannot open; rename it")
@@ -259,7 +270,7 @@ def _for_opening(path: str, product: Product) -> Iterator[Any]:
         with warnings.catch_warnings():
             # A scene without georeference is refused below in our own words.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with gdal.settings(product.address) as said:
+            with gdal.settings(product.address, follow=follow) as said:
                 source = rasterio.open(product.address)
     except gdal.FAILURES as error:
         why = gdal.cause(error).removeprefix(f"{path}: ")
@@ -271,7 +282,7 @@ def _for_opening(path: str, product: Product) -> Iterator[Any]:
         yield source
 
 
-def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | None) -> Scene:
+def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | None, follow: bool) -> Scene:
     name = product.name
     if not source.count:
         inner = f"; give one of its {len(source.subdatasets)} parts, such as {source.subdatasets[0]}"
@@ -284,6 +295,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     if crs is None or not crs.to_wkt():
         raise SceneError(f"{name} has no CRS; assign the right one, for example: gdal_edit.py -a_srs EPSG:32721 {name}")
     ground.check_earth(crs, name)
+    files = _files(source, path, product, follow)
     if placed and source.transform == Affine.identity():
         raise SceneError(f"{name} has a CRS but no transform and no ground control points; georeference it first")
     try:
@@ -298,7 +310,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         if transform.is_degenerate:
             raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
         gsd = ground.gsd(crs, transform, rows, cols)
-        product = replace(product, files=inputs.behind((*product.files, *inputs.named_in(path), *source.files), name))
+        product = replace(product, files=files)
         digest = _digest(source, product, bands)
         dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
         how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
@@ -322,7 +334,23 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         digest,
         inputs.stamps(product.files),
         resampling,
+        follow,
     )
+
+
+def _files(source: Any, path: str, product: Product, follow: bool) -> tuple[str, ...]:
+    """List all files that are read, before any pixel is. Raises SceneError for what may not be read, or is too large.
+
+    A product's VRT is our own, and names the product's files.
+    """
+    told = [] if product.address.startswith("<") or gdal.is_remote(path) else source.files
+    files = inputs.behind((*product.files, *inputs.named_in(path)), product.name, told, follow=follow)
+    try:
+        gdal.check_driver(source, product.address, follow=follow)
+        gdal.check_blocks(source)
+    except SceneError as error:
+        raise SceneError(f"{product.name}: {error}") from error
+    return files
 
 
 def _stated(source: Any, bands: Bands) -> Scaling | None:

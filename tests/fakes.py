@@ -103,3 +103,25 @@ def slow_use(_: int) -> None:
     time.sleep(0.02)
     with Flow.lock:
         Flow.used += 1
+
+
+WHERE: list[object] = []
+"""Names of the dask workers of this process that scored."""
+
+
+class Placed(BrightIsPositive):
+    """Tells which of dask's workers it runs on."""
+
+    def __call__(self, chips: Chips) -> Scores:
+        from distributed import get_worker
+
+        WHERE.append(get_worker().name)
+        return super().__call__(chips)
+
+
+class Slow(BrightIsPositive):
+    """Leaves time for something to happen meanwhile."""
+
+    def __call__(self, chips: Chips) -> Scores:
+        time.sleep(0.2)
+        return super().__call__(chips)

@@ -87,6 +87,7 @@ def test_every_option_of_a_scan_is_heeded(make_scene, package, monkeypatch):
         isolated=0.6,
         prior=0.1,
         force=True,
+        follow=True,
         batch=3,
         runtime="tensorflow",
     )

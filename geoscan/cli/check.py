@@ -55,7 +55,7 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
     status = 0
     for address in find_scenes(scenes):
         try:
-            scene = Scene.open(address, bands=wanted.bands)
+            scene = Scene.open(address, bands=wanted.bands, follow=wanted.follow)
             found, chips = check_scene(scene, wanted, package)
         except GeoscanError as error:
             status = max(status, error.exit_status)

@@ -37,6 +37,7 @@ def dehaze(
     scale: tuple[float, float, float] | None,
     offset: tuple[float, float, float] | None,
     stretch: str,
+    follow: bool,
     airlight: str,
     omega: float,
     jobs: int | None,
@@ -48,7 +49,7 @@ def dehaze(
     from geoscan.scene import Scene
 
     check_target(out, [scene])
-    opened = Scene.open(scene, bands=bands)
+    opened = Scene.open(scene, bands=bands, follow=follow)
     radiometry = resolve(stretch, opened, scaling_of(opened, scale, offset))
     params = picture("fixed" if airlight == "fixed" else "scene", omega, lambda: overview(opened, radiometry))
     done = dehaze_scene(opened, radiometry, params, out, jobs=jobs, track=options.track("block"))

@@ -176,7 +176,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 
 
 def pixels(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --bands, --scale, --offset and --stretch: which bands are read, and how their values become the look."""
+    """Add --bands, --scale, --offset, --stretch and --follow: what is read, and how its values become the look."""
     bands = click.option(
         "--bands", metavar="R,G,B", callback=_three, help="Numbers of the red, green and blue bands, from 1."
     )
@@ -193,7 +193,12 @@ def pixels(command: Callable[..., None]) -> Callable[..., None]:
         help="Reflectance is value x scale + offset, such as 0.0001.  [default: what metadata or the pixels say]",
     )
     offset = click.option("--offset", metavar="O[,O,O]", callback=_levels, help="See --scale; such as -0.1.")
-    return bands(scale(offset(stretch(command))))
+    follow = click.option(
+        "--follow",
+        is_flag=True,
+        help="Read what a VRT names on a network, too, and VRTs that lie on one: trust whoever made them.",
+    )
+    return bands(scale(offset(stretch(follow(command)))))
 
 
 def thresholds(default: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:

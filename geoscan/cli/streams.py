@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import click
 from tqdm import tqdm
 
-from geoscan.errors import OutputError
+from geoscan.errors import OutputError, spelt
 
 _OUTPUT: Final = 1
 _ERROR: Final = 2
@@ -27,11 +28,29 @@ def prepare() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    _hush_words()
     if sys.stdout is None:
         _CLOSED.add(_OUTPUT)
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as the process
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _hush_words() -> None:
+    """Say nothing where rasterio could not log what GDAL said in words that are no UTF-8: that comes as an error, too.
+
+    Python is told twice, each time without a place in any program.
+    """
+
+    def ignored(what: sys.UnraisableHookArgs) -> None:
+        if not isinstance(what.exc_value, UnicodeDecodeError):
+            sys.__unraisablehook__(what)
+
+    def uncaught(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+        if place is not None or not isinstance(error, UnicodeDecodeError):
+            sys.__excepthook__(kind, error, place)
+
+    sys.unraisablehook, sys.excepthook = ignored, uncaught
 
 
 def say(text: str) -> None:
@@ -48,7 +67,7 @@ def answer(text: str, *, nl: bool = True) -> None:
     if _OUTPUT in _CLOSED:
         raise OutputError("standard output is closed, so nothing can be printed; send it somewhere")
     try:
-        click.echo(text, nl=nl)
+        click.echo(spelt(text, keep="\n\t"), nl=nl)
     except (OSError, ValueError) as error:
         _give_up(_OUTPUT)
         reason = getattr(error, "strerror", None) or error

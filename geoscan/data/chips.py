@@ -22,6 +22,9 @@ from geoscan.labels import LABELS
 
 log = logging.getLogger(__name__)
 
+_LARGEST_TABLE = 64 * 2**20
+"""Characters; Kaggle's has 1.5 million."""
+
 
 class ChipSet(Protocol):
     """Chips on disk that are read one at a time."""
@@ -89,7 +92,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     wanted = ",".join(columns)
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.reader(lines)
+            text = lines.read(_LARGEST_TABLE + 1)
+            if len(text) > _LARGEST_TABLE:
+                raise DatasetError(f"{path} has more than {_LARGEST_TABLE >> 20} MB, too much for a table of {wanted}")
+            reader = csv.reader(io.StringIO(text, newline=""))
             found = [name.strip().lower() for name in next(reader, [])]
             rows = [_by_column(found, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error, OSError) as error:

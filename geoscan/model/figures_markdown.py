@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from geoscan.errors import spelt
 from geoscan.labels import readable
 from geoscan.model.figures import (
     SPECIFICITIES,
@@ -130,7 +131,7 @@ def cell_text(cell: Cell) -> str:
         value, ends = cell
         return cell_text(value) + (f" ({cell_text(ends[0])} to {cell_text(ends[1])})" if ends else "")
     if isinstance(cell, str):
-        return " ".join(cell.split())
+        return spelt(" ".join(cell.split()))
     if cell is None or not math.isfinite(cell):
         return "-"
     if isinstance(cell, int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Final
 
@@ -11,6 +12,7 @@ import openvino as ov
 from geoscan.arrays import Chips, Scores, filled
 from geoscan.errors import PackageError, one_line
 from geoscan.machine import BATCH, cores, is_shortage
+from geoscan.model.contents import check_operations
 from geoscan.model.package import NETWORK, Package, check_finite
 
 _SETTINGS: Final = {
@@ -23,6 +25,9 @@ _SETTINGS: Final = {
 _REQUEST_PIXELS: Final = 2**15
 """Of the chips that one request holds. A single small one is too little work: 14 of 48 px run 2.6 times as fast; of
 256 px more than one are slower."""
+
+_LARGEST: Final = 2**27
+"""Numbers in any step of a network; a DenseNet-121 on chips of 1024 px makes 33 million."""
 
 
 class OpenVinoDetector:
@@ -42,12 +47,14 @@ class OpenVinoDetector:
         self._size = min(batch, max(1, _REQUEST_PIXELS // spec.chip**2))
         settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": cores(), "PERFORMANCE_HINT_NUM_REQUESTS": batch}
         try:
+            check_operations(package.path / NETWORK, package.path / "network.bin")
             model = ov.Core().read_model(package.path / NETWORK)
             _check(model, package)
             model.reshape([self._size, spec.chip, spec.chip, 3])
+            _check_size(model, package)
             compiled = ov.Core().compile_model(model, "CPU", settings)
             self._queue = ov.AsyncInferQueue(compiled)
-        except RuntimeError as err:
+        except (RuntimeError, OSError) as err:
             if is_shortage(err):
                 raise MemoryError(f"{package.path / NETWORK} does not fit into memory") from err
             raise PackageError(f"{package.path / NETWORK} cannot be run ({one_line(err)[:200]})") from err
@@ -70,6 +77,13 @@ class OpenVinoDetector:
     def _keep(self, answers: ov.InferRequest, rows: Scores) -> None:
         parts = [answers.get_tensor(name).data[: len(rows)] for name in self._heads]
         np.concatenate(parts, axis=1, out=rows)
+
+
+def _check_size(model: ov.Model, package: Package) -> None:
+    """Refuse a network that makes more of one chip than memory holds."""
+    largest = max(math.prod(output.shape) for node in model.get_ops() for output in node.outputs())
+    if largest > _LARGEST:
+        raise PackageError(f"{package.path / NETWORK} makes {largest:,} numbers of one chip; train the model anew")
 
 
 def _check(model: ov.Model, package: Package) -> None:

@@ -25,6 +25,7 @@ from geoscan.errors import OutputError, PackageError, one_line
 from geoscan.labels import MINE
 from geoscan.machine import is_shortage
 from geoscan.model.calibration import Calibration
+from geoscan.model.contents import check_archive, check_place
 from geoscan.model.figures import DEFAULT_POINT, Figures
 from geoscan.model.look import Look
 from geoscan.model.markdown import card_markdown
@@ -47,6 +48,9 @@ MARKDOWN = "card.md"
 
 _SEALED = (WEIGHTS, NETWORK, "network.bin")
 """What the digest covers, beside the card."""
+
+_LARGEST_CARD = 4 * 2**20
+"""Bytes; real ones have some 20 kB."""
 
 _NEXT = "."
 """How the names begin of files that are to replace others. The card is the last to be written and the last to be moved:
@@ -90,6 +94,8 @@ class Card:
         labels = self.spec.labels
         if set(self.thresholds) != set(labels):
             raise PackageError(f"thresholds for {sorted(self.thresholds)} do not fit the labels {sorted(labels)}")
+        if not self.name.isprintable() or not 0 < len(self.name) <= 200:
+            raise PackageError(f"{self.name[:200]!a} is no name for a model; give one that can be printed")
         if MINE not in labels:
             raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
         if self.preprocess.chip != self.spec.chip:
@@ -152,7 +158,9 @@ class Card:
         """Undo `to_json`. Raises PackageError for what is no card."""
         try:
             return _CARD.validate_json(text)
-        except ValidationError as err:
+        except (ValidationError, RecursionError) as err:
+            if isinstance(err, RecursionError):
+                raise PackageError("it is nested too deeply") from err
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise PackageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from err
@@ -184,6 +192,7 @@ class Package:
         from geoscan.model.network import build
 
         network = build(self.card.spec)
+        check_archive(self.path / WEIGHTS)
         try:
             stored = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         except Exception as err:  # Keras raises whatever the layer at fault does
@@ -269,7 +278,8 @@ def _move(path: Path) -> None:
 def load(path: Path) -> Package:
     """Open a package. Raises PackageError when it is missing, damaged, or its digest does not fit."""
     try:
-        text = (path / CARD).read_bytes()
+        check_place(path, (CARD, *_SEALED, *(f"{_NEXT}{name}" for name in (CARD, *_SEALED))))
+        text = _card_text(path / CARD)
         if not (path / WEIGHTS).is_file():
             raise FileNotFoundError(WEIGHTS)
     except OSError as err:
@@ -293,15 +303,29 @@ def load(path: Path) -> Package:
     return Package(path, card)
 
 
+def _card_text(file: Path) -> bytes:
+    """Read a card. Raises OSError when it cannot be read, PackageError when it is far too large for one."""
+    with file.open("rb") as stream:
+        text = stream.read(_LARGEST_CARD + 1)
+    if len(text) > _LARGEST_CARD:
+        raise PackageError(f"{file} has more than {_LARGEST_CARD >> 20} MB, too much for a card; restore it")
+    return text
+
+
 def _following(path: Path) -> Card | None:
     """Return the card of the package that `save` was putting in place when it broke off; None where there is none."""
     try:
-        text = _next(path, CARD).read_bytes()
+        text = _card_text(_next(path, CARD))
         card = Card.from_json(text)
     except (FileNotFoundError, PackageError):
         return None
     moved = [file if (file := _next(path, name)).is_file() else path / name for name in _SEALED]
     return card if card.digest == _digest(moved, text) else None
+
+
+def package_files(path: Path) -> list[Path]:
+    """List the files of a package that its digest covers, and its card."""
+    return [path / name for name in (CARD, *_SEALED) if (path / name).is_file()]
 
 
 def shipped() -> list[Package]:
@@ -365,8 +389,9 @@ def _digest(files: Sequence[Path], text: str | bytes) -> str:
     facts.pop("digest", None)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in files:
-        with suppress(FileNotFoundError):
-            digest.update(file.read_bytes())
+        with suppress(FileNotFoundError), file.open("rb") as stream:
+            while part := stream.read(2**20):
+                digest.update(part)
     return digest.hexdigest()
 
 

@@ -85,12 +85,15 @@ def detector(path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
         return _detector(path, digest, batch, runtime)
 
 
+PLACES: dict[str, Path] = {}
+"""Where this process has packages, by digest, that another process knows under another path."""
+
 _loading = threading.Lock()
 
 
 @lru_cache(maxsize=2)
 def _detector(path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
-    package = load(path)
+    package = load(PLACES.get(digest, path))
     if package.card.digest != digest:
         raise PackageError(f"{path} was replaced while it was in use ({digest[:12]} was expected); run again")
     try:

@@ -125,8 +125,27 @@ Spec: TypeAlias = DenseNetSpec | EfficientNetSpec
 """Any network that geoscan builds; `family` tells them apart in JSON."""
 
 
+_LONGEST = 400
+"""Characters of a message."""
+
+_MOST_CHIP, _MOST_BLOCKS, _MOST_DEPTH, _MOST_CHANNELS, _MOST_LABELS = 2048, 8, 128, 1024, 1000
+"""Far above what anybody trains; more would take memory before anybody noticed."""
+
+
 def _check(spec: Spec) -> None:
-    """Refuse what no network can have."""
+    """Refuse what no network can have, or no memory holds."""
+    sizes = (spec.chip, spec.side) if isinstance(spec, EfficientNetSpec) else (spec.chip,)
+    if max(sizes) > _MOST_CHIP or len(spec.labels) > _MOST_LABELS:
+        raise PackageError(f"chips of up to {_MOST_CHIP} px and {_MOST_LABELS} labels fit; got {spec}"[:_LONGEST])
+    if isinstance(spec, DenseNetSpec) and (
+        len(spec.blocks) > _MOST_BLOCKS
+        or max(spec.blocks) > _MOST_DEPTH
+        or max(spec.growth, spec.stem) > _MOST_CHANNELS
+    ):
+        raise PackageError(
+            f"up to {_MOST_BLOCKS} blocks of {_MOST_DEPTH} layers, and growth and stem up to {_MOST_CHANNELS} fit; "
+            f"got {spec}"[:_LONGEST]
+        )
     if not 0 <= spec.dropout < 1:
         raise PackageError(f"dropout must lie in [0, 1); got {spec}")
     colours = (*spec.mean, *spec.std)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from geoscan import gdal
 from geoscan.bands import Bands
-from geoscan.errors import SceneError
+from geoscan.errors import SceneError, one_line
 
 Levels: TypeAlias = tuple[float, float, float]
 """One number each for red, green and blue."""
@@ -50,6 +50,9 @@ class Product:
 
     files: tuple[str, ...] = field(default=())
     """Every file that is read, or belongs to it: none of them is ever written to."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", one_line(self.name))  # it goes into messages, layers and pages
 
 
 def recognise(path: str) -> Product | None:

@@ -74,6 +74,8 @@ def describe(path: str, driver: str | None = None) -> Raster:
         with gdal.settings(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(gdal.vsi_name(path), driver=driver) as source:
+                gdal.check_driver(source, path)
+                gdal.check_blocks(source)
                 return _described(path, source)
     except gdal.FAILURES as error:
         raise SceneError(gdal.cause(error)) from error

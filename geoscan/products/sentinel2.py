@@ -307,6 +307,7 @@ def _header(files: Bundle, name: str) -> _Header:
         why = gdal.cause(error).replace(address, _last(name))
         raise SceneError(f"{files.title}: {_last(name)} cannot be opened ({why}); {_AGAIN}") from error
     with source:
+        gdal.check_blocks(source)
         return _Header(
             address, source.height, source.width, source.count, source.dtypes[0], source.crs, source.transform
         )

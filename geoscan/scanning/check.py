@@ -130,7 +130,7 @@ def _fit(package: Package, scene: Scene) -> Fit:
 def _layout(scene: Scene) -> str:
     """How the pixels lie in the file: what decides how fast windows of it are read."""
     try:
-        with gdal.settings(scene.address), rasterio.open(scene.address) as source:
+        with scene.settings(), rasterio.open(scene.address) as source:
             rows, cols = source.block_shapes[0]
             kind = "strips" if cols == source.width else "tiles"
             overviews = "overviews" if source.overviews(1) else "no overviews"

@@ -55,6 +55,9 @@ class ScanOptions:
     force: bool = False
     """Scan what looks like nothing that the model has learned from, too."""
 
+    follow: bool = False
+    """Read what a file on this machine names on a network, and what a file on a network names anywhere, too."""
+
     batch: int | None = None
     """Chips that are scored at once; changes no result. About a million pixels of them if None."""
 

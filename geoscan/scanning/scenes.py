@@ -71,7 +71,7 @@ def plan_scenes(
     plans, left_out = [], lost
     for group, name in zip(groups, short_names([group[0] for group in groups]), strict=True):
         try:
-            scene = opened.get(group[0]) or _open(group, options.bands)
+            scene = opened.get(group[0]) or _open(group, options)
             with _naming_shipped_models():
                 title = scene.name if scene.product.kind else name
                 plan = Plan.of(scene, choose(packages, scene.gsd), options, title)
@@ -124,10 +124,10 @@ def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:
     return sorted([*alone, *groups], key=lambda group: addresses.index(group[0]))
 
 
-def _open(group: Sequence[str], bands: tuple[int, int, int] | None) -> Scene:
+def _open(group: Sequence[str], options: ScanOptions) -> Scene:
     """Open one scene, which may have several parts."""
     whole = mosaic_of(group) if len(group) > 1 else None
-    return Scene.open(whole or group[0], bands=bands)
+    return Scene.open(whole or group[0], bands=options.bands, follow=options.follow)
 
 
 def scan_scene(
@@ -157,6 +157,8 @@ def scan_scenes(
     Without it, raises LookError for a scene too many of whose chips look like nothing the model knows, and SceneError
     for one that has no place on Earth.
     """
+    plans = list(plans)
+    workers.make_ready(plans)
     for plan in plans:
         begin(plan.name)
         try:

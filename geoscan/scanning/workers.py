@@ -1,4 +1,4 @@
-"""Dask's workers, here or in a cluster, and batches on their way through them. The only module that knows dask."""
+"""Dask's workers, here or in a cluster, and batches on their way through them. Only this and `cluster` know dask."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from geoscan.scanning.batch import Prepared, ScoredBatch
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from geoscan.scanning.plan import Plan
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
@@ -43,6 +45,9 @@ class Workers:
     threads: int = 0
     """Without a client: threads that prepare batches beside this one, which scores them."""
 
+    remote: bool = False
+    """The client's workers are those of a cluster, in other processes."""
+
     def begin(self, make: Callable[[], object]) -> None:
         """Make what inference will ask for, while the first batch is read; what it raises, it raises again then.
 
@@ -50,6 +55,16 @@ class Workers:
         """
         if self.client is None and self.threads:
             threading.Thread(target=partial(_try, make)).start()
+
+    def make_ready(self, plans: Sequence[Plan]) -> None:
+        """Check that a cluster's workers fit this process and see its scenes, and give them the models that they lack.
+
+        Raises InputError, with the worker and what it lacks.
+        """
+        if self.remote and self.client is not None:
+            from geoscan.scanning.cluster import make_ready
+
+            make_ready(self.client, plans)
 
     def run(
         self,
@@ -103,7 +118,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None, *, batches: i
         else:
             client = stack.enter_context(_own_client(threads, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
-        yield Workers(client)
+        yield Workers(client, remote=scheduler is not None)
 
 
 def _try(make: Callable[[], object]) -> None:

@@ -141,3 +141,11 @@ def test_a_row_that_was_cut_off_has_no_label(chips):
     assert found.problems.lines()
     swapped = write(chips / "j.csv", "mine,mine/1.png", "other", head="label,file")
     assert read_mine_chips(chips / "chips.zip", swapped).problems.labels_without_chips == ("",)
+
+
+def test_an_endless_index_takes_no_memory(chips, tmp_path):
+    (tmp_path / "index.csv").touch()
+    os.truncate(tmp_path / "index.csv", 2**36)
+    for endless in (tmp_path / "index.csv", Path("/dev/zero")):
+        with pytest.raises(DatasetError, match="has more than 64 MB, too much for a table of file,label"):
+            read_mine_chips(chips / "chips.zip", endless)

@@ -1,0 +1,168 @@
+"""What must hold before the first chip goes to a cluster: the same versions everywhere, and scenes and models at hand.
+
+Workers that have no model get it, by its digest, once each; so do those that join later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from distributed import WorkerPlugin
+
+import geoscan
+from geoscan import gdal, inputs
+from geoscan.errors import GeoscanError, InputError, PackageError, one_line
+from geoscan.model import runtime
+from geoscan.model.package import Package, load, package_files, shipped
+
+if TYPE_CHECKING:
+    from distributed import Client, Worker
+
+    from geoscan.scanning.plan import Plan
+
+_NAMED: Final = 3
+"""Workers that a message names, at most."""
+
+
+def check_versions(client: Client, runtimes: Iterable[str] = ()) -> None:
+    """Check that scheduler and workers have this process' versions of geoscan, and of what else decides scores.
+
+    runtimes: what computes scores there. Raises InputError, which names the process and what differs.
+    """
+    # Of the standard library first, so that any process understands the question.
+    _agree(_everywhere(client, platform.python_version_tuple), "Python", platform.python_version_tuple(), _minor)
+    _agree(_everywhere(client, importlib.metadata.version, "geoscan"), "geoscan", geoscan.__version__)
+    asked = tuple(runtimes)
+    found = _everywhere(client, versions, asked)
+    for name, version in versions(asked).items():
+        _agree({who: one.get(name) if isinstance(one, dict) else one for who, one in found.items()}, name, version)
+
+
+def _everywhere(client: Client, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
+    """Call a function in all processes of a cluster; give what it returned, or raised, by process."""
+    found = {f"worker {key}": one for key, one in client.run(function, *given, on_error="return").items()}
+    try:
+        found["scheduler"] = client.run_on_scheduler(function, *given)
+    except Exception as error:  # of whatever kind: it is told
+        found["scheduler"] = error
+    return found
+
+
+def _minor(version: tuple[str, ...]) -> str:
+    return ".".join(version[:2])
+
+
+def _agree(found: Mapping[str, Any], what: str, own: Any, shown: Callable[[Any], str] = str) -> None:
+    for who, version in found.items():
+        if version != own and (isinstance(version, Exception | None) or shown(version) != shown(own)):
+            has = f"no {what}" if isinstance(version, Exception | None) else f"{what} {shown(version)}"
+            raise InputError(
+                f"the {who} has {has}, this machine {shown(own)}: scores might differ; install the same there"
+            )
+
+
+def versions(runtimes: tuple[str, ...]) -> dict[str, str]:
+    """Versions of what decides scores in this process, and what its own code is."""
+    import cv2
+    import numpy as np
+    import rasterio
+
+    found = {
+        "numpy": np.__version__,
+        "OpenCV": cv2.__version__,
+        "rasterio": rasterio.__version__,
+        "GDAL": rasterio.__gdal_version__,
+    }
+    for name in runtimes:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return {**found, "code of geoscan": _code()}
+
+
+@cache
+def _code() -> str:
+    """Twelve hexadecimal digits that change with any line of geoscan."""
+    digest, root = hashlib.sha256(), Path(geoscan.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def make_ready(client: Client, plans: Sequence[Plan]) -> None:
+    """Check that all workers can read the scenes, and give models to those that have none.
+
+    Raises InputError for a scene that a worker lacks, or of which it has another version, with path and host.
+    """
+    check_versions(client, {plan.runtime for plan in plans})
+    stamps = tuple(dict.fromkeys(stamp for plan in plans for stamp in plan.scene.stamps))
+    faults = [fault for fault in client.run(missing, stamps).values() if fault]
+    if faults:
+        more = f", and {len(faults) - _NAMED} more workers likewise" if len(faults) > _NAMED else ""
+        raise InputError(
+            f"{'; '.join(faults[:_NAMED])}{more}; workers read scenes under the same paths as this machine: share them"
+        )
+    for package in {plan.package.card.digest: plan.package for plan in plans}.values():
+        has = client.run(has_model, package.path.absolute(), package.card.digest)
+        if not all(has.values()):
+            _send(client, package)
+
+
+def missing(stamps: Iterable[inputs.Stamp]) -> str:
+    """Say which of these files this process does not see as they were when their stamps were taken; empty for none."""
+    if not (path := inputs.changed(stamps)):
+        return ""
+    return f"{socket.gethostname()} {'has another' if gdal.exists(path) else 'lacks'} {path}"
+
+
+def has_model(path: Path, digest: str) -> bool:
+    """Tell whether this process can open a model: at that path, or among those that came with its own geoscan."""
+    found: list[Package] = []
+    with suppress(PackageError):
+        found += [load(path)]
+    with suppress(PackageError):
+        found += shipped()
+    runtime.PLACES.update({one.card.digest: one.path for one in found if one.card.digest == digest})
+    return digest in runtime.PLACES
+
+
+@dataclass(frozen=True)
+class Sent(WorkerPlugin):  # type: ignore[misc]  # dask has no types
+    """A model on its way: what dask runs on each worker, on one that joins later, too."""
+
+    name: str
+    path: Path
+    digest: str
+    content: Mapping[str, bytes]
+    """Its files by name."""
+
+    def setup(self, worker: Worker) -> None:
+        """Write the model where the worker keeps its own files, unless it has it. Raises PackageError for damage."""
+        if has_model(self.path, self.digest):
+            return
+        folder = Path(worker.local_directory) / f"geoscan-{self.digest[:16]}"
+        folder.mkdir(exist_ok=True)
+        for name, content in self.content.items():
+            (folder / name).write_bytes(content)
+        if load(folder).card.digest != self.digest:
+            raise PackageError(f"{folder} on {socket.gethostname()} is not the model that was sent; scan again")
+        runtime.PLACES[self.digest] = folder
+
+
+def _send(client: Client, package: Package) -> None:
+    digest = package.card.digest
+    content = {file.name: file.read_bytes() for file in package_files(package.path)}
+    try:
+        client.register_plugin(Sent(f"geoscan-{digest[:16]}", package.path.absolute(), digest, content))
+    except GeoscanError:
+        raise
+    except OSError as error:
+        raise InputError(f"a worker cannot keep the model {package.card.name}: {one_line(error)}") from error
