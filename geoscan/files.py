@@ -70,6 +70,14 @@ def check_place(path: Path) -> None:
         raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
 
 
+def is_folder(name: str) -> bool:
+    """Tell whether a name means a folder: one that is there, or that is to be made, by the slash at its end."""
+    try:
+        return name.endswith("/") or Path(name).is_dir()
+    except OSError:  # too long
+        return False
+
+
 def make_folder(path: Path) -> None:
     """Make a folder where there is none. Raises InputError when that cannot be."""
     try:

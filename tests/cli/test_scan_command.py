@@ -351,6 +351,11 @@ def test_a_folder_that_may_not_be_written_is_refused(scene, package, tmp_path, m
 
 def test_nothing_to_write_is_refused(scene, package):
     assert "pass --out mines.geojson, or --json" in refused(scene, model=package)
+    for word in ("--out", "--journal"):
+        assert "an empty name is no place to write to" in refused(scene, "--json", word, "", model=package)
+    assert "is no name for a file here (File name too long)" in refused(
+        scene, "--out", f"{'x' * 300}.geojson", model=package
+    )
 
 
 @pytest.mark.parametrize(
@@ -498,6 +503,29 @@ def test_the_scene_is_never_the_target(make_scene, package, tmp_path):
 
 def command(*words) -> list[str]:
     return [sys.executable, "-m", "geoscan", *map(str, words)]
+
+
+@pytest.mark.large
+def test_a_shipped_model_goes_on_to_the_same_bytes(tmp_path):
+    words = (
+        Path(__file__).parents[2] / "examples" / "scene.tif",
+        "--model",
+        "planet-lite",
+        "--stride",
+        96,
+        "--jobs",
+        2,
+    )
+    whole, out = tmp_path / "whole.geojson", tmp_path / "mines.geojson"
+    subprocess.run(command(*words, "--out", whole), check=True, capture_output=True)
+    log = tmp_path / "mines.geojson.scene.tif.journal-wal"
+    with subprocess.Popen(command(*words, "--out", out, "-q")) as process:
+        while process.poll() is None and not (log.exists() and log.stat().st_size > 60_000):  # some batches, not all
+            time.sleep(0.01)
+        process.kill()
+    done = subprocess.run(command(*words, "--out", out), check=True, capture_output=True, text=True)
+    assert re.search(r"scene.tif: resumed: \d+ of 256 chips", done.stderr)
+    assert out.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.large

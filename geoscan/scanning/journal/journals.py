@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from geoscan.errors import InputError, OutputError
-from geoscan.files import cache_directory, check_target, file_names, make_folder
+from geoscan.files import cache_directory, check_target, file_names, is_folder, make_folder
 from geoscan.scanning.journal import database
 from geoscan.scanning.journal.file import SUFFIX, Journal, open_journal
 from geoscan.scanning.plan import Plan
@@ -109,15 +109,14 @@ def asked_for(place: str, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
     that cannot be written to or that a scene is read from.
     """
     path, sources = Path(place), [file for plan in plans for file in plan.scene.product.files]
-    if path.is_dir() or place.endswith("/"):
+    if is_folder(place):
+        make_folder(path)
         names = file_names([plan.name for plan in plans])
         found = [(plan, path / f"{name}{SUFFIX}") for plan, name in zip(plans, names, strict=True)]
     elif len(plans) == 1:
         found = [(plans[0], path)]
     else:
         raise InputError(f"{path} names one journal for {len(plans)} scenes; name a folder, such as {path.stem}/")
-    if place.endswith("/"):
-        make_folder(path)
     for _, one in found:
         check_target(one, (SUFFIX,), "journal", sources)
     return found
