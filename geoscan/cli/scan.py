@@ -165,7 +165,7 @@ def _layers(ask: _Ask) -> bool:
     plans, _ = plan_scenes(
         ask.scenes, ask.options, broken=lambda scene, error: note(broken(scene, error)), done=folder.has
     )
-    folder.check(plans)
+    folder.prepare(plans)
     journals = ask.journals(plans, folder.journals(plans))
     assert journals is not None
     with _working(ask, [plan for plan in plans if not folder.has(plan)], journals) as (pool, shown):

@@ -50,6 +50,7 @@ class Journals:
 
         Returns the journal that stays because it did not: the same command tries again what failed.
         """
+        self._last = None
         path = next((one for one in (self._path(plan), *_cached(self._path(plan))) if one.is_file()), None)
         if path is None or not well:
             return path
