@@ -287,6 +287,17 @@ class Third(fakes.BrightIsPositive):
         return super().__call__(chips)
 
 
+def test_long_names_have_journals_too(package, tmp_path, detector):
+    scene = write_scene(tmp_path / f"{'s' * 200}.tif", pixels=blocks(2, 2))
+    out = tmp_path / f"{'é' * 110}.geojson"
+    detector.setattr("geoscan.scanning.run.detector", lambda *_: fakes.Unable())
+    assert invoke(scene, out, package).exit_code == 1
+    detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Fake))
+    result = invoke(scene, out, package)
+    assert (result.exit_code, "journal" in result.stderr) == (0, False)
+    assert list(tmp_path.glob("*.journal*")) == []
+
+
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_what_nobody_foresaw_is_one_line_with_the_chip(scene, package, out, undisturbed, detector, jobs):
     Third.calls = 0

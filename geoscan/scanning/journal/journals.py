@@ -63,7 +63,8 @@ class Journals:
         """What is left of the scan that was under way, for people who ended it; empty for nothing."""
         if self._last is None or not self._last.done:
             return ""
-        return f"{self._last.done:,} chips are in {self._last.path}, and the same command goes on from there"
+        how = " without --fresh" if self._fresh else ""
+        return f"{self._last.done:,} chips are in {self._last.path}, and the same command{how} goes on from there"
 
     def _path(self, plan: Plan) -> Path:
         return next(path for one, path in self._paths if one is plan)
@@ -100,7 +101,8 @@ def _cached(path: Path) -> list[Path]:
 def beside(layer: Path, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
     """Name the journals of a layer: a scene's is the same, whatever other scenes the layer is of."""
     names = file_names([plan.name for plan in plans])
-    return [(plan, layer.with_name(f"{layer.name}.{name}{SUFFIX}")) for plan, name in zip(plans, names, strict=True)]
+    (start,) = file_names([layer.name])  # cut where it is long, for the scene's name comes behind
+    return [(plan, layer.with_name(f"{start}.{name}{SUFFIX}")) for plan, name in zip(plans, names, strict=True)]
 
 
 def asked_for(place: str, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
