@@ -22,14 +22,13 @@ import numpy as np
 from pydantic import TypeAdapter
 from scipy.stats import t as student
 
-from geoscan.data.cache import default_directory
 from geoscan.data.kaggle import GSD
 from geoscan.data.labelled import read_chips
 from geoscan.data.mine_chips import MineChips
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.errors import PackageError
 from geoscan.evaluate.metrics import auc, average_precision
-from geoscan.files import replacing
+from geoscan.files import cache_directory, replacing
 from geoscan.labels import MINE_COLUMN, readable
 from geoscan.model.figures import AblatedFigure, Variant
 from geoscan.model.figures_markdown import ablation_table
@@ -139,7 +138,7 @@ def variants(question: str, base: Recipe) -> Mapping[str, Recipe]:
 def measured(variant: Recipe, data: TrainingData) -> Run:
     """Train one variant and return its figures on the chips that were held out."""
     with tempfile.TemporaryDirectory() as out:
-        package, _ = run(variant, data, Job(Path(out) / "model", default_directory()))
+        package, _ = run(variant, data, Job(Path(out) / "model", cache_directory()))
         figures = package.card.figures
         if figures.f2 is not None:
             labels = {f"F2 of {readable(label)}": one.f2 for label, one in figures.labels.items()}
@@ -147,7 +146,7 @@ def measured(variant: Recipe, data: TrainingData) -> Run:
         assert figures.mine is not None
         chips = read_chips(data.labelled)
         assert isinstance(chips, MineChips)
-        material = material_of(variant, data, default_directory())
+        material = material_of(variant, data, cache_directory())
         _, rows = material.sides()
         cleared = Augmentation(symmetries=False, zoom=1, gain=1, haze=0, clear=1)
         rng = np.random.default_rng(0)

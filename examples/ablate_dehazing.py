@@ -26,14 +26,13 @@ from ablate import into_card, summary
 
 from geoscan.arrays import Chips, Scores
 from geoscan.dark_channel import DarkChannel
-from geoscan.data.cache import default_directory
 from geoscan.data.kaggle import GSD
 from geoscan.data.material import Material, gather
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DarkLevel, dark_levels, histograms
 from geoscan.evaluate.conditions import CONDITIONS
 from geoscan.evaluate.metrics import average_precision, f2_samples
-from geoscan.files import replacing
+from geoscan.files import cache_directory, replacing
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model import densenet
 from geoscan.model.backend import keras
@@ -127,7 +126,7 @@ def main() -> None:
         parser.error(f"no look is called {', '.join(unknown)}; there are {', '.join(ways)}")
     found: Found = json.loads(options.out.read_text()) if options.out.exists() else {}
     split = Split(folds=FOLDS, unchecked=() if options.kaggle_dir else NOISY)
-    material = gather(TrainingData(source), plain, split, default_directory())
+    material = gather(TrainingData(source), plain, split, cache_directory())
     for fold, name in product(range(FOLDS), names):
         done = found.setdefault(name, {})
         if str(fold) not in done:

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from geoscan.arrays import Scores
-from geoscan.data.cache import default_directory
 from geoscan.data.material import Material, gather
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.evaluate.conditions import CONDITIONS
 from geoscan.evaluate.metrics import average_precision, f2_samples
+from geoscan.files import cache_directory
 from geoscan.labels import MINE, MINE_COLUMN, columns
 from geoscan.model.package import Package, find, load, save
 from geoscan.model.tensorflow_runtime import TensorFlowDetector
@@ -46,7 +46,7 @@ def main() -> None:
     split = package.card.split
     if split is None or not split.folds:
         parser.error(f"{options.package} was trained without folds; train it with --folds and --keep-folds")
-    material = gather(TrainingData(source), package.card.preprocess, split, default_directory())
+    material = gather(TrainingData(source), package.card.preprocess, split, cache_directory())
     folds = [load(fold_directory(package.path, fold)) for fold in range(split.folds)]
     means = np.mean([judged(one, material, i) for i, one in enumerate(folds)], axis=0)
     figures = {name: round(float(value), 4) for name, value in zip(CONDITIONS, means, strict=True)}

@@ -23,8 +23,8 @@ would be read as the new file's, and a journal would even be written into it."""
 _UNUSUAL: Final = re.compile(r"[^\w.+-]+")
 """In a name: what shells, other systems or paths take for something else."""
 
-_LONGEST: Final = 120
-"""Bytes; file systems take 255, with all endings."""
+_LONGEST: Final = 110
+"""Bytes; file systems take 255, of two such names and all endings."""
 
 
 def check_target(path: Path | str, suffixes: Collection[str], kind: str, sources: Iterable[str] = ()) -> None:
@@ -68,6 +68,14 @@ def check_place(path: Path) -> None:
         raise InputError(f"{path} lies in {folder}, which is not a folder; make it first, or write elsewhere")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a name means a folder: one that is there, or that is to be made, by the slash at its end."""
+    try:
+        return name.endswith("/") or Path(name).is_dir()
+    except OSError:  # too long
+        return False
 
 
 def make_folder(path: Path) -> None:
@@ -119,7 +127,7 @@ def cache_directory() -> Path:
 def file_names(names: Sequence[str]) -> list[str]:
     """Make a part of a file's name of each, which any system takes, and by which they can be told apart.
 
-    Equal lists give equal names; what is longer than 120 bytes is cut.
+    Equal lists give equal names; what is longer than 110 bytes is cut.
     """
     plain = [
         _UNUSUAL.sub("_", name).lstrip(".").encode()[:_LONGEST].decode(errors="ignore") or "scene" for name in names

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geoscan.scanning.journal.journals import Journals
     from geoscan.scanning.options import ScanOptions
     from geoscan.scanning.plan import Plan
+    from geoscan.scanning.result import SceneResult
     from geoscan.scanning.workers import Workers
 
 
@@ -71,18 +72,21 @@ def scan(out: str | None, **asked: Any) -> None:
     """
     if out is None and not asked["as_json"]:
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
+    if "" in (out, asked["journal"]):
+        raise click.UsageError("an empty name is no place to write to; pass --out mines.geojson")
+    from geoscan.files import is_folder
     from geoscan.scanning.options import ScanOptions
 
     own = {name: asked.pop(name) for name in _OWN}
     ask = _Ask(out=Path(out) if out else None, options=ScanOptions(**asked), **own)
-    into_folder = out is not None and (out.endswith("/") or Path(out).is_dir())
-    if not (_layers(ask) if into_folder else _one_layer(ask)):
+    work = _layers if out is not None and is_folder(out) else _one_layer
+    if not work(ask):
         click.get_current_context().exit(1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What the command line asks for; the fields without a word of their own are options."""
+    """What the command line asks for; each field is an option."""
 
     scenes: tuple[str, ...]
     out: Path | None
@@ -128,16 +132,22 @@ def _one_layer(ask: _Ask) -> bool:
     found = found_in(results)
     if ask.out is not None:
         layers.write(ask.out, found, [result.provenance for result in results])
+    _tell(results, broken, journals)
+    if ask.as_json:
+        streams.answer(json.dumps(total(results, found).to_dict()))
+    return not (left_out or broken) and all(result.well for result in results)
+
+
+def _tell(results: Sequence[SceneResult], broken: dict[str, GeoscanError], journals: Journals | None) -> None:
+    """Say what became of the scenes of a layer that is written, whose journals end here."""
     for result in results:
         tell.result(result)
         if journals is not None:
             tell.kept(journals.end(result.plan, well=result.well))
-    if len(plans) > 1:
-        told = [(str(result.summary.scene), result.summary.to_dict(), "") for result in results]
-        tell.table([*told, *((scene, {}, str(error)) for scene, error in broken.items())])
-    if ask.as_json:
-        streams.answer(json.dumps(total(results, found).to_dict()))
-    return not (left_out or broken) and all(result.well for result in results)
+    rows = [(result.plan.name, result.summary.to_dict(), "") for result in results]
+    rows += [(scene, {}, str(error)) for scene, error in broken.items()]
+    if len(rows) > 1:
+        tell.table(rows)
 
 
 def _layers(ask: _Ask) -> bool:
@@ -157,7 +167,7 @@ def _layers(ask: _Ask) -> bool:
     plans, _ = plan_scenes(
         ask.scenes, ask.options, broken=lambda scene, error: note(broken(scene, error)), done=folder.has
     )
-    folder.check(plans)
+    folder.prepare(plans)
     journals = ask.journals(plans, folder.journals(plans))
     assert journals is not None
     with _working(ask, [plan for plan in plans if not folder.has(plan)], journals) as (pool, shown):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from geoscan import inputs, layers
 from geoscan.errors import BusyError, GeoscanError, InputError, one_line
@@ -20,10 +22,12 @@ from geoscan.scanning.journal.key import mark_of
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult
 from geoscan.scanning.scenes import BROKEN, scan_scene
+from geoscan.scanning.summary import Summary
 from geoscan.scanning.workers import HERE, Workers
 
 SUFFIX: Final = ".geojson"
-_RECORD: Final = ".figures.json"
+_ENDING: Final = ".figures.json"
+"""Of a layer's record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,11 @@ class Folder:
     """A folder of layers. Beside each lies a record with the figures of its scan, and a mark of what decided it."""
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        """Open a folder, or make it; fresh: what is done is done again.
+        """Look at a folder, which may be missing; fresh: what is done is done again.
 
         Raises InputError when it cannot be made or written to.
         """
-        make_folder(path)
-        check_place(path / f"a{SUFFIX}")
+        check_place(path / f"a{SUFFIX}" if path.is_dir() else path)
         self.path = path
         self._done = {} if fresh else _records(path)
 
@@ -77,12 +80,13 @@ class Folder:
         names = [stem if count[stem] == 1 else plan.name for stem, plan in zip(stems, plans, strict=True)]
         return [self.path / f"{name}{SUFFIX}" for name in file_names(names)]
 
-    def check(self, plans: Sequence[Plan]) -> None:
-        """Raise InputError where a layer would replace a file that a scene is read from."""
+    def prepare(self, plans: Sequence[Plan]) -> None:
+        """Make the folder if it is missing; raise InputError where a layer would replace what a scene is read from."""
         read = inputs.identities(file for plan in plans for file in plan.scene.product.files)
         for layer in self.layers(plans):
             if read & inputs.identities([str(layer)]):
                 raise InputError(f"{layer} is a file that a scene is read from; give another folder to write to")
+        make_folder(self.path)
 
     def journals(self, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
         """Name a journal for each scene, beside its layer."""
@@ -105,8 +109,7 @@ class Folder:
         """
         for plan, layer in zip(plans, self.layers(plans), strict=True):
             if self.has(plan):
-                advance(len(plan.grid))
-                yield Outcome(plan.name, self._done[mark_of(plan)])
+                yield Outcome(plan.name, self._done[mark_of(plan)].to_dict())
                 continue
             begin(plan.name)
             try:
@@ -114,11 +117,9 @@ class Folder:
             except (*BROKEN, BusyError) as err:
                 yield broken(plan.name, err)
                 continue
-            figures = result.summary.to_dict()
-            layers.write(layer, result.detections, [result.provenance])
-            if result.well:
-                _record(layer, plan, figures)
-            yield Outcome(plan.name, figures, result=result, journal=journals.end(plan, well=result.well))
+            _write(layer, result)
+            kept = journals.end(plan, well=result.well)
+            yield Outcome(plan.name, result.summary.to_dict(), result=result, journal=kept)
 
 
 def broken(scene: str, error: GeoscanError) -> Outcome:
@@ -126,22 +127,40 @@ def broken(scene: str, error: GeoscanError) -> Outcome:
     return Outcome(scene, {}, error=one_line(error))
 
 
-def _record(layer: Path, plan: Plan, figures: Mapping[str, Any]) -> None:
-    facts = {"layer": layer.name, "mark": mark_of(plan), "figures": figures}
-    with replacing(layer.with_suffix(_RECORD)) as part:
-        part.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is known of a layer that is complete."""
+
+    layer: str
+    """Its file's name."""
+
+    mark: str
+    """See `mark_of`."""
+
+    figures: Summary
 
 
-def _records(path: Path) -> dict[str, dict[str, Any]]:
+_RECORDS: Final = TypeAdapter(_Record)
+
+
+def _write(layer: Path, result: SceneResult) -> None:
+    """Write a layer, and then its record, unless something is left to do; one of another layer goes before."""
+    path = layer.with_suffix(_ENDING)
+    path.unlink(missing_ok=True)
+    layers.write(layer, result.detections, [result.provenance])
+    if result.well:
+        with replacing(path) as part:
+            part.write_bytes(_RECORDS.dump_json(_Record(layer.name, mark_of(result.plan), result.summary)) + b"\n")
+
+
+def _records(path: Path) -> dict[str, Summary]:
     """Figures by mark, of layers that are there; what is no record is none."""
     found = {}
-    for file in path.glob(f"*{_RECORD}"):
-        try:
-            facts = json.loads(file.read_bytes())
-            if isinstance(facts["figures"], dict) and (path / PurePosixPath(facts["layer"]).name).is_file():
-                found[str(facts["mark"])] = facts["figures"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            continue
+    for file in path.glob(f"*{_ENDING}"):
+        with suppress(OSError, ValueError):
+            record = _RECORDS.validate_json(file.read_bytes())
+            if (path / PurePosixPath(record.layer).name).is_file():
+                found[record.mark] = record.figures
     return found
 
 

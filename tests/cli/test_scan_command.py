@@ -351,6 +351,11 @@ def test_a_folder_that_may_not_be_written_is_refused(scene, package, tmp_path, m
 
 def test_nothing_to_write_is_refused(scene, package):
     assert "pass --out mines.geojson, or --json" in refused(scene, model=package)
+    for word in ("--out", "--journal"):
+        assert "an empty name is no place to write to" in refused(scene, "--json", word, "", model=package)
+    assert "is no name for a file here (File name too long)" in refused(
+        scene, "--out", f"{'x' * 300}.geojson", model=package
+    )
 
 
 @pytest.mark.parametrize(
@@ -501,6 +506,29 @@ def command(*words) -> list[str]:
 
 
 @pytest.mark.large
+def test_a_shipped_model_goes_on_to_the_same_bytes(tmp_path):
+    words = (
+        Path(__file__).parents[2] / "examples" / "scene.tif",
+        "--model",
+        "planet-lite",
+        "--stride",
+        96,
+        "--jobs",
+        2,
+    )
+    whole, out = tmp_path / "whole.geojson", tmp_path / "mines.geojson"
+    subprocess.run(command(*words, "--out", whole), check=True, capture_output=True)
+    log = tmp_path / "mines.geojson.scene.tif.journal-wal"
+    with subprocess.Popen(command(*words, "--out", out, "-q")) as process:
+        while process.poll() is None and not (log.exists() and log.stat().st_size > 60_000):  # some batches, not all
+            time.sleep(0.01)
+        process.kill()
+    done = subprocess.run(command(*words, "--out", out), check=True, capture_output=True, text=True)
+    assert re.search(r"scene.tif: resumed: \d+ of 256 chips", done.stderr)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.large
 def test_a_real_process_is_silent_when_asked_to_be(make_scene, tiny_package, tmp_path):
     out = tmp_path / "mines.geojson"
     words = command(make_scene((3, 300, 600)), "--out", out, "--json", "-q", "--model", tiny_package.path)
@@ -512,7 +540,7 @@ def test_a_real_process_is_silent_when_asked_to_be(make_scene, tiny_package, tmp
 
 @pytest.mark.large
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_interrupting_leaves_nothing_behind(make_scene, tiny_package, tmp_path, jobs):
+def test_interrupting_leaves_nothing_but_the_journal_behind(make_scene, tiny_package, tmp_path, jobs):
     scene = make_scene((3, 2000, 2000))
     folder = tmp_path / "out"
     folder.mkdir()
@@ -532,7 +560,8 @@ def test_interrupting_leaves_nothing_behind(make_scene, tiny_package, tmp_path, 
     assert b"geoscan: interrupted" in shown
     assert b"Traceback" not in shown
     assert b"Error" not in shown
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {"mines.geojson": "old"}
+    assert sorted(path.name for path in folder.iterdir()) == ["mines.geojson", "mines.geojson.scene.tif.journal"]
+    assert (folder / "mines.geojson").read_text() == "old"
 
 
 def read_until(terminal: int, pattern: bytes, seconds: float = 120) -> bytes:

@@ -9,6 +9,8 @@
 | a place where no journal can be | the journal is in the cache; or a warning that there is none |
 | two scans of one scene at once | the second ends with one line, exit 1; the first is not touched |
 | scene cut off, bytes of one block flipped | the rest is scanned, exit 1; what failed is tried again |
+| network cut for a while | nothing: reads are tried again, with longer and longer waits |
+| network cut for good | the rest is scanned, exit 1; what failed is tried again |
 | scene replaced during the scan | said, exit 1; the journal of the old one is not used for the new |
 | clock set back | the journal holds, and a scene written since is another |
 | journal cut off at every 100th byte, flipped, another program's | set aside: see test_journal.py |
@@ -24,14 +26,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import fakes
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import write_scene
 from fake_geoscan import Fake
+from loopback import served
 from scans import CHIP, blocks, break_block
 
 from geoscan.cli import main
@@ -281,6 +287,17 @@ class Third(fakes.BrightIsPositive):
         return super().__call__(chips)
 
 
+def test_long_names_have_journals_too(package, tmp_path, detector):
+    scene = write_scene(tmp_path / f"{'s' * 200}.tif", pixels=blocks(2, 2))
+    out = tmp_path / f"{'é' * 110}.geojson"
+    detector.setattr("geoscan.scanning.run.detector", lambda *_: fakes.Unable())
+    assert invoke(scene, out, package).exit_code == 1
+    detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Fake))
+    result = invoke(scene, out, package)
+    assert (result.exit_code, "journal" in result.stderr) == (0, False)
+    assert list(tmp_path.glob("*.journal*")) == []
+
+
 @pytest.mark.parametrize("jobs", [0, 2])
 def test_what_nobody_foresaw_is_one_line_with_the_chip(scene, package, out, undisturbed, detector, jobs):
     Third.calls = 0
@@ -390,3 +407,47 @@ def test_a_clock_that_was_set_back_makes_no_difference(scene, package, out, undi
     detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Fake))
     assert "another state of the scene" in invoke(scene, out, package).stderr
     assert out.read_bytes() == undisturbed
+
+
+class Cut:
+    """A server that is gone after some calls of the detector, for some seconds."""
+
+    def __init__(self, folder: Path, calls: int, seconds: float) -> None:
+        self.folder, self.calls, self.seconds = folder, calls, seconds
+        self.stack = ExitStack()
+        self.url = self.stack.enter_context(served(folder))
+
+    def __call__(self, chips):
+        self.calls -= 1
+        if self.calls == 0:
+            self.stack.close()
+            Timer(self.seconds, self.back).start()
+        return fakes.BrightIsPositive()(chips)
+
+    def back(self) -> None:
+        self.url = self.stack.enter_context(served(self.folder, int(self.url.rpartition(":")[2])))
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("seconds", [2, 12])
+def test_a_network_that_is_cut_costs_nothing_or_is_named(package, tmp_path, out, detector, seconds):
+    (tmp_path / "served").mkdir()
+    noise = np.random.default_rng(0).integers(1, 255, (3, 32 * CHIP, 32 * CHIP))  # more than GDAL reads ahead
+    scene = write_scene(tmp_path / "served" / "scene.tif", pixels=noise, **BLOCKS)
+    whole = tmp_path / "whole.geojson"
+    detector.setattr("geoscan.scanning.run.detector", lambda *_: fakes.BrightIsPositive())
+    assert invoke(scene, whole, package, batch=16).exit_code == 0
+    detector.setattr("geoscan.scanning.batch._NETWORK", (0.2, 1.0, 2.0, 4.0))
+    cut = Cut(scene.parent, 3, seconds)
+    with cut.stack:
+        detector.setattr("geoscan.scanning.run.detector", lambda *_: cut)
+        result = invoke(f"{cut.url}/scene.tif", out, package, "--json", batch=16)
+        failed = json.loads(result.stdout)["failed"]
+        assert (result.exit_code, failed > 0) == ((0, False) if seconds == 2 else (1, True)), result.stderr
+        if failed:
+            assert "stays: the same command tries again what could not be read" in result.stderr
+            time.sleep(seconds)
+            result = invoke(f"{cut.url}/scene.tif", out, package, batch=16)
+            assert f"resumed: {1024 - failed:,} of 1,024 chips" in result.stderr
+            assert result.exit_code == 0, result.stderr
+    assert json.loads(out.read_text())["features"] == json.loads(whole.read_text())["features"]

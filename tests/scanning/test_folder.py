@@ -70,7 +70,9 @@ def test_starting_again_skips_what_is_done(scenes, package, tmp_path, monkeypatc
     out.mkdir()
     first = invoke(tmp_path / "in", "--out", out, "--json", package=package)
     (out / "b.geojson").unlink()
-    (out / "c.figures.json").write_text("{")
+    record = json.loads((out / "c.figures.json").read_text())
+    del record["figures"]["chips"]
+    (out / "c.figures.json").write_text(json.dumps(record))
     write_scene(scenes[0], pixels=blocks(2, 3, 9), **BLOCKS)
     looked = []
     monkeypatch.setattr("geoscan.scanning.scenes.look_before", lambda plan: looked.append(plan.name))
@@ -221,10 +223,26 @@ def test_a_journal_is_never_a_scene_or_another_file(scenes, package, tmp_path):
 
 def test_a_folder_that_cannot_be_is_refused_before_the_work(scenes, package, tmp_path):
     (tmp_path / "file").write_text("x")
-    for wrong, message in (("file/", "File exists"), ("missing/deep/", "No such file or directory")):
-        result = invoke(*scenes, "--out", f"{tmp_path}/{wrong}", package=package)
-        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    for wrong, message in (("file/", "File exists"), ("missing/deep/", "is not a folder; make it first")):
+        result = invoke(scenes[0], "--out", f"{tmp_path}/{wrong}", package=package)
+        assert result.exit_code == 2
         assert message in result.stderr
+    result = invoke(tmp_path / "file", tmp_path / "none.tif", "--out", f"{tmp_path}/new/", package=package)
+    assert (result.exit_code, (tmp_path / "new").exists()) == (2, False)
+
+
+def test_a_record_of_another_layer_does_not_stay(scenes, package, tmp_path):
+    out, whole, status = tmp_path / "layers", scenes[0].read_bytes(), scenes[0].stat()
+    first = invoke(scenes[0], "--out", f"{out}/", package=package)
+    layer = (out / "a.geojson").read_bytes()
+    break_block(scenes[0], 0, 1)
+    assert invoke(scenes[0], "--out", f"{out}/", "--high", 0.9, package=package).exit_code == 1
+    assert names(out) == ["a.geojson", "a.geojson.journal"]
+    scenes[0].write_bytes(whole)
+    os.utime(scenes[0], ns=(status.st_mtime_ns,) * 2)
+    again = invoke(scenes[0], "--out", f"{out}/", package=package)
+    assert (first.exit_code, again.exit_code, "is done" in again.stderr) == (0, 0, False)
+    assert (out / "a.geojson").read_bytes() == layer
 
 
 def test_a_layer_never_replaces_what_a_scene_is_read_from(scenes, package, tmp_path):

@@ -143,10 +143,13 @@ def test_fresh_forgets(plan, tmp_path):
     assert list(tmp_path.glob("*.old")) == []
 
 
-def test_an_empty_journal_of_another_scan_is_taken_over(plan, package, tmp_path):
-    path = written(tmp_path / "a.journal", plan, [])
+def test_an_empty_journal_is_taken_over_or_removed(plan, package, tmp_path):
+    assert not written(tmp_path / "a.journal", plan, []).exists()
+    journal, _ = open_journal(tmp_path / "a.journal", plan)
+    with journal:
+        shutil.copytree(tmp_path, tmp_path / "killed")
     other = Plan.of(plan.scene, package, ScanOptions(stride=16))
-    written(path, other, batches(other))
+    path = written(tmp_path / "killed" / "a.journal", other, batches(other))
     assert read_journal(path)[0].grid == other.grid
 
 

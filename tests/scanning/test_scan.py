@@ -297,6 +297,30 @@ def test_tiles_far_apart_are_read_one_by_one(make_scene, package, monkeypatch):
     assert seen == [plan.grid[0].read, plan.grid[399].read]
 
 
+def test_a_network_is_waited_for_longer_and_one_that_is_lost_not_for_each_chip(make_scene, package, monkeypatch):
+    from geoscan.errors import ReadError
+
+    path, whole, waited, lost = make_scene(pixels=blocks()), Scene.read, [], [True]
+
+    def cut(scene, window):
+        if lost and window.row == 0:
+            raise ReadError("nobody answers")
+        return whole(scene, window)
+
+    monkeypatch.setattr(Scene, "read", cut)
+    monkeypatch.setattr("geoscan.scanning.batch.gdal.is_remote", lambda _: True)
+    monkeypatch.setattr("geoscan.scanning.batch.time.sleep", waited.append)
+    scores = run(path, package)
+    assert (list(scores.failed), set(scores.failed.values())) == (list(range(7)), {"nobody answers"})
+    assert waited == [1, 2, 4, 8] + 6 * [0]
+    lost.clear()
+    run(path, package)
+    lost.append(True)
+    waited.clear()
+    run(path, package)
+    assert waited[:4] == [1, 2, 4, 8], "it came back meanwhile"
+
+
 def test_blank_tiles_are_not_read(tmp_path, package, monkeypatch):
     path, seen, done = tmp_path / "sparse.tif", [], []
     place = {"crs": UTM, "transform": Affine(GSD, 0, CORNER[0], 0, -GSD, CORNER[1])}

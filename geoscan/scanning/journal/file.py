@@ -44,6 +44,7 @@ class Journal:
 
         self._db = db
         self._plan = plan
+        self._empty = not found.known
 
     def __enter__(self) -> Journal:
         return self
@@ -69,11 +70,14 @@ class Journal:
                 f"the journal {self.path} cannot be written: {one_line(err)}; make room, and run the same command again"
             ) from err
         self.done += len(part.tiles)
+        self._empty = False
 
     def close(self) -> None:
-        """Leave the file to others, as far as the disk allows as one that needs none beside it."""
-        with suppress(sqlite3.Error):
+        """Leave the file to others, as far as the disk allows as one that needs none beside it; no file for nothing."""
+        with suppress(sqlite3.Error, OSError):
             database.settle(self._db)
+            if self._empty:
+                self.path.unlink()
         self._db.close()
 
 

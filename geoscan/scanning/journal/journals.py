@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from geoscan.errors import InputError, OutputError
-from geoscan.files import cache_directory, check_target, file_names, make_folder
+from geoscan.files import cache_directory, check_target, file_names, is_folder, make_folder
 from geoscan.scanning.journal import database
 from geoscan.scanning.journal.file import SUFFIX, Journal, open_journal
 from geoscan.scanning.plan import Plan
@@ -50,6 +50,7 @@ class Journals:
 
         Returns the journal that stays because it did not: the same command tries again what failed.
         """
+        self._last = None
         path = next((one for one in (self._path(plan), *_cached(self._path(plan))) if one.is_file()), None)
         if path is None or not well:
             return path
@@ -62,7 +63,8 @@ class Journals:
         """What is left of the scan that was under way, for people who ended it; empty for nothing."""
         if self._last is None or not self._last.done:
             return ""
-        return f"{self._last.done:,} chips are in {self._last.path}, and the same command goes on from there"
+        how = " without --fresh" if self._fresh else ""
+        return f"{self._last.done:,} chips are in {self._last.path}, and the same command{how} goes on from there"
 
     def _path(self, plan: Plan) -> Path:
         return next(path for one, path in self._paths if one is plan)
@@ -99,7 +101,8 @@ def _cached(path: Path) -> list[Path]:
 def beside(layer: Path, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
     """Name the journals of a layer: a scene's is the same, whatever other scenes the layer is of."""
     names = file_names([plan.name for plan in plans])
-    return [(plan, layer.with_name(f"{layer.name}.{name}{SUFFIX}")) for plan, name in zip(plans, names, strict=True)]
+    (start,) = file_names([layer.name])  # cut where it is long, for the scene's name comes behind
+    return [(plan, layer.with_name(f"{start}.{name}{SUFFIX}")) for plan, name in zip(plans, names, strict=True)]
 
 
 def asked_for(place: str, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
@@ -109,15 +112,14 @@ def asked_for(place: str, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
     that cannot be written to or that a scene is read from.
     """
     path, sources = Path(place), [file for plan in plans for file in plan.scene.product.files]
-    if path.is_dir() or place.endswith("/"):
+    if is_folder(place):
+        make_folder(path)
         names = file_names([plan.name for plan in plans])
         found = [(plan, path / f"{name}{SUFFIX}") for plan, name in zip(plans, names, strict=True)]
     elif len(plans) == 1:
         found = [(plans[0], path)]
     else:
         raise InputError(f"{path} names one journal for {len(plans)} scenes; name a folder, such as {path.stem}/")
-    if place.endswith("/"):
-        make_folder(path)
     for _, one in found:
         check_target(one, (SUFFIX,), "journal", sources)
     return found

@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve the files in `folder`; give the URL that they lie under.
+def served(folder: Path, port: int = 0) -> Iterator[str]:
+    """Serve the files in `folder`, at any port for 0; give the URL that they lie under.
 
     A process of its own does it: rasterio holds Python's lock in some of its calls, and a thread would wait for ever.
     """
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, __file__, str(folder), str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -61,7 +61,7 @@ class _Files(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, Path(sys.argv[1])))
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), partial(_Files, Path(sys.argv[1])))
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()
