@@ -23,8 +23,8 @@ from geoscan.errors import one_line
 from geoscan.model.package import CARD, shipped
 
 TESTS = Path(__file__).parent
-FEW = 180
-MANY = int(os.environ.get("GEOSCAN_FUZZ", "1200"))
+FEW = 120
+MANY = int(os.environ.get("GEOSCAN_FUZZ", "600"))
 
 
 def prepare(folder: Path) -> Path:

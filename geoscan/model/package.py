@@ -187,12 +187,12 @@ class Package:
         Raises PackageError when they cannot be loaded, do not fit the card, or are no numbers; MemoryError when memory
         is short.
         """
+        check_archive(self.path / WEIGHTS)
         # TensorFlow takes seconds to import: only where a model runs
         from geoscan.model.backend import keras
         from geoscan.model.network import build
 
         network = build(self.card.spec)
-        check_archive(self.path / WEIGHTS)
         try:
             stored = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         except Exception as err:  # Keras raises whatever the layer at fault does
