@@ -85,6 +85,13 @@ def test_a_card_that_is_nested_or_endless_is_one_line(copy, text):
     refused(copy, r"card\.json")
 
 
+def test_a_number_that_fits_nowhere_is_one_line(copy):
+    facts = json.loads((copy / CARD).read_text())
+    facts["training"]["parameters"] = 10**400
+    (copy / CARD).write_text(json.dumps(facts))
+    refused(copy, "a number of 401 digits")
+
+
 @pytest.mark.parametrize(
     "change",
     [
