@@ -32,8 +32,8 @@ _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SERVICE: Final = b"<GDAL_WMS"
 """How files begin that say where a service on a network is."""
 
-_DRIVER: Final = re.compile(r"[A-Za-z]\w+:")
-"""How names begin that only one of GDAL's drivers understands, which may ask a server."""
+_DRIVER: Final = re.compile(r'[A-Za-z]\w+:(?:\d+:)?"?')
+"""How names begin that only one of GDAL's drivers understands, up to the path; what is no path may name a server."""
 
 _BEGIN: Final = re.compile(r'(?:://|/vsi\w+/|[:"{,])')
 """What stands before a path in a name of GDAL's or rasterio's: a scheme, an archive, a driver."""
@@ -112,7 +112,10 @@ def _followed(names: Iterable[str], scene: str, follow: bool) -> Iterator[str]:
 
 def _leads_away(name: str) -> bool:
     """Tell whether a name that stands in a file may lead to a network; the text of another file may as well."""
-    return name.startswith("<") or gdal.is_remote(name) or (_DRIVER.match(name) is not None and not named_in(name))
+    if name.startswith("<") or gdal.is_remote(name):
+        return True
+    driver = _DRIVER.match(name)
+    return driver is not None and not _is_there(name) and not _longest(name[driver.end() :])
 
 
 class Stamp(NamedTuple):

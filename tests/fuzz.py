@@ -5,6 +5,7 @@ vain, and the clock ends one that hangs. A new kind of input is one more functio
 """
 
 import json
+import re
 import signal
 import sys
 import traceback
@@ -156,6 +157,37 @@ def stac(folder: Path, rng: Rng) -> None:
     scan(root / "bent.json")
 
 
+def seal(path: Path, text: bytes) -> None:
+    """Write the card of a package as if whoever bent it, or another file, had sealed it."""
+    from geoscan.model import package as packages
+
+    try:
+        facts = json.loads(text)
+        facts["digest"] = packages._digest([path / name for name in packages._SEALED], text)
+        text = json.dumps(facts).encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass  # what is no card has no digest
+    (path / packages.CARD).write_bytes(text)
+
+
+def network(folder: Path, rng: Rng) -> None:
+    from geoscan.model.openvino_runtime import OpenVinoDetector
+    from geoscan.model.package import load
+
+    path = folder / "network"
+    text = (folder / "network.xml").read_text()
+    if rng.random() < 0.5:
+        for _ in range(int(rng.integers(1, 4))):
+            number = pick(rng, list(re.finditer(r"\d+", text)))
+            text = text[: number.start()] + pick(rng, WORDS[:11]) + text[number.end() :]
+    else:
+        text = garbled(rng, text)
+    (path / "network.xml").write_bytes(text.encode(errors="replace"))
+    seal(path, (path / "card.json").read_bytes())
+    scores = OpenVinoDetector(load(path))(np.zeros((1, 256, 256, 3), np.uint8))
+    assert scores.shape == (1, 17)
+
+
 def card(folder: Path, rng: Rng) -> None:
     from geoscan.cli.streams import spelt
     from geoscan.model import package as packages
@@ -164,13 +196,7 @@ def card(folder: Path, rng: Rng) -> None:
 
     path = folder / "package"
     text = as_json(rng, pick(rng, sorted((folder / "cards").iterdir())).read_text())
-    try:  # as if whoever bent it had sealed it
-        facts = json.loads(text)
-        facts["digest"] = packages._digest([path / name for name in packages._SEALED], text)
-        text = json.dumps(facts).encode()
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        pass
-    (path / packages.CARD).write_bytes(text)
+    seal(path, text)
     read = packages.load(path).card
     multiplications(read.spec)
     spelt(card_markdown(read))
@@ -199,6 +225,7 @@ KINDS: dict[str, Callable[[Path, Rng], None]] = {
     "safe": safe,
     "stac": stac,
     "card": card,
+    "network": network,
     "table": table,
 }
 

@@ -80,6 +80,7 @@ AWAY = {
     "beside a path": "/vsicurl/{url}/a.tif:/etc/passwd",
     "a VRT in a VRT": '<VRTDataset rasterXSize="64" rasterYSize="64"/>',
     "a server's driver": "PG:host=127.0.0.1 dbname=a",
+    "a server beside a path": "PG:host=127.0.0.1 dbname='a:/etc/passwd'",
 }
 
 
@@ -157,9 +158,11 @@ def test_what_goes_through_a_network_is_known_by_its_name(address, remote):
 # Files of this machine
 
 
-def test_a_local_vrt_may_name_any_local_raster(make_scene, tmp_path):
+@pytest.mark.parametrize("name", ["{path}", "GTIFF_DIR:1:{path}", "vrt://{path}?bands=1", "/vsisubfile/0_99999,{path}"])
+def test_a_local_vrt_may_name_any_local_raster(make_scene, tmp_path, name):
     (tmp_path / "elsewhere").mkdir()
-    scene = Scene.open(vrt(tmp_path / "elsewhere" / "scene.vrt", str(make_scene((3, 64, 64)))))
+    path = make_scene((3, 64, 64), name="a:b.tif" if name == "{path}" else "scene.tif")
+    scene = Scene.open(vrt(tmp_path / "elsewhere" / "scene.vrt", name.format(path=path)))
     assert scene.read(Window(0, 0, 64, 64))[1].all()
 
 

@@ -49,6 +49,9 @@ MARKDOWN = "card.md"
 _SEALED = (WEIGHTS, NETWORK, "network.bin")
 """What the digest covers, beside the card."""
 
+_LONGEST_NUMBER = 18
+"""Digits of a whole number; what is longer fits into no float."""
+
 _LARGEST_CARD = 4 * 2**20
 """Bytes; real ones have some 20 kB."""
 
@@ -157,16 +160,23 @@ class Card:
     def from_json(cls, text: str | bytes) -> Card:
         """Undo `to_json`. Raises PackageError for what is no card."""
         try:
-            return _CARD.validate_json(text)
-        except (ValidationError, RecursionError) as err:
-            if isinstance(err, RecursionError):
-                raise PackageError("it is nested too deeply") from err
+            card = _CARD.validate_json(text)
+            json.loads(text, parse_int=_check_digits)
+        except RecursionError as err:
+            raise PackageError("it is nested too deeply") from err
+        except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise PackageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from err
+        return card
 
 
 _CARD = TypeAdapter(Card)
+
+
+def _check_digits(digits: str) -> None:
+    if len(digits) > _LONGEST_NUMBER:
+        raise PackageError(f"it has a number of {len(digits)} digits, {digits[:9]}..., which nobody measured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +197,12 @@ class Package:
         Raises PackageError when they cannot be loaded, do not fit the card, or are no numbers; MemoryError when memory
         is short.
         """
+        check_archive(self.path / WEIGHTS)
         # TensorFlow takes seconds to import: only where a model runs
         from geoscan.model.backend import keras
         from geoscan.model.network import build
 
         network = build(self.card.spec)
-        check_archive(self.path / WEIGHTS)
         try:
             stored = keras.saving.load_model(self.path / WEIGHTS, compile=False, safe_mode=True)
         except Exception as err:  # Keras raises whatever the layer at fault does

@@ -64,7 +64,9 @@ def _minor(version: tuple[str, ...]) -> str:
 def _agree(found: Mapping[str, Any], what: str, own: Any, shown: Callable[[Any], str] = str) -> None:
     for who, version in found.items():
         if version != own and (isinstance(version, Exception | None) or shown(version) != shown(own)):
-            has = f"no {what}" if isinstance(version, Exception | None) else f"{what} {shown(version)}"
+            has = f"{what} {shown(version)}"
+            if isinstance(version, Exception | None):
+                has = f"no {what} ({one_line(version)[:200]})"
             raise InputError(
                 f"the {who} has {has}, this machine {shown(own)}: scores might differ; install the same there"
             )

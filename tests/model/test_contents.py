@@ -9,24 +9,20 @@ import h5py
 import numpy as np
 import pytest
 from scans import reseal
-from tiny_model import card, package
+from tiny_model import card
 
 from geoscan.errors import PackageError
 from geoscan.model.openvino_runtime import OpenVinoDetector
-from geoscan.model.package import CARD, NETWORK, WEIGHTS, Package, load
+from geoscan.model.package import CARD, NETWORK, WEIGHTS, find, load
 from geoscan.model.spec import EfficientNetSpec
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Package:
-    return package(tmp_path_factory.mktemp("made") / "tiny")
-
-
 @pytest.fixture
-def copy(made, tmp_path) -> Path:
-    folder = tmp_path / "copy"
+def copy(tmp_path) -> Path:
+    """Give a copy of a shipped package: small, and no network has to be built for it."""
+    folder, own = tmp_path / "copy", find("planet")
     folder.mkdir()
-    for file in made.path.iterdir():
+    for file in own.path.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     return folder
 
@@ -87,6 +83,13 @@ def test_a_file_that_is_far_too_large_is_not_read(copy):
 def test_a_card_that_is_nested_or_endless_is_one_line(copy, text):
     (copy / CARD).write_text(text)
     refused(copy, r"card\.json")
+
+
+def test_a_number_that_fits_nowhere_is_one_line(copy):
+    facts = json.loads((copy / CARD).read_text())
+    facts["training"]["parameters"] = 10**400
+    (copy / CARD).write_text(json.dumps(facts))
+    refused(copy, "a number of 401 digits")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_weights_that_claim_a_terabyte_take_no_memory(copy):
 
 
 def run(path: Path) -> None:
-    OpenVinoDetector(load(path))(np.zeros((1, 32, 32, 3), np.uint8))
+    OpenVinoDetector(load(path))(np.zeros((1, 256, 256, 3), np.uint8))
 
 
 def edited(path: Path, old: str, new: str) -> None:

@@ -72,7 +72,7 @@ class Client:
     [
         ("python_version_tuple", ("3", "9", "1"), "Python 3.9, this machine 3."),
         ("geoscan", "0.0.9", f"geoscan 0.0.9, this machine {geoscan.__version__}:"),
-        ("geoscan", ModuleNotFoundError("geoscan"), f"no geoscan, this machine {geoscan.__version__}:"),
+        ("geoscan", ModuleNotFoundError("geoscan"), f"no geoscan (geoscan), this machine {geoscan.__version__}:"),
         ("openvino", "2020.1", "openvino 2020.1, this machine 20"),
         ("GDAL", "2.4.0", "GDAL 2.4.0, this machine 3"),
         ("code of geoscan", "0123", "code of geoscan 0123, this machine "),
