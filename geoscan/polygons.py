@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import pyproj
 import scipy.ndimage
 import shapely
-import shapely.affinity
 from affine import Affine
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Polygon
-from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import orient
 
 from geoscan.arrays import Scores
-from geoscan.errors import InputError, SceneError
+from geoscan.errors import InputError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE, WEATHER
 from geoscan.model.figures import CUSTOM
+from geoscan.outlines import Outline, area_ha, areas_ha, outlines, union
 
-Points: TypeAlias = NDArray[np.float64]
-"""(n, 2): x, y, or longitude, latitude."""
-
-Projector: TypeAlias = Callable[[Points], Points]
-
-Outline: TypeAlias = Polygon | MultiPolygon
-"""WGS84 longitude, latitude; exterior rings counter-clockwise; cut at the antimeridian."""
-
-_SAG_M = 1e-3
-"""How far a straight line in the scene's CRS may lie from one in longitude and latitude."""
-
-_DECIMALS = 9
-"""Of a degree: 0.1 mm. The usual 7 (1 cm) would move the area of a single chip by more than 1 in a million."""
-
-_METRES_PER_DEGREE = 111_320.0
-_GEOD = pyproj.Geod(ellps="WGS84")
 _NEIGHBOURS = np.ones((3, 3), int)
 
 _MEETING = 2e-5
@@ -181,61 +161,70 @@ def detections(
     if scores.shape != (len(grid), len(labels)):
         raise ValueError(f"scores {scores.shape} do not fit {len(grid)} tiles and {len(labels)} labels")
     mine = list(labels).index(MINE)
-    groups = flag(scores[:, mine].reshape(grid.shape), provenance.thresholds).ravel()
-    order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.searchsorted(groups[order], np.arange(1, groups.max() + 1)))[1:]
-    project = projector(crs)
-    found = []
-    for tiles in members:
-        cores = grid.cores(tiles)
-        area = cores[:, 2:].prod(axis=1).astype(float)
-        means = dict(zip(labels, (area @ scores[tiles].astype(float) / area.sum()).tolist(), strict=True))
-        weather = {label: means[label] for label in WEATHER if label in means}
-        geometry = outline(cores, transform, project)
-        passed = {
-            label: means[label]
-            for label in labels
-            if label not in (MINE, *WEATHER) and means[label] >= (label_thresholds or {}).get(label, np.inf)
-        }
-        found.append(
-            Detection(
-                geometry=geometry,
-                score_max=float(scores[tiles, mine].max()),
-                score_mean=means[MINE],
-                probability=None if probabilities is None else float(probabilities[tiles].max()),
-                n_chips=len(tiles),
-                area_ha=area_ha(geometry),
-                other_labels=passed,
-                weather=max(weather, key=weather.__getitem__, default=""),
-                haze=means.get("haze", float("nan")),
-                provenance=provenance,
-            )
+    groups = flag(scores[:, mine].reshape(grid.shape), provenance.thresholds)
+    if not groups.any():
+        return []
+    members = _Members.of(groups, grid)
+    shapes = outlines(groups, grid, transform, crs)
+    area = areas_ha(shapes)
+    means = {label: members.mean(scores[:, column]) for column, label in enumerate(labels)}
+    highest = members.highest(scores[:, mine])
+    chance = None if probabilities is None else members.highest(probabilities)
+    weathers = [label for label in WEATHER if label in labels]
+    land = {label: means[label] for label in labels if label not in (MINE, *WEATHER)}
+    least = {label: (label_thresholds or {}).get(label, np.inf) for label in land}
+    found = [
+        Detection(
+            geometry=shape,
+            score_max=float(highest[n]),
+            score_mean=float(means[MINE][n]),
+            probability=None if chance is None else float(chance[n]),
+            n_chips=int(members.count[n]),
+            area_ha=float(area[n]),
+            other_labels={label: float(mean[n]) for label, mean in land.items() if mean[n] >= least[label]},
+            weather=max(weathers, key=lambda label, n=n: means[label][n], default=""),  # type: ignore[misc]
+            haze=float(means["haze"][n]) if "haze" in means else float("nan"),
+            provenance=provenance,
         )
-    return sorted(found, key=lambda one: (one.geometry.bounds, one.geometry.wkb))
+        for n, shape in enumerate(shapes)
+    ]
+    bounds, bytes_ = shapely.bounds(shapes).tolist(), shapely.to_wkb(shapes).tolist()
+    return [found[n] for n in sorted(range(len(found)), key=lambda n: (bounds[n], bytes_[n]))]
 
 
-def outline(cores: NDArray[np.int64], transform: Affine, to_lonlat: Projector) -> Outline:
-    """The union of cores, in WGS84 longitude and latitude, RFC 7946: valid, wound, cut at the antimeridian.
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The tiles of groups, one group after the other."""
 
-    cores: (n, 4), row, col, rows, cols. transform: (col, row) to what `to_lonlat`, from `projector`, takes.
-    Edges get as many vertices as keep them within 1 mm of the straight edges in that CRS, so that the area is the
-    cores'. A union around a pole includes the pole. Raises SceneError when it has no place in longitude and latitude.
-    """
-    union = shapely.union_all(shapely.box(*_strips(cores).T))
-    polygons = []
-    for part in _polygons(union):
-        rings = [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)]
-        polygons += _on_globe([_place(_turns(ring), transform, to_lonlat) for ring in rings])
-    return _finished(MultiPolygon(polygons))
+    tiles: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    """(groups,): where each begins among the tiles."""
 
+    area: NDArray[np.float64]
+    """(tiles,): pixels of the core of each."""
 
-def _strips(cores: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Boxes (west, north, east, south) of cores that follow one another in a row, (n, 4): a union of fewer is fast."""
-    row, col, rows, cols = cores[np.lexsort((cores[:, 1], cores[:, 0]))].T
-    goes_on = (row[1:] == row[:-1]) & (rows[1:] == rows[:-1]) & (col[1:] == col[:-1] + cols[:-1])
-    first, last = np.insert(~goes_on, 0, True), np.append(~goes_on, True)
-    boxes = [col[first], row[first], (col + cols)[last], (row + rows)[last]]
-    return np.column_stack(boxes).astype(float)
+    @classmethod
+    def of(cls, groups: NDArray[np.int32], grid: TileGrid) -> _Members:
+        """Sort the tiles of groups 1..n."""
+        flat = groups.ravel()
+        tiles = np.flatnonzero(flat)
+        tiles = tiles[np.argsort(flat[tiles], kind="stable")]
+        starts = np.flatnonzero(np.diff(flat[tiles], prepend=0))
+        return cls(tiles, starts, grid.cores(tiles)[:, 2:].prod(axis=1).astype(float))
+
+    @property
+    def count(self) -> NDArray[np.int64]:
+        """(groups,): tiles of each."""
+        return np.diff(self.starts, append=len(self.tiles))
+
+    def mean(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Mean of a value of all tiles of the scene over each group, by the area of the cores."""
+        summed: NDArray[np.float64] = np.add.reduceat(self.area * values[self.tiles], self.starts)
+        return summed / np.add.reduceat(self.area, self.starts)
+
+    def highest(self, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Highest of a value of all tiles of the scene in each group."""
+        return np.maximum.reduceat(values[self.tiles], self.starts)
 
 
 def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
@@ -267,7 +256,7 @@ def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
 
 def _union(parts: Sequence[Detection]) -> Detection:
     """One detection of several."""
-    geometry = _finished(shapely.union_all([one.geometry for one in parts]))
+    geometry = union([one.geometry for one in parts])
     weights = np.array([one.area_ha for one in parts])
     best = max(parts, key=lambda one: one.score_max)
     largest = max(parts, key=lambda one: one.area_ha)
@@ -288,21 +277,6 @@ def _union(parts: Sequence[Detection]) -> Detection:
         haze=float(weights @ [one.haze for one in parts] / weights.sum()),
         provenance=replace(best.provenance, scene=", ".join(scenes)),
     )
-
-
-def _finished(geometry: BaseGeometry) -> Outline:
-    """Round, mend, sort and wind: the same ground, the same bytes."""
-    rounded = shapely.transform(geometry, _round)
-    valid = rounded if rounded.is_valid else shapely.make_valid(rounded)
-    wound = [orient(polygon) for polygon in _polygons(shapely.normalize(valid))]
-    return wound[0] if len(wound) == 1 else MultiPolygon(wound)
-
-
-def area_ha(geometry: Outline) -> float:
-    """Geodesic area on the WGS84 ellipsoid, hectares."""
-    # Long edges are cut first: what is straight in longitude and latitude is not a geodesic.
-    area, _ = _GEOD.geometry_area_perimeter(shapely.segmentize(geometry, 0.01))
-    return abs(float(area)) / 1e4
 
 
 def properties(detection: Detection) -> dict[str, str | int | float | None]:
@@ -339,105 +313,3 @@ def described(source: Provenance) -> dict[str, str | float | bool | None]:
         "prior": source.prior,
         "geoscan": source.geoscan,
     }
-
-
-def projector(crs: Any) -> Projector:
-    """Make what brings coordinates of `crs` to longitude and latitude; it raises SceneError for those that have none.
-
-    To make it takes as long as to place hundreds of outlines.
-    """
-    transformer = pyproj.Transformer.from_crs(pyproj.CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
-
-    def project(points: Points) -> Points:
-        lonlat = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
-        if not np.isfinite(lonlat).all():
-            x, y = points[~np.isfinite(lonlat).all(axis=1)][0]
-            raise SceneError(
-                f"({x:.6g}, {y:.6g}) in {crs} has no longitude and latitude; check the scene's georeference"
-            )
-        return lonlat
-
-    return project
-
-
-def _turns(ring: Points) -> Points:
-    """The closed ring without the vertices at which it runs straight on; exact for whole-numbered coordinates."""
-    points = ring[:-1]
-    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    kept = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
-    return np.vstack([kept, kept[:1]])
-
-
-def _place(ring: Points, transform: Affine, to_lonlat: Projector) -> Points:
-    """A closed ring of (col, row) as closed longitude, latitude, with vertices added where its edges are curved."""
-    linear = np.array([[transform.a, transform.b], [transform.d, transform.e]])
-    points = ring @ linear.T + (transform.c, transform.f)
-    lonlat = to_lonlat(points)
-    for _ in range(5):  # the sagitta falls with the square of the pieces, so one round is enough but near a pole
-        pieces = np.ceil(np.sqrt(_sagitta(points, lonlat, to_lonlat) / _SAG_M)).clip(1, 1000).astype(int)
-        if (pieces == 1).all():
-            break
-        edge = np.repeat(np.arange(len(pieces)), pieces)
-        step = np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        share = (step / pieces[edge])[:, None]
-        points = np.vstack([points[edge] * (1 - share) + points[edge + 1] * share, points[-1:]])
-        lonlat = to_lonlat(points)
-    return lonlat
-
-
-def _sagitta(points: Points, lonlat: Points, to_lonlat: Projector) -> NDArray[np.float64]:
-    """(edges,): metres between each edge, straight in its CRS, and the straight line in longitude, latitude."""
-    share = np.array([0.25, 0.5, 0.75])[:, None, None]
-
-    def between(ends: Points) -> NDArray[np.float64]:
-        along: NDArray[np.float64] = ends[:-1] * (1 - share) + ends[1:] * share
-        return along
-
-    true = to_lonlat(between(points).reshape(-1, 2)).reshape(3, -1, 2)
-    off = true - between(_unwrapped(lonlat))
-    off[..., 0] = (off[..., 0] + 180) % 360 - 180
-    off[..., 0] *= np.cos(np.radians(true[..., 1]))
-    worst: NDArray[np.float64] = np.hypot(off[..., 0], off[..., 1]).max(axis=0)
-    return worst * _METRES_PER_DEGREE
-
-
-def _unwrapped(lonlat: Points) -> Points:
-    """Points whose longitude runs on past 180 instead of jumping to -180."""
-    laps = np.cumsum(np.rint(np.diff(lonlat[:, 0], prepend=lonlat[0, 0]) / 360))
-    return np.column_stack([lonlat[:, 0] - 360 * laps, lonlat[:, 1]])
-
-
-def _on_globe(rings: Sequence[Points]) -> list[Polygon]:
-    """One polygon of closed longitude, latitude rings, the exterior first, cut at the antimeridian.
-
-    Not left to the `antimeridian` package (0.4.9): it fails on a hole across the antimeridian, and answers with a
-    part without area where an edge lies on it.
-    """
-    around = [_unwrapped(ring) for ring in rings]
-    if all(np.abs(ring[:, 0]).max() <= 180 and ring[0, 0] == ring[-1, 0] for ring in around):
-        return [Polygon(around[0], around[1:])]
-    exterior, *holes = (shapely.union_all(_cut(ring)) for ring in around)
-    return _polygons(exterior.difference(shapely.union_all(holes)))
-
-
-def _cut(ring: Points) -> list[Polygon]:
-    """The inside of an unwrapped ring, in parts from -180 to 180."""
-    if ring[0, 0] != ring[-1, 0]:  # once around the globe: close it over the pole
-        pole = np.copysign(90, ring[:, 1].mean())
-        ring = np.vstack([ring, [(ring[-1, 0], pole), (ring[0, 0], pole), ring[0]]])
-    inside, west, east = Polygon(ring), ring[:, 0].min(), ring[:, 0].max()
-    parts = []
-    for lap in range(int((west + 180) // 360), int((east + 180) // 360) + 1):
-        part = inside.intersection(shapely.box(360 * lap - 180, -90, 360 * lap + 180, 90))
-        parts += [shapely.affinity.translate(polygon, -360 * lap) for polygon in _polygons(part)]
-    return parts
-
-
-def _polygons(geometry: BaseGeometry) -> list[Polygon]:
-    """The polygons in a geometry, without the points and lines that an intersection leaves."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))  # twice: a collection may hold a multipolygon
-    return [part for part in parts if isinstance(part, Polygon) and part.area > 0]
-
-
-def _round(points: Points) -> Points:
-    return np.round(points, _DECIMALS) + 0.0  # no -0.0 in a file
