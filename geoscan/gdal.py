@@ -150,7 +150,8 @@ def check_blocks(source: Any) -> None:
         raise SceneError(
             f"it has {source.count:,} bands, of which {_MOST_BANDS:,} fit; store red, green and blue alone"
         )
-    together = source.count if source.interleaving == Interleaving.pixel else 1
+    # Of JPEG 2000 it is not asked: GDAL looks through a damaged file for the answer without end.
+    together = source.count if source.driver == "GTiff" and source.interleaving == Interleaving.pixel else 1
     for (rows, cols), dtype in zip(source.block_shapes, source.dtypes, strict=True):
         size = rows * cols * _BYTES.get(dtype, 16) * together
         if size > CACHE_BYTES:
