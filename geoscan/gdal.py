@@ -132,6 +132,9 @@ def harmless(said: str) -> bool:
     return "Retrying again in" in said
 
 
+_MOST_BANDS: Final = 4096
+"""Each takes time and memory as soon as a file is opened."""
+
 _BYTES: Final = {"complex_int16": 4} | {
     np.dtype(code).name: np.dtype(code).itemsize for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
 }
@@ -141,9 +144,14 @@ _BYTES: Final = {"complex_int16": 4} | {
 def check_blocks(source: Any) -> None:
     """Check how large the blocks are that an open dataset says it is stored in, before one of them takes memory.
 
-    Raises SceneError, with the cause alone, for one of more than `CACHE_BYTES`.
+    Raises SceneError, with the cause alone, for one of more than `CACHE_BYTES`, and for more bands than anybody has.
     """
-    together = source.count if source.interleaving == Interleaving.pixel else 1
+    if source.count > _MOST_BANDS:
+        raise SceneError(
+            f"it has {source.count:,} bands, of which {_MOST_BANDS:,} fit; store red, green and blue alone"
+        )
+    # Of JPEG 2000 it is not asked: GDAL looks through a damaged file for the answer without end.
+    together = source.count if source.driver == "GTiff" and source.interleaving == Interleaving.pixel else 1
     for (rows, cols), dtype in zip(source.block_shapes, source.dtypes, strict=True):
         size = rows * cols * _BYTES.get(dtype, 16) * together
         if size > CACHE_BYTES:

@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 from click.testing import CliRunner
 from conftest import UTM, write_scene
+from products import make_safe
 from products.loopback import served
 
 from geoscan import gdal, reach
@@ -246,6 +247,25 @@ def test_blocks_of_overviews_have_to_fit_too(make_scene, monkeypatch):
     monkeypatch.setattr(gdal, "CACHE_BYTES", 128 * 128)
     with pytest.raises(SceneError, match="blocks of 128 x 128 px"):
         Scene.open(path)
+
+
+def test_more_bands_than_anybody_has_are_refused(tmp_path):
+    place = {"crs": UTM, "transform": Affine(3.7, 0, 5e5, 0, -3.7, 9.2e6)}
+    path = tmp_path / "scene.tif"
+    size = {"width": 16, "height": 16, "count": 5000, "dtype": "uint8"}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place, sparse_ok=True):
+        pass
+    with pytest.raises(SceneError, match="has 5,000 bands, of which 4,096 fit"):
+        Scene.open(path)
+
+
+def test_pixels_without_a_size_are_one_line(tmp_path):
+    pixels = [np.ones((3, make_safe.SIDE, make_safe.SIDE), np.uint16)]
+    root = make_safe.write_safe(tmp_path, pixels, make_safe.Safe(georeferenced=False))
+    (metadata,) = root.rglob("MTD_TL.xml")
+    metadata.write_text(metadata.read_text().replace("<XDIM>10</XDIM>", "<XDIM>0</XDIM>"))
+    with pytest.raises(SceneError, match="have no size or are not north up; download the product again"):
+        Scene.open(root)
 
 
 def test_a_grid_of_more_tiles_than_memory_holds_is_refused():

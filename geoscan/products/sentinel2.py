@@ -307,16 +307,22 @@ def _header(files: Bundle, name: str) -> _Header:
         why = gdal.cause(error).replace(address, _last(name))
         raise SceneError(f"{files.title}: {_last(name)} cannot be opened ({why}); {_AGAIN}") from error
     with source:
-        gdal.check_blocks(source)
+        try:
+            gdal.check_blocks(source)
+        except SceneError as error:
+            raise SceneError(f"{files.title}: {_last(name)}: {error}") from error
         return _Header(
             address, source.height, source.width, source.count, source.dtypes[0], source.crs, source.transform
         )
 
 
 def _place(files: Bundle, granule: str, header: _Header) -> vrt.Place:
-    if header.crs is not None and header.transform != Affine.identity():
-        return vrt.Place(header.crs, header.transform, header.rows, header.cols)
-    return vrt.Place(*_geocoding(files, granule), header.rows, header.cols)
+    crs, transform = header.crs, header.transform
+    if crs is None or transform == Affine.identity():
+        crs, transform = _geocoding(files, granule)
+    if not transform.is_rectilinear or not transform.a or not transform.e:
+        raise SceneError(f"{files.title}: the pixels of granule {granule} have no size or are not north up; {_AGAIN}")
+    return vrt.Place(crs, transform, header.rows, header.cols)
 
 
 def _geocoding(files: Bundle, granule: str) -> tuple[CRS, Affine]:
