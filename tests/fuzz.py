@@ -7,10 +7,12 @@ vain, and the clock ends one that hangs. A new kind of input is one more functio
 import json
 import re
 import signal
+import sqlite3
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,25 @@ def table(folder: Path, rng: Rng) -> None:
     assert chips.fingerprint
 
 
+def journal(folder: Path, rng: Rng) -> None:
+    from geoscan.scanning.journal.rows import seal as row_seal
+    from geoscan.scanning.merge import merge_journal
+    from geoscan.scanning.options import ScanOptions
+
+    path = folder / "bent.journal"
+    path.write_bytes((folder / "scan.journal").read_bytes())
+    if rng.random() < 0.5:
+        path.write_bytes(bent(rng, path.read_bytes(), 20_000))
+    else:  # by somebody who knows how it is sealed
+        with closing(sqlite3.connect(path)) as db:
+            key, plan = db.execute("SELECT key, plan FROM scan").fetchone()
+            plan = as_json(rng, plan.decode())
+            db.execute("UPDATE scan SET plan = ?, seal = ?", (plan, row_seal(0, (key, plan))))
+            db.commit()
+    result, _ = merge_journal(path, ScanOptions(), pointed=False)
+    assert len(result.detections) < 100
+
+
 KINDS: dict[str, Callable[[Path, Rng], None]] = {
     "tiff": tiff,
     "vrt": vrt,
@@ -227,6 +248,7 @@ KINDS: dict[str, Callable[[Path, Rng], None]] = {
     "card": card,
     "network": network,
     "table": table,
+    "journal": journal,
 }
 
 

@@ -22,6 +22,11 @@ from small_chips import make as small_chips
 
 from geoscan.errors import one_line
 from geoscan.model.package import CARD, find, shipped
+from geoscan.scanning.gathered import Part
+from geoscan.scanning.journal.file import open_journal
+from geoscan.scanning.options import ScanOptions
+from geoscan.scanning.plan import Plan
+from geoscan.scene import Scene
 
 TESTS = Path(__file__).parent
 FEW = 120
@@ -54,7 +59,17 @@ def prepare(folder: Path) -> Path:
         (folder / "package" / name).write_bytes(b"of no interest here")
     own = shutil.copytree(find("planet").path, folder / "network")
     shutil.copy(own / "network.xml", folder)
+    a_journal(folder / "scan.journal", folder / "tiff" / "tiles.tif")
     return folder
+
+
+def a_journal(path: Path, scene: Path) -> None:
+    """Keep the journal of a scan that found mines."""
+    plan = Plan.of(Scene.open(scene), find("planet"), ScanOptions(stride=16, stretch="visual"))
+    tiles = np.arange(len(plan.grid))
+    scores = np.random.default_rng(0).random((len(tiles), len(plan.package.card.labels)), np.float32)
+    with open_journal(path, plan)[0] as journal:
+        journal.record(Part(tiles, np.full(len(tiles), 256), tiles, scores, tiles[:0], 0, {3: "lost"}))
 
 
 def tiffs(folder: Path) -> None:

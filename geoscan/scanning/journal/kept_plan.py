@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from affine import Affine
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from geoscan import gdal
 from geoscan.bands import Bands
 from geoscan.errors import GeoscanError, one_line
 from geoscan.grid import TileGrid
@@ -45,7 +46,7 @@ class _Kept:
     batch: int
     runtime: Runtime
     crs: str
-    transform: tuple[float, float, float, float, float, float]
+    transform: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     gsd: tuple[float, float]
     bands: Bands
     dtype: str
@@ -89,8 +90,9 @@ def from_json(text: bytes) -> Plan:
     """
     try:
         kept = _KEPT.validate_json(text)
-        crs = CRS.from_wkt(kept.crs)
-        check_earth(crs, kept.name)
+        with gdal.settings(""):  # so that GDAL prints nothing itself
+            crs = CRS.from_wkt(kept.crs)
+            check_earth(crs, kept.name)
     except ValidationError as err:
         first = err.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
