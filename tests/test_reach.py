@@ -11,8 +11,8 @@ import rasterio
 from affine import Affine
 from click.testing import CliRunner
 from conftest import UTM, write_scene
+from loopback import served
 from products import make_safe
-from products.loopback import served
 
 from geoscan import gdal, reach
 from geoscan.cli import main
