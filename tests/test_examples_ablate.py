@@ -50,6 +50,7 @@ def test_a_figure_that_a_seed_lacks_has_no_difference(ablate):
     assert ablate.summary([{"F2": None}], [{"F2": None}]).figures["F2"] == AblatedFigure(None)
 
 
+@pytest.mark.large  # it starts TensorFlow
 def test_a_question_nobody_asks_is_misuse():
     done = subprocess.run([sys.executable, SCRIPT, "weather"], capture_output=True, text=True)
     assert done.returncode == 2
@@ -67,6 +68,7 @@ def test_the_report_goes_into_a_card_that_stays_whole(ablate, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -29,8 +29,8 @@ CONNECT_SECONDS = 10
 IN_FLIGHT: Final = 2
 """Batches under way for each thread, so that none waits for work."""
 
-_FEW: Final = 32
-"""Batches for which dask is not started: that takes as long as to score several."""
+_FEW: Final = 128
+"""Batches for which dask is not started: that takes a second, in which several are scored."""
 
 _GPU = "GPU"
 _INFER = "infer"

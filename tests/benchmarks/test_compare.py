@@ -27,6 +27,7 @@ def compared(target, *words, status=0):
     return json.loads(target.read_text())["sections"]
 
 
+@pytest.mark.large
 def test_the_start_is_measured_and_sections_without_torch_say_why_they_are_not(tmp_path, capsys):
     found = compared(tmp_path / "out.json", "--only", "start,ratios,torchgeo,amazon")
     assert set(found) == {"start", "ratios", "torchgeo", "amazon"}

@@ -62,7 +62,13 @@ def plain(tiny, kind):
     return kind(tiny, batch=4)
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(spec, id=name, marks=[pytest.mark.large] if name.endswith("r efficientnet") else [])
+        for name, spec in SPECS.items()
+    ],
+)
 def test_scores_are_the_networks(tmp_path, kind, spec):
     made, chips = network(spec, seed=1), chips_of(spec)
     answers = made(chips, training=False)

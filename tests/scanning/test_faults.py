@@ -131,7 +131,7 @@ def kill_somewhere(scene, package, folder, undisturbed, moment: float, jobs: int
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEOSCAN_FAKE_LOG", str(log))
         result = invoke(scene, out, package, jobs=jobs, batch=batch)
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 0
     assert out.read_bytes() == undisturbed
     assert [path.name for path in folder.iterdir() if "journal" in path.name] == []
     scored = sum(map(int, log.read_text().split()))
@@ -294,7 +294,7 @@ def test_long_names_have_journals_too(package, tmp_path, detector):
     assert invoke(scene, out, package).exit_code == 1
     detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Fake))
     result = invoke(scene, out, package)
-    assert (result.exit_code, "journal" in result.stderr) == (0, False)
+    assert (result.exit_code, "journal" in result.stderr) == (0, False), result.stderr
     assert list(tmp_path.glob("*.journal*")) == []
 
 

@@ -44,7 +44,7 @@ def test_the_same_bytes_from_threads_that_do_for_a_few_batches(make_scene, packa
         assert layer_bytes(run(scene, package, pool), tmp_path) == alone
         with pytest.raises(MemoryError, match="too many"):
             run(scene, package, pool, detector=Unable)
-    with workers(2, batches=33) as pool:
+    with workers(2, batches=129) as pool:
         assert pool.client is not None
 
 
