@@ -95,7 +95,7 @@ def replacing(path: Path | str, advice: str = "make room or write elsewhere") ->
     Raises OutputError in place of an OSError or an error of rasterio's; after any error `path` is as it was.
     """
     target = _real(Path(path))
-    start = target.stem.encode()[:_LONGEST].decode(errors="ignore")
+    start = os.fsencode(target.stem)[:_LONGEST].decode(errors="ignore")
     part = target.with_name(f".{start}.{os.getpid()}-{threading.get_ident()}.part{target.suffix}")
     try:
         yield part
