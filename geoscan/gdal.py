@@ -214,10 +214,12 @@ def _parts(address: str) -> list[str]:
 
 
 def cause(error: BaseException) -> str:
-    """Tell what GDAL said, on one line; rasterio's own "see previous exception" gives way to that exception."""
+    """Tell what GDAL said, on one line, without the full stop; rasterio's own "see previous exception" gives way to that
+    exception.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
-    return presentable(str(getattr(error, "errmsg", "") or error))
+    return presentable(str(getattr(error, "errmsg", "") or error)).removesuffix(".")
 
 
 def presentable(text: str) -> str:

@@ -535,3 +535,9 @@ def test_ground_resolution_agrees_with_the_geodesic_over_the_whole_scene(make_sc
     scene = Scene.open(make_scene((3, 400, 400), crs="EPSG:4326", transform=Affine(1e-4, 0, -57, 0, -1e-4, -7)))
     length = Geod(ellps="WGS84").inv(-57, -7.02, -56.96, -7.02)[2]
     assert scene.gsd[0] == pytest.approx(length / 400, rel=1e-6)
+
+
+def test_what_gdal_says_goes_on_in_our_sentence(tmp_path):
+    (tmp_path / "text.tif").write_text("no raster")
+    with pytest.raises(SceneError, match=r"supported file format; give a GeoTIFF"):
+        Scene.open(tmp_path / "text.tif")
