@@ -214,8 +214,8 @@ def _parts(address: str) -> list[str]:
 
 
 def cause(error: BaseException) -> str:
-    """Tell what GDAL said, on one line, without the full stop; rasterio's own "see previous exception" gives way to that
-    exception.
+    """Tell what GDAL said, on one line and without its full stop; where rasterio says "see previous exception", what
+    that one says.
     """
     while error.__cause__ is not None:
         error = error.__cause__
