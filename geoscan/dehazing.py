@@ -83,13 +83,28 @@ def dehaze(chip: Visual, valid: Mask | None, params: DarkLevel | DarkChannel) ->
         return to_visual(by_dark_channel(to_reflectance(chip), valid, params))
     if valid is not None and not valid.any():
         return chip.copy()
-    chip = np.ascontiguousarray(chip)  # the bands of a framed chip are interleaved
-    levels = dark_levels(histograms(chip, valid), params.percent) / (LEVELS - 1)
+    table = _table(histograms(chip, valid), params)
+    bands = (np.ascontiguousarray(band) for band in chip)
+    return np.stack([np.asarray(cv2.LUT(band, table[:, i]), np.uint8) for i, band in enumerate(bands)])
+
+
+def dehaze_framed(chip: NDArray[np.uint8], params: DarkLevel | DarkChannel) -> NDArray[np.uint8]:
+    """Do the same to a chip without nodata whose bands are interleaved, (rows, cols, 3), as networks take them."""
+    chip = np.ascontiguousarray(chip)
+    if isinstance(params, DarkChannel):
+        return np.ascontiguousarray(dehaze(chip.transpose(2, 0, 1), None, params).transpose(1, 2, 0))
+    counted = [cv2.calcHist([chip], [band], None, [LEVELS], [0, LEVELS]) for band in range(3)]
+    table = _table(np.stack(counted).reshape(-1, LEVELS).astype(np.int64), params)
+    return np.asarray(cv2.LUT(chip, table[None]), np.uint8)
+
+
+def _table(counts: NDArray[np.int64], params: DarkLevel) -> NDArray[np.uint8]:
+    """What becomes of each value in each band, (256, 3); counts: as `histograms` gives them."""
+    levels = dark_levels(counts, params.percent) / (LEVELS - 1)
     transmission = transmissions(levels, strengths(levels, params), params)
     light = np.array(params.airlight)
     ramp = np.arange(LEVELS)[:, None] / (LEVELS - 1)
-    table = to_visual(((ramp - light) / transmission + light).clip(0, 1))
-    return np.stack([np.asarray(cv2.LUT(band, table[:, i]), np.uint8) for i, band in enumerate(chip)])
+    return to_visual(((ramp - light) / transmission + light).clip(0, 1))
 
 
 def restored(pixels: Reflectance, transmission: Reflectance, airlight: tuple[float, ...]) -> Reflectance:

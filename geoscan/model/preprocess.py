@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Mask, Visual
-from geoscan.dehazing import Dehazing, dehaze
+from geoscan.dehazing import Dehazing, dehaze, dehaze_framed
 from geoscan.errors import InputError
 
 
@@ -53,13 +54,11 @@ class Preprocess:
         _, rows, cols = pixels.shape
         if (rows, cols) != (self.chip, self.chip):
             pixels = np.pad(pixels, ((0, 0), (0, self.chip - rows), (0, self.chip - cols)), mode="symmetric")
-        return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        return np.asarray(cv2.merge(list(pixels)), np.uint8)
 
     def clear(self, chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Remove the haze of a chip that is in its frame already, (chip, chip, 3), as training varies them."""
-        if self.dehaze is None:
-            return chip
-        return np.ascontiguousarray(dehaze(chip.transpose(2, 0, 1), None, self.dehaze).transpose(1, 2, 0))
+        return chip if self.dehaze is None else dehaze_framed(chip, self.dehaze)
 
     def cleared(self, chips: Chips) -> Chips:
         """Remove the haze of each of several chips, (n, chip, chip, 3), as `clear` does."""

@@ -169,7 +169,9 @@ def prepare(plan: Plan, tiles: Sequence[int]) -> Prepared:
     chips = framed[known]
     if preprocess.dehaze is not None:
         for row, n in enumerate(np.flatnonzero(known)):
-            chips[row] = preprocess(*found.pixels[n])
+            pixels, valid = found.pixels[n]
+            whole = valid.shape == chips.shape[1:3] and valid.all()
+            chips[row] = preprocess.clear(chips[row]) if whole else preprocess(pixels, valid)
     seconds = {"read": found.seconds, "dehaze": time.perf_counter() - start}
     strange = index[~known].tolist()
     return Prepared(index[known].tolist(), chips, strange, white, found.observed, found.failed, seconds)
