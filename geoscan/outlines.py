@@ -36,6 +36,9 @@ _SAG_M: Final = 1e-3
 _ROUNDS: Final = 5
 """The sagitta falls with the square of the pieces, so one round is enough but near a pole."""
 
+_MOST_POINTS: Final = (10**5, 2**24)
+"""An edge is cut into, on average, and all edges are; an edge of half an ocean needs 20,000."""
+
 _DECIMALS: Final = 9
 """Of a degree: 0.1 mm. The usual 7 (1 cm) would move the area of a single chip by more than 1 in a million."""
 
@@ -163,6 +166,8 @@ def _placed(rings: _Rings, transform: Affine, to_lonlat: Projector) -> _Rings:
         pieces = np.ceil(np.sqrt(_sagitta(rings, to_lonlat) / _SAG_M)).clip(1, 1000).astype(int)
         if (pieces == 1).all():
             break
+        if pieces.sum() > min(_MOST_POINTS[0] * len(col), _MOST_POINTS[1]):
+            raise SceneError("its chips are too large to be placed on the globe; check the scene's georeference")
         rings = _divided(rings, pieces)
     return replace(rings, points=to_lonlat(rings.points))
 

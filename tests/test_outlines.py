@@ -159,6 +159,12 @@ def test_a_place_off_the_projection_is_refused():
         outlined([[1]], squares(1, 1, 256), Affine(1e6, 0, 1e12, 0, -1e6, 1e12), "EPSG:32721")
 
 
+@pytest.mark.parametrize("metres", [1e5, 1e7, 1e30])
+def test_chips_of_impossible_size_are_refused_before_they_take_memory(metres):
+    with pytest.raises(SceneError, match="check the scene's georeference"):
+        outlined([[1]], squares(1, 1, 256), Affine(metres, 0, 552_000, 0, -metres, 9_317_000), "EPSG:32721")
+
+
 def test_area_is_geodesic():
     # 1 degree by 1 degree at the equator: 12308.78 km2 on the WGS84 ellipsoid.
     assert area_ha(box(10, 0, 11, 1)) == pytest.approx(1_230_878, rel=1e-4)
