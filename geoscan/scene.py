@@ -343,7 +343,11 @@ def _files(source: Any, path: str, product: Product, follow: bool) -> tuple[str,
 
     A product's VRT is our own, and names the product's files.
     """
-    told = [] if product.address.startswith("<") or gdal.is_remote(path) else source.files
+    try:
+        told = [] if product.address.startswith("<") or gdal.is_remote(path) else source.files
+    except gdal.FAILURES as error:
+        why = gdal.cause(error)
+        raise SceneError(f"{product.name} names files that cannot be read: {why}; make it again") from error
     files = inputs.behind((*product.files, *inputs.named_in(path)), product.name, told, follow=follow)
     try:
         gdal.check_driver(source, product.address, follow=follow)

@@ -285,3 +285,16 @@ def test_names_are_shown_without_what_a_terminal_would_obey(make_scene, tmp_path
         shown = CliRunner().invoke(main, words).output
         assert "31m" in shown
         assert not {"\x1b", "\u202e", "\x07"} & set(shown)
+
+
+def test_a_vrt_whose_sources_have_names_that_are_no_text_is_one_line(tmp_path):
+    source = (
+        '<SimpleSource><SourceFilename relativeToVRT="1">NAME</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+    )
+    bands = "".join(f'<VRTRasterBand dataType="Byte" band="{n}">{source}</VRTRasterBand>' for n in (1, 2, 3))
+    place = "<SRS>EPSG:32721</SRS><GeoTransform>500000,3.7,0,9200000,0,-3.7</GeoTransform>"
+    text = f'<VRTDataset rasterXSize="80" rasterYSize="64">{place}{bands}</VRTDataset>'
+    (tmp_path / "scene.vrt").write_bytes(text.encode().replace(b"NAME", b"a\xe2b\x94.tif"))
+    with pytest.raises(SceneError, match=r"scene\.vrt names files that cannot be read") as caught:
+        Scene.open(tmp_path / "scene.vrt")
+    assert "\n" not in str(caught.value)
