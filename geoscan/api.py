@@ -129,8 +129,8 @@ def scan(
 
 def _warn(results: Iterable[SceneResult]) -> None:
     for result in results:
-        if result.failed:
-            n, first = len(result.failed), next(iter(result.failed.values()))
+        if result.seen.failed:
+            n, first = len(result.seen.failed), next(iter(result.seen.failed.values()))
             warnings.warn(f"{n} of {len(result.plan.grid)} chips could not be read, such as: {first}", stacklevel=3)
         if result.changed:
             warnings.warn(

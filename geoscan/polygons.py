@@ -83,9 +83,6 @@ class Provenance:
     reading: Mapping[str, str] = field(default_factory=dict)
     """What was taken for granted about the scene: product, bands, values, mask, date."""
 
-    failed: Sequence[str] = ()
-    """Causes why chips could not be read, one a chip."""
-
 
 @dataclass(frozen=True, slots=True)
 class Detection:

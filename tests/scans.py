@@ -72,7 +72,8 @@ def layer_bytes(scores: SceneScores, folder: Path) -> bytes:
     """The layer of a scan, without the name of the file that was scanned."""
     out = folder / "mines.geojson"
     result = detect(scores)
-    layers.write(out, result.detections, [replace(result.provenance, reading={})])  # it tells how a file is made
+    plain = replace(result.seen.provenance, reading={})  # it tells how a file is made
+    layers.write(out, result.detections, [replace(result.seen, provenance=plain)])
     content = out.read_bytes()
     assert b'"Feature"' in content
     return content.replace(scores.plan.name.encode(), b"scene")

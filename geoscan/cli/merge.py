@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from geoscan.cli import options, tell
+from geoscan.cli.outputs import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,12 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
     is not complete, or some of its chips could not be read: the rest is written all the same.
     """
-    from geoscan import layers
     from geoscan.model.figures import DEFAULT_POINT
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
-    from geoscan.scanning.result import found_in
 
-    layers.check_target(out, map(str, journals))
+    outputs = Outputs(out)
+    outputs.check(map(str, journals))
     wanted = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []
     for path in dict.fromkeys(journals):
@@ -49,8 +49,9 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
                 f"{missing:,}",
                 f"{len(result.plan.grid):,}",
             )
-    layers.write(out, found_in(results), [result.provenance for result in results])
+    outputs.write(results)
     for result in results:
-        tell.result(replace(result, failed={tile: why for tile, why in result.failed.items() if why != NOT_YET}))
-    if any(result.failed for result in results):
+        unread = {tile: why for tile, why in result.seen.failed.items() if why != NOT_YET}
+        tell.result(replace(result, seen=replace(result.seen, failed=unread)))
+    if any(result.seen.failed for result in results):
         click.get_current_context().exit(1)

@@ -13,6 +13,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options, streams, tell
+from geoscan.cli.outputs import Outputs
 from geoscan.machine import check_memory_for_network
 from geoscan.model.figures import DEFAULT_POINT
 
@@ -112,16 +113,14 @@ _OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
 
 def _one_layer(ask: _Ask) -> bool:
     """Scan scenes into one layer, or none; tell whether all went well."""
-    from geoscan import layers
     from geoscan.scanning.journal.journals import beside
-    from geoscan.scanning.result import found_in, total
+    from geoscan.scanning.result import total
     from geoscan.scanning.scenes import plan_scenes, scan_scenes
 
-    if ask.out is not None:
-        layers.check_target(ask.out, ask.scenes)
+    outputs = Outputs(ask.out)
+    outputs.check(ask.scenes)
     plans, left_out = plan_scenes(ask.scenes, ask.options)
-    if ask.out is not None:
-        layers.check_target(ask.out, [file for plan in plans for file in plan.scene.product.files])
+    outputs.check([file for plan in plans for file in plan.scene.product.files])
     journals = ask.journals(plans, beside(ask.out, plans) if ask.out else [])
     broken: dict[str, GeoscanError] = {}
     note = broken.__setitem__ if len(plans) > 1 else None
@@ -129,9 +128,7 @@ def _one_layer(ask: _Ask) -> bool:
         results = list(scan_scenes(plans, pool, **shown, journals=journals, broken=note))
     if not results:
         raise next(iter(broken.values()))
-    found = found_in(results)
-    if ask.out is not None:
-        layers.write(ask.out, found, [result.provenance for result in results])
+    found = outputs.write(results)
     _tell(results, broken, journals)
     if ask.as_json:
         streams.answer(json.dumps(total(results, found).to_dict()))

@@ -25,7 +25,7 @@ _HEAD: Final = ("scene", "chips", "failed", "observed", "detections", "ha", "s")
 
 def result(of: SceneResult) -> None:
     """Say what was found in a scene, and what could not be read."""
-    causes = list(of.failed.values())
+    causes = list(of.seen.failed.values())
     for cause in causes[:_CAUSES]:
         log.warning("%s", cause)
     if len(causes) > _CAUSES:

@@ -147,7 +147,7 @@ def _write(layer: Path, result: SceneResult) -> None:
     """Write a layer, and then its record, unless something is left to do; one of another layer goes before."""
     path = layer.with_suffix(_ENDING)
     path.unlink(missing_ok=True)
-    layers.write(layer, result.detections, [result.provenance])
+    layers.write(layer, result.detections, [result.seen])
     if result.well:
         with replacing(path) as part:
             part.write_bytes(_RECORDS.dump_json(_Record(layer.name, mark_of(result.plan), result.summary)) + b"\n")

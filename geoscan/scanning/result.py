@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoscan import __version__
@@ -10,18 +10,16 @@ from geoscan.polygons import Detection, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.summary import Summary, summary, together
+from geoscan.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
 class SceneResult:
-    """What was found in one scene. It has no scores: results are held until the last of many scenes is done."""
+    """What was seen and found in one scene."""
 
     plan: Plan
-    provenance: Provenance
+    seen: Seen
     detections: Sequence[Detection]
-    failed: Mapping[int, str]
-    """Tiles that could not be read, and why."""
-
     changed: str
     """Path of a file of the scene that was written during the scan, so that old and new pixels may be mixed; empty for
     none."""
@@ -31,7 +29,7 @@ class SceneResult:
     @property
     def well(self) -> bool:
         """Whether all of the scene was read, as it was when the scan began."""
-        return not (self.failed or self.changed)
+        return not (self.seen.failed or self.changed)
 
 
 def detect(scores: SceneScores) -> SceneResult:
@@ -51,7 +49,6 @@ def detect(scores: SceneScores) -> SceneResult:
         tta=plan.tta,
         prior=plan.prior,
         reading=plan.reading,
-        failed=tuple(scores.failed.values()),
     )
     found = detections(
         plan.grid,
@@ -63,7 +60,18 @@ def detect(scores: SceneScores) -> SceneResult:
         probabilities=None if plan.prior is None else card.mine_probability(scores.scores, plan.prior),
         label_thresholds=card.thresholds,
     )
-    return SceneResult(plan, provenance, found, scores.failed, scores.changed, summary(scores, found))
+    seen = Seen(
+        provenance,
+        plan.grid,
+        scene.transform,
+        scene.crs,
+        card.labels,
+        scores.scores,
+        scores.observed,
+        scores.sight,
+        scores.failed,
+    )
+    return SceneResult(plan, seen, found, scores.changed, summary(scores, found))
 
 
 def found_in(results: Sequence[SceneResult]) -> list[Detection]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Scores
 from geoscan.scanning.plan import Plan
+from geoscan.seen import Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,22 @@ class SceneScores:
         return ~np.isnan(self.scores[:, 0])
 
     @property
+    def sight(self) -> NDArray[np.uint8]:
+        """(len(grid),): a `Sight` each, what is worst where several hold."""
+        card, scored = self.plan.package.card, self.scored
+        sight = np.where(scored, Sight.CLEAR, Sight.NODATA).astype(np.uint8)
+        for head in card.spec.heads:
+            if head.activation == "softmax":
+                weather = self.scores[:, [card.labels.index(label) for label in head.labels]]
+                likeliest = np.array(head.labels)[weather.argmax(axis=1)]
+                sight[scored & (likeliest == "haze")] = Sight.HAZY
+                sight[scored & (likeliest == "cloudy")] = Sight.CLOUDY
+        sight[list(self.failed)] = Sight.FAILED
+        sight[list(self.strange)] = Sight.STRANGE
+        return sight
+
+    @property
     def observed_fraction(self) -> float:
         """Share of the scene that was seen, 0..1: neither nodata, nor failed, nor under cloud as the model tells."""
-        card, seen = self.plan.package.card, self.scored
-        for head in card.spec.heads:
-            if head.activation == "softmax" and "cloudy" in head.labels:
-                weather = self.scores[:, [card.labels.index(label) for label in head.labels]]
-                seen &= weather.argmax(axis=1) != head.labels.index("cloudy")
+        seen = self.sight <= Sight.HAZY
         return float(self.observed[seen].sum() / (self.plan.grid.rows * self.plan.grid.cols))

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import rasterio.transform
 import rasterio.warp
+from sights import seen
 
 from geoscan import layers
 from geoscan.dehazed_scene import dehaze_scene
@@ -99,7 +100,7 @@ OUTSIDE = [(8, CHIP - 8), (CHIP + 8, CHIP + 8), (CHIP + 8, SIDE - 8), (2 * CHIP 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_mines_are_shown_on_the_scene_where_they_were_found(qgis, scene, tmp_path, suffix):
     found, path = mines(scene), tmp_path / f"mines{suffix}"
-    layers.write(path, found, [SOURCE])
+    layers.write(path, found, [seen(SOURCE)])
     (layer, below), colors = qgis([path, scene.path], scene, INSIDE + OUTSIDE)
     assert layer["valid"]
     assert below["valid"]
@@ -120,7 +121,7 @@ def test_mines_are_shown_on_the_scene_where_they_were_found(qgis, scene, tmp_pat
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_scene_without_mines_is_a_layer_without_features(qgis, scene, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
-    layers.write(path, [], [SOURCE])
+    layers.write(path, [], [seen(SOURCE)])
     (layer, _), (color,) = qgis([path, scene.path], scene, [(10, 600)])
     assert layer["valid"]
     assert layer["count"] == 0

@@ -101,7 +101,7 @@ def test_with_tta_each_chip_is_scored_in_its_symmetries_and_the_layer_says_so(ma
     as_its_card = run(scene, kept, detector=CornerIsPositive)
     np.testing.assert_array_equal(as_its_card.scores, averaged.scores)
     results = [detect(scores) for scores in (plain, averaged)]
-    assert [result.provenance.tta for result in results] == [False, True]
+    assert [result.seen.provenance.tta for result in results] == [False, True]
     assert [result.summary.tta for result in results] == [False, True]
 
 
@@ -110,7 +110,7 @@ def test_a_probability_is_calibrated_and_says_for_which_share_of_mines(make_scen
     scene = make_scene(pixels=blocks())
     for prior, assumed in ((None, 0.01), (0.1, 0.1)):
         result = detect(run(scene, replace(package, card=calibrated), prior=prior))
-        assert result.provenance.prior == assumed
+        assert result.seen.provenance.prior == assumed
         assert result.detections
         for one in result.detections:
             odds = (one.score_max / (1 - one.score_max)) ** 0.5 * assumed / (1 - assumed)
@@ -119,7 +119,7 @@ def test_a_probability_is_calibrated_and_says_for_which_share_of_mines(make_scen
 
 def test_a_model_that_nobody_calibrated_gives_no_probability(make_scene, package):
     result = detect(run(make_scene(pixels=blocks()), package, prior=0.1))
-    assert result.provenance.prior is None
+    assert result.seen.provenance.prior is None
     assert {one.probability for one in result.detections} == {None}
 
 
@@ -237,7 +237,7 @@ def test_a_tile_that_cannot_be_read_is_noted_and_the_rest_is_scored(broken, pack
     assert scores.observed_fraction == pytest.approx(41 / 42)
     result = detect(scores)
     assert (result.summary.failed, result.summary.skipped) == (1, 0)
-    assert result.failed == scores.failed
+    assert result.seen.failed == scores.failed
 
 
 def test_the_command_writes_the_rest_and_says_so(broken, package, tmp_path, monkeypatch):

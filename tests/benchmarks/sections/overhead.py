@@ -74,7 +74,7 @@ def _merged(folder: Path, flagged: int) -> Row:
     start = time.perf_counter()
     result = detect(seen)
     merged = time.perf_counter()
-    layers.write(folder / "merged.gpkg", result.detections, [result.provenance])
+    layers.write(folder / "merged.gpkg", result.detections, [result.seen])
     written = time.perf_counter()
     return {
         "flagged chips": result.summary.flagged,

@@ -109,7 +109,7 @@ def _taken_apart(scene: Path, model: str, folder: Path) -> dict[str, Any]:
     np.testing.assert_array_equal(scores.scores, apart.scores)
     start = time.perf_counter()
     result = detect(scores)
-    layers.write(folder / "stages.geojson", result.detections, [result.provenance])
+    layers.write(folder / "stages.geojson", result.detections, [result.seen])
     merge = time.perf_counter() - start
     seconds = {stage: took * (cores() if stage == "infer" else 1) for stage, took in apart.stage_seconds.items()}
     facts = {"chips": len(plan.grid), "core_seconds": {**seconds, "merge": merge}, "scan_seconds": scores.seconds}

@@ -18,6 +18,7 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from sights import seen
 
 from geoscan import layers
 from geoscan.errors import InputError, OutputError
@@ -27,6 +28,7 @@ from geoscan.polygons import Hysteresis, Provenance, detections, properties
 
 T = Hysteresis(high=0.6, low=0.3, isolated=0.9)
 SOURCES = [Provenance(f"scene {i}é.tif", "planet", "sha256:00", T, "0.1.0", prior=0.008) for i in (1, 2)]
+SCENES = [seen(source) for source in SOURCES]
 LABELS = ("clear", "haze", "water", "artisinal_mine")
 SUFFIXES = list(WRITERS)
 TRANSFORMS = [Affine(3.7, 0, x, 0, -3.7, 9_317_000) for x in (552_000, 560_000)]
@@ -53,7 +55,7 @@ def found():
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
-    write(path, found, SOURCES)
+    write(path, found, SCENES)
     frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
     assert frame.crs.to_epsg() == 4326
     assert len(frame) == len(found) == 6
@@ -78,7 +80,7 @@ def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
 def test_what_nobody_knows_is_null(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
     source = replace(SOURCES[0], prior=None)
-    write(path, [replace(found[0], probability=None, haze=np.nan, provenance=source), found[1]], [source])
+    write(path, [replace(found[0], probability=None, haze=np.nan, provenance=source), found[1]], [seen(source)])
     frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
     assert frame[["probability", "prior", "haze"]].isna().sum().tolist() == [1, 1, 1]
 
@@ -86,7 +88,7 @@ def test_what_nobody_knows_is_null(found, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_detections_are_a_valid_layer_with_typed_columns(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
-    write(path, [], SOURCES)
+    write(path, [], SCENES)
     frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
     assert len(frame) == 0
     assert frame.crs.to_epsg() == 4326
@@ -110,7 +112,7 @@ def test_the_attributes_are_those_of_the_properties(found):
 @pytest.mark.parametrize("count", [0, 6])
 def test_geojson_follows_rfc_7946(found, tmp_path, count):
     path = tmp_path / "mines.geojson"
-    write(path, found[:count], SOURCES)
+    write(path, found[:count], SCENES)
     text = path.read_text("utf-8")
     data = json.loads(text)
     assert data["type"] == "FeatureCollection"
@@ -129,7 +131,7 @@ def test_geojson_follows_rfc_7946(found, tmp_path, count):
 
 def test_binary_formats_say_what_was_scanned(tmp_path):
     for suffix in (".gpkg", ".fgb", ".parquet"):
-        write(tmp_path / f"mines{suffix}", [], SOURCES)
+        write(tmp_path / f"mines{suffix}", [], SCENES)
     about = [
         pyogrio.read_info(tmp_path / "mines.gpkg")["layer_metadata"]["geoscan"],
         pq.read_schema(tmp_path / "mines.parquet").metadata[b"geoscan"].decode(),
@@ -154,13 +156,13 @@ def test_the_same_detections_are_the_same_bytes(found, tmp_path):
     (tmp_path / "other").mkdir()
     names = {f"{len(some)}{suffix}": some for suffix in SUFFIXES for some in (found, [])}
     for name, some in names.items():
-        write(tmp_path / name, some, SOURCES)
+        write(tmp_path / name, some, SCENES)
     code = """
         from geoscan.layers import write
-        for path, found, sources in given:
-            write(path, found, sources)
+        for path, found, scenes in given:
+            write(path, found, scenes)
     """
-    given = [(tmp_path / "other" / name, some, SOURCES) for name, some in names.items()]
+    given = [(tmp_path / "other" / name, some, SCENES) for name, some in names.items()]
     elsewhere(code, given, TZ="Asia/Tokyo", PYTHONHASHSEED="7")
     for name in names:
         assert (tmp_path / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
@@ -169,8 +171,8 @@ def test_the_same_detections_are_the_same_bytes(found, tmp_path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_existing_file_is_replaced(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
-    write(path, found, SOURCES)
-    write(path, found[:1], SOURCES[:1])
+    write(path, found, SCENES)
+    write(path, found[:1], SCENES[:1])
     assert len(geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)) == 1
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -187,7 +189,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(found, tmp_path, monkeyp
 
     monkeypatch.setattr("pathlib.Path.write_bytes", half)
     with pytest.raises(OutputError, match="could not be written: No space left on device; make room") as caught:
-        write(path, found, SOURCES)
+        write(path, found, SCENES)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -203,13 +205,13 @@ def test_a_full_disk_is_an_output_error(found, tmp_path):
         from geoscan.errors import OutputError
         from geoscan.layers import write
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-        for path, found, sources in given:
+        for path, found, scenes in given:
             try:
-                write(path, found, sources)
+                write(path, found, scenes)
             except OutputError as error:
                 print(error)
     """
-    printed = elsewhere(code, [(path, found * 20, SOURCES) for path in paths]).splitlines()
+    printed = elsewhere(code, [(path, found * 20, SCENES) for path in paths]).splitlines()
     assert len(printed) == len(paths)
     for path, line in zip(paths, printed, strict=True):
         assert line.startswith(f"{path} could not be written: File too large; ")
@@ -227,7 +229,7 @@ def test_a_target_that_does_not_fit_is_refused_before_a_scan(tmp_path):
 
 
 def test_a_geopackage_is_of_a_version_that_older_readers_know(found, tmp_path):
-    write(tmp_path / "mines.gpkg", found, SOURCES)
+    write(tmp_path / "mines.gpkg", found, SCENES)
     with contextlib.closing(sqlite3.connect(tmp_path / "mines.gpkg")) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (10200,)
 
@@ -236,6 +238,6 @@ def test_a_model_without_haze_writes_null(tmp_path):
     grid = TileGrid(256, 256, 256, 256)
     found = detections(grid, np.ones((1, 1), np.float32), ("artisinal_mine",), SOURCES[0], TRANSFORMS[0], "EPSG:32721")
     for suffix in (".geojson", ".gpkg"):
-        write(tmp_path / f"mines{suffix}", found, SOURCES[:1])
+        write(tmp_path / f"mines{suffix}", found, SCENES[:1])
         (value,) = geopandas.read_file(tmp_path / f"mines{suffix}")["haze"]
         assert value is None or math.isnan(value)

@@ -1,0 +1,36 @@
+"""What a layer says of itself: what was scanned, how, and what could not be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from geoscan.seen import Seen
+
+_CAUSES: Final = 1000
+"""Chips that could not be read, and are named one by one in a layer's metadata; they are counted to the last."""
+
+
+def dumps(value: Any) -> str:
+    """Give a value as JSON, in one line."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def about(scenes: Sequence[Seen]) -> dict[str, Any]:
+    """Say what was scanned, and what could not be read: so a layer without detections says so too."""
+    return {"scenes": [_of_scene(one) for one in scenes]}
+
+
+def _of_scene(seen: Seen) -> dict[str, Any]:
+    from geoscan.polygons import described
+
+    source, failed = seen.provenance, list(seen.failed.values())
+    return {
+        "scene": source.scene,
+        **described(source),
+        "reading": dict(source.reading),
+        "failed": len(failed),
+        **({"failures": failed[:_CAUSES]} if failed else {}),
+    }

@@ -1,0 +1,64 @@
+"""Detections as a table: its columns, and what each means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import geopandas
+
+    from geoscan.polygons import Detection
+
+LAYER: Final = "mines"
+"""Name of the layer inside the file."""
+
+
+class Attribute(NamedTuple):
+    """One attribute of a detection."""
+
+    dtype: str
+    """As pandas names it."""
+
+    meaning: str
+
+
+ATTRIBUTES: Final = {
+    "scene": Attribute("str", "file name of the scene, with folders where several scenes have one name"),
+    "score_max": Attribute("float64", "highest mine score of its chips, 0 to 1"),
+    "score_mean": Attribute("float64", "mean mine score of its chips, 0 to 1"),
+    "probability": Attribute(
+        "float64", "probability that its best chip shows a mine, assuming that a fraction `prior` of the chips do"
+    ),
+    "n_chips": Attribute("int64", "number of chips that it joins"),
+    "area_ha": Attribute("float64", "geodesic area in hectares"),
+    "other_labels": Attribute("str", "other land labels that its chips carry, separated by commas"),
+    "other_scores": Attribute("str", "mean scores of these labels, in the same order"),
+    "weather": Attribute("str", "the likeliest weather; empty when the model does not tell"),
+    "haze": Attribute("float64", "mean score of haze, 0 to 1; empty when the model does not tell"),
+    "model": Attribute("str", "name of the model"),
+    "digest": Attribute("str", "digest of the model, which tells models of one name apart"),
+    "operate": Attribute("str", "operating point in the model's card; custom where a threshold was asked for"),
+    "threshold_high": Attribute("float64", "score that its best chip had to reach"),
+    "threshold_low": Attribute("float64", "score from which neighbouring chips joined"),
+    "threshold_isolated": Attribute("float64", "score that a chip without neighbours had to reach"),
+    "tta": Attribute("bool", "whether scores are means over rotations and mirror images: test-time augmentation"),
+    "prior": Attribute("float64", "fraction of the scene's chips assumed to show a mine; empty without probability"),
+    "geoscan": Attribute("str", "version of geoscan"),
+}
+"""The attributes of `polygons.properties`, in their order; a layer without detections has them too."""
+
+
+def frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:
+    """Give detections as a table: `ATTRIBUTES`, and outlines in EPSG:4326, each a MultiPolygon."""
+    import geopandas
+    import pandas as pd
+    from shapely.geometry import MultiPolygon, Polygon
+
+    from geoscan.polygons import properties
+
+    rows = [properties(one) for one in detections]
+    columns = {name: pd.Series([row[name] for row in rows], dtype=one.dtype) for name, one in ATTRIBUTES.items()}
+    # One geometry type a layer: what many readers, and GeoPackage, ask for.
+    shapes = [MultiPolygon([g]) if isinstance(g := one.geometry, Polygon) else g for one in detections]
+    return geopandas.GeoDataFrame(columns, geometry=geopandas.GeoSeries(shapes, crs="EPSG:4326"))

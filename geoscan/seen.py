@@ -1,0 +1,64 @@
+"""What a scan saw of one scene, tile by tile: what layers, heat maps and reports are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoscan.arrays import Scores
+from geoscan.grid import TileGrid
+from geoscan.polygons import Provenance
+
+
+class Sight(IntEnum):
+    """Whether a tile was seen, and why not."""
+
+    CLEAR = 0
+    HAZY = 1
+    """Seen, but through haze, as the model tells."""
+
+    CLOUDY = 2
+    """Under cloud, as the model tells; it has scores that say little of the ground."""
+
+    NODATA = 3
+    """The scene has no pixels there."""
+
+    FAILED = 4
+    """It could not be read."""
+
+    STRANGE = 5
+    """It looks like nothing that the model has learned from, and was not scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a scan saw of one scene, tile by tile."""
+
+    provenance: Provenance
+    grid: TileGrid
+    """Of the raster that was scanned."""
+
+    transform: Affine
+    """(col, row) of that raster to the coordinates of `crs`."""
+
+    crs: Any
+    """As rasterio has it."""
+
+    labels: tuple[str, ...]
+    scores: Scores
+    """(len(grid), labels), 0..1; NaN where a tile was not scored."""
+
+    observed: NDArray[np.int64]
+    """(len(grid),): pixels of each core that are not nodata."""
+
+    sight: NDArray[np.uint8]
+    """(len(grid),): a `Sight` each."""
+
+    failed: Mapping[int, str]
+    """Tiles that could not be read, in order, and why."""
