@@ -72,7 +72,7 @@ class _RecipeOptions(TypedDict):
 @click.option(
     "--unlabelled",
     type=click.Path(exists=True, path_type=Path),
-    help="Zip archive or directory of chips at about 10 m of other landscapes, such as EuroSAT, for teachers to label.",
+    help="Zip archive or directory of pictures at about 10 m of other places, such as EuroSAT, for teachers to label.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=60, show_default=True, help="Epochs at most.")
 @click.option(
@@ -205,6 +205,8 @@ def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Reci
         augmentation=Augmentation(haze=0.5, clear=clear, offset=60 if alone else 30),
         split=Split(how["seed"], how["held_out"], how["folds"], how["cap_cloudy"], how["unchecked"]),
         batch=how["batch"],
+        mixed=how["batch"] // 8 if alone else 12,
+        unlabelled=how["batch"] * 7 // 16 if alone else 4,
         init=how["init"],
         tta=how["tta"],
         pretrain_epochs=how["pretrain_epochs"] if chips.classes else 0,

@@ -41,8 +41,9 @@ class TrainingData:
     labelled: what the model learns and is measured on.
     small: chips of a coarser sensor beside Kaggle's, which become mosaics of the size of Kaggle's chips.
     classes: a directory or zip archive with a folder for each class, to pre-train on.
-    unlabelled: a directory or zip archive of chips at about 10 m, which become mosaics for teachers to label.
-    Raises DatasetError for chips that become mosaics without Kaggle's beside them.
+    unlabelled: a directory or zip archive of pictures at about 10 m for teachers to label; beside Kaggle's chips they
+        become mosaics.
+    Raises DatasetError for small chips without Kaggle's beside them.
     """
 
     labelled: Source
@@ -51,9 +52,8 @@ class TrainingData:
     unlabelled: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.small or self.unlabelled) and self.chips_alone:
-            what = "unlabelled chips" if self.unlabelled else "small chips"
-            raise DatasetError(f"{what} become mosaics of the size of Kaggle's chips; pass --kaggle-dir too")
+        if self.small and self.chips_alone:
+            raise DatasetError("small chips become mosaics of the size of Kaggle's chips; pass --kaggle-dir too")
 
     @property
     def chips_alone(self) -> bool:

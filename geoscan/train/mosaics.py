@@ -1,4 +1,4 @@
-"""Chips that are made of others: mosaics of a coarser sensor, and mixtures for teachers to label."""
+"""Chips that are made of others: mosaics of a coarser sensor, and mixtures and crops for teachers to label."""
 
 from __future__ import annotations
 
@@ -106,3 +106,24 @@ class MixedChips:
 
     def _one(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         return _STRONG(np.asarray(self._chips[int(rng.choice(self._indexes))]), rng)
+
+
+class Crops:
+    """Unlabelled chips of the model's own size and resolution, cut at random out of larger pictures.
+
+    Teachers label them: landscapes that no campaign has, whose scores no teacher has learned by heart.
+    Raises DatasetError for pictures that are smaller than a chip.
+    """
+
+    def __init__(self, source: ChipSet, chip: int) -> None:
+        _, rows, cols = source.read(0).shape
+        if min(rows, cols) < chip:
+            raise DatasetError(f"unlabelled pictures of {cols} x {rows} px are smaller than a chip of {chip} px")
+        self._source, self._chip = source, chip
+
+    def draw(self, rng: np.random.Generator) -> Example:
+        """Return a chip, all of whose labels are unknown."""
+        pixels = self._source.read(int(rng.integers(len(self._source.names))))
+        row, col = (int(rng.integers(side - self._chip + 1)) for side in pixels.shape[1:])
+        cut = pixels[:, row : row + self._chip, col : col + self._chip]
+        return np.ascontiguousarray(cut.transpose(1, 2, 0)), np.full(len(LABELS), np.nan, np.float32)

@@ -39,8 +39,8 @@ class Recipe:
     mixed: int = 12
     """Mixtures of training chips in a batch, where there is a teacher to label them."""
 
-    unlabelled_mosaics: int = 4
-    """Mosaics of unlabelled chips in a batch, where there are any."""
+    unlabelled: int = 4
+    """Chips without labels in a batch, where there are any, and a teacher to label them."""
 
     init: str = "none"
     """What the weights begin with: `none`, `imagenet`, or a model package by name or directory."""
@@ -60,7 +60,7 @@ class Recipe:
             raise InputError(f"chips of {self.preprocess.chip} px do not fit a network for {self.spec.chip} px")
         if self.batch < 1:
             raise InputError(f"a batch of {self.batch} chips does not fit; give 1 or more")
-        counts = (self.mosaics, self.mixed, self.unlabelled_mosaics, self.pretrain_epochs)
+        counts = (self.mosaics, self.mixed, self.unlabelled, self.pretrain_epochs)
         if min(counts) < 0 or not 0 <= self.feature_weight < math.inf:
             raise InputError(f"counts of chips, epochs and the weight of features must be 0 or more; got {self}")
 

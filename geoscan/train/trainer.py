@@ -17,7 +17,7 @@ from geoscan.data.images import Images
 from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
 from geoscan.evaluate.metrics import mine_figures
-from geoscan.labels import LABELS, MINE_COLUMN
+from geoscan.labels import LABELS, MINE, MINE_COLUMN
 from geoscan.model.backend import keras, tf
 from geoscan.model.figures import MineFigures
 from geoscan.model.look import Look
@@ -35,7 +35,7 @@ from geoscan.train.devices import strategy
 from geoscan.train.job import CHECKPOINT, Job, fold_directory
 from geoscan.train.loop import Outcome, Task, Validate, fit
 from geoscan.train.losses import Loss, feature_loss, loss_of, positive_weights
-from geoscan.train.mosaics import MixedChips, Mosaics
+from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.recipe import Recipe
 from geoscan.train.scoring import score
 from geoscan.train.start import Start
@@ -64,7 +64,7 @@ class Trainer:
     """Trains the networks of one run.
 
     recipe: resolved. teachers: of each network, by the fold that it is trained without, None for none.
-    unlabelled: chips that become mosaics for teachers to label, if there are any.
+    unlabelled: pictures at about 10 m for teachers to label, if there are any.
     """
 
     recipe: Recipe
@@ -198,9 +198,15 @@ class Trainer:
         if recipe.distill:
             made.append((MixedChips(self.material.chips, training), recipe.mixed))
         if self.unlabelled is not None:
-            mosaics = Mosaics(self.unlabelled, recipe.preprocess.chip, _PLANET_COLOURS)
-            made.append((mosaics, recipe.unlabelled_mosaics))
+            made.append((self._unlabelled(self.unlabelled), recipe.unlabelled))
         return made
+
+    def _unlabelled(self, pictures: Images) -> Synthetic:
+        """Chips for teachers to label: as they are where the model's own are of 10 m, too, else in mosaics."""
+        chip = self.recipe.preprocess.chip
+        if self.recipe.spec.labels == (MINE,):
+            return Crops(pictures, chip)
+        return Mosaics(pictures, chip, _PLANET_COLOURS)
 
     def _mosaics(self, small: MineChips) -> Mosaics:
         return Mosaics(small, self.recipe.preprocess.chip, _PLANET_COLOURS, small.targets[:, MINE_COLUMN])

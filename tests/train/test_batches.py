@@ -20,7 +20,7 @@ from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches, StoredExamples
-from geoscan.train.mosaics import MixedChips, Mosaics
+from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches
 
 NONE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
@@ -176,6 +176,32 @@ def test_mosaics_of_unlabelled_chips_take_all_and_have_no_labels(small):
     assert np.isnan([targets for _, targets in drawn]).all()
     chips = np.stack([chip for chip, _ in drawn])
     assert np.ptp(brightest(chips)) > 20, "mines are among them, and so are mosaics without one"
+
+
+class Ramp:
+    """One picture, whose red is the row and whose green is the column."""
+
+    names = ("ramp",)
+
+    def read(self, index):
+        rows, cols = np.mgrid[:40, :36]
+        return np.stack([rows, cols, np.full_like(rows, index)]).astype(np.uint8)
+
+
+def test_crops_are_cut_anywhere_out_of_a_picture_and_have_no_labels():
+    made, rng = Crops(Ramp(), 32), np.random.default_rng(0)
+    drawn = [made.draw(rng) for _ in range(600)]
+    assert np.isnan([targets for _, targets in drawn]).all()
+    corners = {tuple(chip[0, 0, :2].tolist()) for chip, _ in drawn}
+    assert corners == {(row, col) for row in range(9) for col in range(5)}
+    for chip, _ in drawn:
+        assert (chip.shape, chip.dtype) == ((32, 32, 3), np.uint8)
+        assert (chip[-1, -1, :2] - chip[0, 0, :2]).tolist() == [31, 31]
+
+
+def test_pictures_smaller_than_a_chip_are_refused():
+    with pytest.raises(DatasetError, match="pictures of 36 x 40 px are smaller than a chip of 48 px"):
+        Crops(Ramp(), 48)
 
 
 def test_the_same_draws_give_the_same_mosaics(small):

@@ -315,7 +315,7 @@ def test_teachers_label_unlabelled_chips(root, cache, trained, tmp_path, monkeyp
     monkeypatch.setattr(Mosaics, "draw", lambda self, rng: read.append(self) or draw(self, rng))
     teacher, _ = trained
     recipe = replace(
-        RECIPE, schedule=replace(RECIPE.schedule, epochs=1), distill=(str(teacher.path),), mixed=2, unlabelled_mosaics=3
+        RECIPE, schedule=replace(RECIPE.schedule, epochs=1), distill=(str(teacher.path),), mixed=2, unlabelled=3
     )
     package, outcome = run(recipe, planet(root, unlabelled=folder), Job(tmp_path / "out", cache))
     assert len(read) >= 3
@@ -328,7 +328,7 @@ def test_unlabelled_chips_without_a_teacher_are_refused(root, cache, trained, tm
     with pytest.raises(DatasetError, match=r"no teacher says what the unlabelled chips .* show; pass --distill"):
         run(RECIPE, planet(root, unlabelled=folder), Job(tmp_path / "out", cache))
     with pytest.raises(DatasetError, match="pass --kaggle-dir too"):
-        TrainingData(ChipsSource(folder, folder), unlabelled=folder)
+        TrainingData(ChipsSource(folder, folder), small=ChipsSource(folder, folder))
     (tmp_path / "nothing").mkdir()
     taught = replace(RECIPE, distill=(str(trained[0].path),))
     with pytest.raises(DatasetError, match="holds no PNG or JPEG images"):

@@ -396,8 +396,11 @@ def test_imagenet_for_a_densenet(data, cache, tmp_path, monkeypatch, untrained):
     assert package.card.spec == pretrained.scaled(SPEC)
 
 
-def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path):
-    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), mixed=3)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path, elsewhere):
+    student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), mixed=3, unlabelled=2)
+    if elsewhere:
+        data = replace(data, unlabelled=small_chips.classes(tmp_path / "elsewhere", side=SPEC.chip + 5))
     package, outcome = run(student, data, Job(tmp_path / "out", cache))
     card = load(package.path).card
     assert card.training.teachers == (trained.card.digest,)
