@@ -31,7 +31,7 @@ from geoscan.model.look import Look
 from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import Spec
+from geoscan.model.spec import DenseNetSpec, Spec
 from geoscan.model.split import Split
 from geoscan.polygons import Hysteresis
 
@@ -358,16 +358,18 @@ def find(name: str) -> Package:
 def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
     """Return the one of the shipped packages whose GSD is nearest, as a factor, to a scene's (x, y) metres.
 
-    Of several with one GSD, the one that tells mines from the rest best, by the AUC in its card.
+    Of several with one GSD, a DenseNet goes before its teachers, and then the one that tells mines from the rest best,
+    by the AUC in its card.
     Raises PackageError when there is none.
     """
     if not packages:
         raise PackageError("no model is shipped with this installation; train one and pass it with --model DIR")
     middle = (gsd[0] * gsd[1]) ** 0.5
 
-    def worth(package: Package) -> tuple[float, float]:
+    def worth(package: Package) -> tuple[float, bool, float]:
         own = package.card.preprocess.gsd
-        return max(own / middle, middle / own), -package.card.figures.mine_auc
+        teacher = not isinstance(package.card.spec, DenseNetSpec)
+        return max(own / middle, middle / own), teacher, -package.card.figures.mine_auc
 
     return min(packages, key=worth)
 

@@ -452,6 +452,15 @@ def test_of_one_resolution_the_better_at_mines_is_chosen(installed):
         assert (choose([coarse, other], (10, 10)).card.name == "other") == better
 
 
+def test_a_densenet_goes_before_its_teacher_even_if_that_is_better(installed):
+    coarse = next(package for package in shipped() if package.card.name == "coarse")
+    figures = Figures(mine=MineFigures(9, 9, 0.99, None, None, None, (), None))
+    lite = EfficientNetSpec(side=32, chip=coarse.card.spec.chip, heads=coarse.card.spec.heads)
+    teacher = replace(coarse, card=replace(coarse.card, name="teacher", spec=lite, figures=figures))
+    assert choose([teacher, coarse], (10, 10)).card.name == "coarse"
+    assert choose([teacher], (10, 10)).card.name == "teacher"
+
+
 def test_says_so_when_nothing_is_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(packages.importlib.resources, "files", lambda _: tmp_path)
     with pytest.raises(PackageError, match="--model DIR"):
