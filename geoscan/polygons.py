@@ -18,6 +18,7 @@ from geoscan.grid import TileGrid
 from geoscan.labels import MINE, WEATHER
 from geoscan.model.figures import CUSTOM
 from geoscan.outlines import Outline, area_ha, areas_ha, outlines, union
+from geoscan.states import Review, Status
 
 _NEIGHBOURS = np.ones((3, 3), int)
 
@@ -116,6 +117,16 @@ class Detection:
     """Mean score of `haze`, 0..1; NaN when the model has no such label."""
 
     provenance: Provenance
+    status: Status | None = None
+    """What became of it since an earlier layer; None where there is none."""
+
+    gained_ha: float | None = None
+    """Hectares that lie outside of all earlier outlines; None where there is no earlier layer."""
+
+    first_seen: str | None = None
+    """Date of the scene in which it was found first, ISO 8601; None where that is not known."""
+
+    review: Review = Review.UNREVIEWED
 
 
 def flag(scores: NDArray[np.floating[Any]], thresholds: Hysteresis) -> NDArray[np.int32]:
@@ -293,6 +304,10 @@ def properties(detection: Detection) -> dict[str, str | int | float | None]:
         "other_scores": ",".join(f"{score:.4f}" for score in detection.other_labels.values()),
         "weather": detection.weather,
         "haze": None if np.isnan(detection.haze) else round(detection.haze, 4),
+        "status": None if detection.status is None else detection.status.value,
+        "gained_ha": None if detection.gained_ha is None else round(detection.gained_ha, 4),
+        "first_seen": detection.first_seen,
+        "review": detection.review.value,
         **described(source),
     }
 
