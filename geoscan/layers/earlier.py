@@ -130,7 +130,8 @@ def _outline(shape: Any, projected: bool) -> Outline | None:
 def _unwrapped(ring: Any) -> Any:
     """Points of a ring whose longitude runs on past 180 in place of jumping to -180."""
     points = shapely.get_coordinates(ring)
-    return np.column_stack([np.unwrap(points[:, 0], period=360), points[:, 1]])
+    laps = np.cumsum(np.rint(np.diff(points[:, 0], prepend=points[0, 0]) / 360))
+    return np.column_stack([points[:, 0] - 360 * laps, points[:, 1]])
 
 
 def _detection(row: Mapping[Any, Any], shape: Outline, area_ha: float, dates: Mapping[str, str]) -> Detection:
