@@ -35,7 +35,10 @@ _FINER: Final = 0.5
 growth."""
 
 _WHOLE: Final = 0.9
-"""Share of a place that must be seen before a mine is called gone; also of a tile that must not be nodata."""
+"""Share of a place that must be seen before a mine is called gone."""
+
+_NODATA: Final = 0.01
+"""Share of a tile that is nodata, from which it is not seen whole: the mine may lie there."""
 
 _OVERLAP: Final = 0.01
 """Share of the smaller of two outlines from which they overlap; less is rounding."""
@@ -102,7 +105,7 @@ def seen_ground(scene: Seen) -> list[Outline]:
     """Outline what a scan saw: tiles that were scored, are not under cloud, and hold little nodata."""
     grid = scene.grid
     whole = grid.cores(np.arange(len(grid)))[:, 2:].prod(axis=1)
-    clear = ((scene.sight <= Sight.HAZY) & (scene.observed >= _WHOLE * whole)).reshape(grid.shape)
+    clear = ((scene.sight <= Sight.HAZY) & (scene.observed > (1 - _NODATA) * whole)).reshape(grid.shape)
     if not clear.any():
         return []
     down, across = np.indices(grid.shape) // _BLOCK

@@ -16,6 +16,7 @@ from scans import CHIP, GSD
 
 from geoscan.cli import main
 
+LARGE = pytest.mark.large
 MINE, CLOUD = 230, 100
 MONTHS = {month: f"2023{month:02d}01_133012_45_2463_3B_Visual.tif" for month in (5, 6, 7)}
 CHIP_HA = (CHIP * GSD) ** 2 / 1e4
@@ -81,7 +82,7 @@ THEN = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".fgb", ".parquet"])
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", *(pytest.param(s, marks=LARGE) for s in (".fgb", ".parquet"))])
 def test_what_appears_grows_vanishes_and_is_under_cloud(month, package, tmp_path, suffix):
     may, june = month(5, OLD), month(6, NOW, cloud=[(0, 6)])
     old, new = tmp_path / f"may{suffix}", tmp_path / f"june{suffix}"
