@@ -6,18 +6,20 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from geoscan import layers
+from geoscan import changes, layers
 from geoscan.arrays import Mask, Visual, to_visual
 from geoscan.dehazed_scene import DehazedScene, dehaze_scene, overview, picture
 from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid as TileGrid
+from geoscan.layers import earlier
 from geoscan.machine import AUTO, BATCH
 from geoscan.model.figures import DEFAULT_POINT
 from geoscan.model.package import Card, Package, find
@@ -68,6 +70,7 @@ def scan(
     low: float | None = None,
     isolated: float | None = None,
     prior: float | None = None,
+    since: PathLike | None = None,
     tta: bool | None = None,
     force: bool = False,
     follow: bool = False,
@@ -82,6 +85,7 @@ def scan(
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
     operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
+    since: an earlier layer; what became of its mines is in `status`, and those that are absent now are rows, too.
     bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, follow, batch, runtime: as
     `ScanOptions` has them; None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
@@ -110,6 +114,7 @@ def scan(
         batch=batch,
         runtime=runtime,
     )
+    before = None if since is None else earlier.read(Path(since))
     given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
     plans, _ = plan_scenes(given, options)
     chips = sum(len(plan.grid) for plan in plans)
@@ -122,8 +127,10 @@ def scan(
         results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=advance))
     _warn(results)
     found = found_in(results)
+    if before is not None:
+        found = changes.since(found, before.detections, [result.seen for result in results])
     frame = layers.frame(found)
-    frame.attrs["geoscan"] = total(results, found).to_dict()
+    frame.attrs["geoscan"] = total(results, found, compared=before is not None).to_dict()
     return frame
 
 

@@ -45,7 +45,7 @@ _DECIMALS: Final = 9
 _LONGEST: Final = 0.01
 """Degrees of an edge whose area is taken; what is straight in longitude and latitude is not a geodesic."""
 
-_METRES_PER_DEGREE: Final = 111_320.0
+METRES_PER_DEGREE: Final = 111_320.0
 _GEOD: Final = pyproj.Geod(ellps="WGS84")
 
 
@@ -198,7 +198,7 @@ def _sagitta(rings: _Rings, to_lonlat: Projector) -> NDArray[np.float64]:
     off[..., 0] *= np.cos(np.radians(true[..., 1]))
     worst: NDArray[np.float64] = np.hypot(off[..., 0], off[..., 1]).max(axis=0)
     worst[rings.ends] = 0
-    return worst * _METRES_PER_DEGREE
+    return worst * METRES_PER_DEGREE
 
 
 def _next(rings: _Rings, points: Points) -> Points:
@@ -233,7 +233,7 @@ def _finished(geometry: BaseGeometry) -> Outline:
     """Round, mend, sort and wind: the same ground, the same bytes."""
     rounded = shapely.transform(geometry, _round)
     valid = rounded if rounded.is_valid else shapely.make_valid(rounded)
-    wound = [shapely.orient_polygons(polygon) for polygon in _polygons(shapely.normalize(valid))]
+    wound = [shapely.orient_polygons(polygon) for polygon in polygons_in(shapely.normalize(valid))]
     return wound[0] if len(wound) == 1 else MultiPolygon(wound)
 
 
@@ -242,11 +242,11 @@ def _cut_polygons(rings: _Rings, around: Points, group: int) -> list[Polygon]:
     found = []
     for polygon in np.flatnonzero(rings.group == group):
         of_it = np.flatnonzero(rings.polygon == polygon)
-        found += _on_globe([around[rings.starts[ring] : rings.ends[ring] + 1] for ring in of_it])
+        found += on_globe([around[rings.starts[ring] : rings.ends[ring] + 1] for ring in of_it])
     return found
 
 
-def _on_globe(rings: Sequence[Points]) -> list[Polygon]:
+def on_globe(rings: Sequence[Points]) -> list[Polygon]:
     """One polygon of closed, unwrapped rings, the exterior first, cut at the antimeridian.
 
     Not left to the `antimeridian` package (0.4.9): it fails on a hole across the antimeridian, and answers with a
@@ -255,7 +255,7 @@ def _on_globe(rings: Sequence[Points]) -> list[Polygon]:
     if all(np.abs(ring[:, 0]).max() <= 180 and ring[0, 0] == ring[-1, 0] for ring in rings):
         return [Polygon(rings[0], rings[1:])]
     exterior, *holes = (shapely.union_all(_cut(ring)) for ring in rings)
-    return _polygons(exterior.difference(shapely.union_all(holes)))
+    return polygons_in(exterior.difference(shapely.union_all(holes)))
 
 
 def _cut(ring: Points) -> list[Polygon]:
@@ -267,11 +267,11 @@ def _cut(ring: Points) -> list[Polygon]:
     parts = []
     for lap in range(int((west + 180) // 360), int((east + 180) // 360) + 1):
         part = inside.intersection(shapely.box(360 * lap - 180, -90, 360 * lap + 180, 90))
-        parts += [shapely.affinity.translate(polygon, -360 * lap) for polygon in _polygons(part)]
+        parts += [shapely.affinity.translate(polygon, -360 * lap) for polygon in polygons_in(part)]
     return parts
 
 
-def _polygons(geometry: BaseGeometry) -> list[Polygon]:
+def polygons_in(geometry: BaseGeometry) -> list[Polygon]:
     """The polygons in a geometry, without the points and lines that an intersection leaves."""
     parts = shapely.get_parts(shapely.get_parts(geometry))  # twice: a collection may hold a multipolygon
     return [part for part in parts if isinstance(part, Polygon) and part.area > 0]

@@ -18,10 +18,11 @@ from geoscan.grid import TileGrid
 from geoscan.labels import MINE, WEATHER
 from geoscan.model.figures import CUSTOM
 from geoscan.outlines import Outline, area_ha, areas_ha, outlines, union
+from geoscan.states import Review, Status
 
 _NEIGHBOURS = np.ones((3, 3), int)
 
-_MEETING = 2e-5
+MEETING = 2e-5
 """Degrees, 2 m: scenes that adjoin may leave a gap of less between them, as where one UTM zone meets the next."""
 
 
@@ -61,7 +62,7 @@ class Provenance:
     """What the scene is called: its file name, with folders where several scenes of a scan have one name."""
 
     model: str
-    """Name of the model package."""
+    """Name of the model package; empty for outlines that no scan has made."""
 
     digest: str
     """Digest of the model package."""
@@ -116,6 +117,16 @@ class Detection:
     """Mean score of `haze`, 0..1; NaN when the model has no such label."""
 
     provenance: Provenance
+    status: Status | None = None
+    """What became of it since an earlier layer; None where there is none."""
+
+    gained_ha: float | None = None
+    """Hectares that lie outside of all earlier outlines; None where there is no earlier layer."""
+
+    first_seen: str | None = None
+    """Date of the scene in which it was found first, ISO 8601; None where that is not known."""
+
+    review: Review = Review.UNREVIEWED
 
 
 def flag(scores: NDArray[np.floating[Any]], thresholds: Hysteresis) -> NDArray[np.int32]:
@@ -235,7 +246,7 @@ def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
     every = [one for found in scenes for one in found]
     of_scene = np.repeat(np.arange(len(scenes)), [len(found) for found in scenes])
     shapes = np.array([one.geometry for one in every], object)
-    one, other = shapely.STRtree(shapes).query(shapes, "dwithin", _MEETING)
+    one, other = shapely.STRtree(shapes).query(shapes, "dwithin", MEETING)
     apart = of_scene[one] != of_scene[other]
     if not apart.any():
         return every
@@ -284,22 +295,31 @@ def properties(detection: Detection) -> dict[str, str | int | float | None]:
     source = detection.provenance
     return {
         "scene": source.scene,
-        "score_max": round(detection.score_max, 4),
-        "score_mean": round(detection.score_mean, 4),
-        "probability": None if detection.probability is None else round(detection.probability, 4),
+        "score_max": _rounded(detection.score_max),
+        "score_mean": _rounded(detection.score_mean),
+        "probability": _rounded(detection.probability),
         "n_chips": detection.n_chips,
         "area_ha": round(detection.area_ha, 4),
         "other_labels": ",".join(detection.other_labels),
         "other_scores": ",".join(f"{score:.4f}" for score in detection.other_labels.values()),
         "weather": detection.weather,
-        "haze": None if np.isnan(detection.haze) else round(detection.haze, 4),
+        "haze": _rounded(detection.haze),
+        "status": None if detection.status is None else detection.status.value,
+        "gained_ha": _rounded(detection.gained_ha),
+        "first_seen": detection.first_seen,
+        "review": detection.review.value,
         **described(source),
     }
 
 
+def _rounded(value: float | None) -> float | None:
+    """To 4 decimals; None for what is not known."""
+    return None if value is None or np.isnan(value) else round(value, 4)
+
+
 def described(source: Provenance) -> dict[str, str | float | bool | None]:
-    """What was scanned, with what and how, as flat attributes."""
-    return {
+    """What was scanned, with what and how, as flat attributes; nothing of what no scan has made."""
+    facts: dict[str, str | float | bool | None] = {
         "model": source.model,
         "digest": source.digest,
         "operate": source.operate,
@@ -310,3 +330,4 @@ def described(source: Provenance) -> dict[str, str | float | bool | None]:
         "prior": source.prior,
         "geoscan": source.geoscan,
     }
+    return facts if source.model else dict.fromkeys(facts) | {"tta": False}

@@ -30,6 +30,16 @@ class BrightIsPositive:
         return scores
 
 
+class GreyIsCloudy(BrightIsPositive):
+    """Likewise; and what has a mean of 100 is under cloud."""
+
+    def __call__(self, chips: Chips) -> Scores:
+        scores = super().__call__(chips)
+        grey = chips.mean(axis=(1, 2, 3)) == 100
+        scores[grey, LABELS.index("clear")], scores[grey, LABELS.index("cloudy")] = 0, 1
+        return scores
+
+
 class CornerIsPositive:
     """A chip scores as a mine what its upper left pixel is bright."""
 

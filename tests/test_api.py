@@ -63,10 +63,16 @@ def test_every_public_name_is_there_and_documented():
 
 def test_scan_has_the_options_of_the_command():
     asked = {field.name for field in fields(ScanOptions)}
-    assert set(inspect.signature(geoscan.scan).parameters) == asked | {"scenes", "jobs", "scheduler", "progress"}
+    assert set(inspect.signature(geoscan.scan).parameters) == asked | {
+        "scenes",
+        "since",
+        "jobs",
+        "scheduler",
+        "progress",
+    }
     command = {parameter.name for parameter in scan_command.params}
     assert command == asked | {
-        *("scenes", "jobs", "scheduler", "out", "journal", "fresh", "as_json"),
+        *("scenes", "since", "jobs", "scheduler", "out", "journal", "fresh", "as_json"),
         "quiet",
         "verbose",
     }
@@ -121,6 +127,19 @@ def test_scan_finds_what_the_command_finds(make_scene, package, tmp_path, jobs):
         printed[key] for key in printed if key not in {*MEASURED, "scenes"}
     ]
     assert figures["model"] == "fake"
+
+
+def test_scan_compares_with_an_earlier_layer(make_scene, package, tmp_path):
+    path, old = make_scene(pixels=blocks()), tmp_path / "old.gpkg"
+    how = {"model": package.path, "jobs": 0, "progress": False}
+    first = geoscan.scan(path, **how)
+    first.iloc[:2].to_file(old)
+    told = geoscan.scan(path, **how, since=old)
+    assert told["status"].tolist() == ["known"] * 2 + ["new"] * (len(first) - 2)
+    assert told.attrs["geoscan"]["changes"]["known"] == 2
+    assert first["status"].isna().all()
+    with pytest.raises(InputError, match=r"none\.gpkg is missing"):
+        geoscan.scan(path, **how, since=tmp_path / "none.gpkg")
 
 
 def test_scan_takes_an_operating_point(make_scene, package, make_package):

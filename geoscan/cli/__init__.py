@@ -21,6 +21,7 @@ from geoscan.machine import check_memory, is_shortage
 _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
     "merge": "Make a layer of journals, with other thresholds.",
+    "compare": "Tell what is new, known, grown or gone between two layers.",
     "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",

@@ -24,18 +24,20 @@ log = logging.getLogger(__name__)
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
 )
 @options.thresholds(None)
+@options.since
 @options.verbosity
-def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: Any) -> None:
+def merge(journals: tuple[Path, ...], out: Path, operate: str | None, since: Path | None, **asked: Any) -> None:
     """Make one layer of what journals hold, without their scenes and models.
 
     JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
     is not complete, or some of its chips could not be read: the rest is written all the same.
     """
+    from geoscan.layers import earlier
     from geoscan.model.figures import DEFAULT_POINT
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
 
-    outputs = Outputs(out)
+    outputs = Outputs(out, since=earlier.read(since) if since else None)
     outputs.check(map(str, journals))
     wanted = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geoscan.cli import tell
+
 if TYPE_CHECKING:
+    from geoscan.layers.earlier import Earlier
     from geoscan.polygons import Detection
     from geoscan.scanning.result import SceneResult
 
@@ -17,6 +20,8 @@ class Outputs:
     """The files that are asked for; each field is an option."""
 
     out: Path | None
+    since: Earlier | None = None
+    """What was found before."""
 
     def check(self, sources: Iterable[str]) -> None:
         """Check, before any work, that all can be written, and that none would replace a source.
@@ -29,11 +34,15 @@ class Outputs:
             layers.check_target(self.out, sources)
 
     def write(self, results: Sequence[SceneResult]) -> list[Detection]:
-        """Write what was found in some scenes, and give it, each mine once."""
-        from geoscan import layers
+        """Write what was found in some scenes, and give it, each mine once; with what an earlier layer alone holds."""
+        from geoscan import changes, layers
         from geoscan.scanning.result import found_in
 
         found = found_in(results)
+        if self.since is not None:
+            seen = [result.seen for result in results]
+            found = changes.since(found, self.since.detections, seen)
+            tell.changes(self.since, found, [one.provenance for one in seen])
         if self.out is not None:
             layers.write(self.out, found, [result.seen for result in results])
         return found

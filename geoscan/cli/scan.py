@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @options.pixels
 @options.thresholds(DEFAULT_POINT)
 @click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
+@options.since
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
@@ -79,8 +80,11 @@ def scan(out: str | None, **asked: Any) -> None:
     from geoscan.scanning.options import ScanOptions
 
     own = {name: asked.pop(name) for name in _OWN}
+    folder = out is not None and is_folder(out)
+    if folder and own["since"] is not None:
+        raise click.UsageError("--since compares one layer with another; pass a file to --out, such as mines.gpkg")
     ask = _Ask(out=Path(out) if out else None, options=ScanOptions(**asked), **own)
-    work = _layers if out is not None and is_folder(out) else _one_layer
+    work = _layers if folder else _one_layer
     if not work(ask):
         click.get_current_context().exit(1)
 
@@ -95,6 +99,7 @@ class _Ask:
     jobs: int | None
     scheduler: str | None
     journal: str | None
+    since: Path | None
     fresh: bool
     as_json: bool
 
@@ -107,17 +112,18 @@ class _Ask:
         return Journals(beside, fresh=self.fresh) if beside else None
 
 
-_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
+_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "since", "fresh", "as_json")
 """What no scene's plan depends on."""
 
 
 def _one_layer(ask: _Ask) -> bool:
     """Scan scenes into one layer, or none; tell whether all went well."""
+    from geoscan.layers import earlier
     from geoscan.scanning.journal.journals import beside
     from geoscan.scanning.result import total
     from geoscan.scanning.scenes import plan_scenes, scan_scenes
 
-    outputs = Outputs(ask.out)
+    outputs = Outputs(ask.out, since=earlier.read(ask.since) if ask.since else None)
     outputs.check(ask.scenes)
     plans, left_out = plan_scenes(ask.scenes, ask.options)
     outputs.check([file for plan in plans for file in plan.scene.product.files])
@@ -131,7 +137,7 @@ def _one_layer(ask: _Ask) -> bool:
     found = outputs.write(results)
     _tell(results, broken, journals)
     if ask.as_json:
-        streams.answer(json.dumps(total(results, found).to_dict()))
+        streams.answer(json.dumps(total(results, found, compared=outputs.since is not None).to_dict()))
     return not (left_out or broken) and all(result.well for result in results)
 
 

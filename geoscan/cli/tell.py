@@ -11,6 +11,8 @@ from geoscan.cli import streams
 from geoscan.errors import one_line
 
 if TYPE_CHECKING:
+    from geoscan.layers.earlier import Earlier
+    from geoscan.polygons import Detection, Provenance
     from geoscan.scanning.folder import Outcome
     from geoscan.scanning.result import SceneResult
     from geoscan.scanning.summary import Summary
@@ -33,6 +35,34 @@ def result(of: SceneResult) -> None:
     if of.changed:
         log.warning("%s was written during the scan, which may mix old and new pixels; scan it again", of.changed)
     log.info("%s", _sentence(of.summary))
+
+
+def changes(since: Earlier, found: Sequence[Detection], sources: Sequence[Provenance]) -> None:
+    """Say what became of mines since an earlier layer, and what else the difference may come of.
+
+    sources: of all that was scanned, with detections or without.
+    """
+    from geoscan.changes import counts
+
+    before = [one.provenance for one in since.detections if one.provenance.model]
+    of_old = {source.scene for source in before}
+    again = [one.scene for one in sources if one.scene in of_old and _may_be_same(one, since)]
+    if again:
+        log.warning("%s is of %s too: what that scene showed first is told as known", since.path, ", ".join(again))
+    if before and {_maker(one) for one in sources} - {_maker(one) for one in before}:
+        log.warning("%s was made with another model or thresholds, from which differences come, too", since.path)
+    said = ", ".join(f"{n:,} {status}" for status, n in counts(found).items() if n)
+    log.info("since %s: %s", since.path, said or "no mine, then or now")
+
+
+def _may_be_same(source: Provenance, since: Earlier) -> bool:
+    """Tell whether a scene may be the one of that name in an earlier layer: of the same date, or of none."""
+    dates = {since.dates.get(source.scene, "unknown"), source.reading.get("date", "unknown")}
+    return len(dates - {"unknown"}) < 2
+
+
+def _maker(of: Provenance) -> tuple[object, ...]:
+    return of.digest, of.thresholds, of.tta
 
 
 def kept(journal: Path | None) -> None:

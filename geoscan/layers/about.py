@@ -34,3 +34,13 @@ def _of_scene(seen: Seen) -> dict[str, Any]:
         "failed": len(failed),
         **({"failures": failed[:_CAUSES]} if failed else {}),
     }
+
+
+def dates_in(told: Any) -> dict[str, str]:
+    """Give the dates of scenes by their names, from what `about` said; of anything else none."""
+    scenes = told.get("scenes") if isinstance(told, dict) else None
+    found = {}
+    for one in scenes if isinstance(scenes, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("reading"), dict):
+            found[str(one.get("scene"))] = str(one["reading"].get("date", ""))
+    return found

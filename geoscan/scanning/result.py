@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from geoscan import __version__
+from geoscan.changes import counts, present
 from geoscan.polygons import Detection, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
@@ -79,9 +80,12 @@ def found_in(results: Sequence[SceneResult]) -> list[Detection]:
     return joined([result.detections for result in results])
 
 
-def total(results: Sequence[SceneResult], found: Sequence[Detection]) -> Summary:
-    """Give the figures of a scan of one or more scenes; found: what `found_in` gave."""
+def total(results: Sequence[SceneResult], found: Sequence[Detection], *, compared: bool = False) -> Summary:
+    """Give the figures of a scan of one or more scenes.
+
+    found: what `found_in` gave. compared: whether `changes.since` made something of it.
+    """
     summaries = [result.summary for result in results]
-    if len(summaries) == 1:
-        return summaries[0]
-    return together(summaries, [result.plan.ground_m2 for result in results], found)
+    ground = [result.plan.ground_m2 for result in results]
+    whole = summaries[0] if len(summaries) == 1 else together(summaries, ground, present(found))
+    return replace(whole, changes=counts(found)) if compared else whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from geoscan.machine import peak_rss_mb
@@ -64,11 +64,15 @@ class Summary:
     scenes: tuple[Summary, ...] = ()
     """Of each scene, where there are several."""
 
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """Mines since an earlier layer, by `Status`, all of them; empty without such a layer."""
+
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON; without `scenes` when it is of one."""
+        """As plain values for JSON; without `scenes` when it is of one, or `changes` without an earlier layer."""
         facts = {**asdict(self), "scenes": [one.to_dict() for one in self.scenes]}
-        if not self.scenes:
-            del facts["scenes"]
+        for name in ("scenes", "changes"):
+            if not facts[name]:
+                del facts[name]
         return facts
 
 

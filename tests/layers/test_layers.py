@@ -25,6 +25,7 @@ from geoscan.errors import InputError, OutputError
 from geoscan.grid import TileGrid
 from geoscan.layers import WRITERS, check_target, write
 from geoscan.polygons import Hysteresis, Provenance, detections, properties
+from geoscan.states import Review, Status
 
 T = Hysteresis(high=0.6, low=0.3, isolated=0.9)
 SOURCES = [Provenance(f"scene {i}é.tif", "planet", "sha256:00", T, "0.1.0", prior=0.008) for i in (1, 2)]
@@ -45,8 +46,9 @@ def found():
     grid = TileGrid(1200, 2200, 256, 256)
     scores = np.column_stack([np.full(45, 0.8), np.full(45, 0.2), np.full(45, 0.6), mine.ravel()]).astype(np.float32)
     how = {"probabilities": mine.ravel() / 10, "label_thresholds": {"water": 0.5}}
+    said = {"status": Status.GROWN, "gained_ha": 1.5, "first_seen": "2023-08-23", "review": Review.MINE}
     return [
-        one
+        replace(one, **said)
         for source, transform in zip(SOURCES, TRANSFORMS, strict=True)
         for one in detections(grid, scores, LABELS, source, transform, "EPSG:32721", **how)
     ]
@@ -62,6 +64,7 @@ def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
     assert frame.geometry.is_valid.all()
     want = [properties(one) for one in found]
     assert [c for c in frame.columns if c != "geometry"] == list(want[0])
+    frame["first_seen"] = frame["first_seen"].astype(str)  # GeoJSON has no dates, but GDAL finds them
     order = (
         frame.sort_values(["scene", "area_ha", "score_max"]) if suffix == ".fgb" else frame
     )  # FlatGeobuf sorts by place
@@ -80,9 +83,10 @@ def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
 def test_what_nobody_knows_is_null(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
     source = replace(SOURCES[0], prior=None)
-    write(path, [replace(found[0], probability=None, haze=np.nan, provenance=source), found[1]], [seen(source)])
+    unknown = {"probability": None, "haze": np.nan, "status": None, "gained_ha": None, "first_seen": None}
+    write(path, [replace(found[0], **unknown, provenance=source), found[1]], [seen(source)])
     frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
-    assert frame[["probability", "prior", "haze"]].isna().sum().tolist() == [1, 1, 1]
+    assert frame[["prior", *unknown]].isna().sum().tolist() == [1] * 6
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

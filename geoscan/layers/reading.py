@@ -1,0 +1,144 @@
+"""Read vector layers, which anybody may have made: as tables, with what their files say of themselves."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from geoscan.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    import geopandas
+
+_BEGIN: Final = {
+    ".geojson": b"{",
+    ".json": b"{",
+    ".gpkg": b"SQLite format 3\0",
+    ".fgb": b"fgb\x03",
+    ".parquet": b"PAR1",
+}
+"""How a file of each suffix begins: GDAL goes by the content, and would follow one that names a server."""
+
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before it, where it is text."""
+
+_MOST_BYTES: Final = 2**29
+_MOST_TOLD: Final = 2**24
+"""Bytes of metadata."""
+
+_MOST_FEATURES: Final = 200_000
+"""Twice what the largest scenes have; each takes some kilobytes and a tenth of a millisecond."""
+
+
+def read_table(path: Path, names: Sequence[str]) -> tuple[geopandas.GeoDataFrame, Any]:
+    """Read a .geojson, .json, .gpkg, .fgb or .parquet file.
+
+    names: of the layer, where a file holds several; the first that is there is taken.
+    Returns its features, in the layer's own CRS, and its metadata (see `about`), None where it has none.
+    Raises InputError for what is no such file, is too large, or holds several layers of other names.
+    """
+    _check(path)
+    with _readable(path):
+        return _from_parquet(path) if path.suffix.lower() == ".parquet" else _from_ogr(path, names)
+
+
+def layer_names(path: Path) -> list[str]:
+    """Name the layers of a file that have geometries. Raises InputError as `read_table` does."""
+    import pyogrio
+
+    _check(path)
+    with _readable(path):
+        return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+
+
+def _check(path: Path) -> None:
+    """Look at a file before GDAL does."""
+    suffix = path.suffix.lower()
+    if suffix not in _BEGIN:
+        raise InputError(f"{path} is no layer, by its suffix; give one that ends in {', '.join(_BEGIN)}")
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} is {'no file' if path.exists() else 'missing'}; give an earlier layer")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; give an earlier layer") from error
+    if size > _MOST_BYTES:
+        raise InputError(f"{path} has {size:,} bytes, of which {_MOST_BYTES:,} fit; give a part of it")
+    if not start.lstrip(_BLANK).startswith(_BEGIN[suffix]):
+        raise InputError(f"{path} is no {suffix[1:]} file, or is damaged; give an earlier layer")
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > _MOST_FEATURES:
+        raise InputError(f"{path} has {count:,} features, of which {_MOST_FEATURES:,} fit; give a part of it")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the readers raise for a damaged file into one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they warn of what they mend or leave out; what counts is checked here
+            yield
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a layer: {one_line(error)[:200]}; give an earlier layer") from error
+
+
+def _from_parquet(path: Path) -> tuple[geopandas.GeoDataFrame, Any]:
+    import geopandas
+    import pyarrow.parquet as pq
+
+    facts = pq.read_metadata(path)
+    _check_count(path, facts.num_rows)
+    unpacked = sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
+    if unpacked > _MOST_BYTES:
+        raise InputError(f"{path} unpacks to {unpacked:,} bytes, of which {_MOST_BYTES:,} fit; give a part of it")
+    return geopandas.read_parquet(path), _parsed((facts.metadata or {}).get(b"geoscan", b""))
+
+
+def _from_ogr(path: Path, names: Sequence[str]) -> tuple[geopandas.GeoDataFrame, Any]:
+    import geopandas
+    import pyogrio
+
+    layer = _chosen(path, names)
+    info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
+    _check_count(path, info["features"])
+    frame = pyogrio.read_dataframe(path, layer=layer)
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise InputError(f"{path} has no geometries; give a layer of polygons")
+    metadata = info["layer_metadata"] or {}
+    if path.suffix.lower() in (".geojson", ".json"):
+        return frame, _told_by_geojson(path)
+    return frame, _parsed(metadata.get("geoscan") or metadata.get("DESCRIPTION") or "")
+
+
+def _chosen(path: Path, names: Sequence[str]) -> str:
+    there = layer_names(path)
+    found = next(([name] for name in names if name in there), there)
+    if len(found) > 1:
+        raise InputError(f"{path} holds several layers: {one_line(', '.join(there))[:200]}; give a file of one of them")
+    if not found:
+        raise InputError(f"{path} holds no layer with geometries; give an earlier layer")
+    return found[0]
+
+
+def _told_by_geojson(path: Path) -> Any:
+    """Metadata stand in the first line, which ends where the features begin; GDAL does not give them."""
+    with path.open("rb") as file:
+        head = _parsed(file.readline(_MOST_TOLD).rstrip() + b"]}")
+    return head.get("geoscan") if isinstance(head, dict) else None
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,177 @@
+"""What became of mines: by chips that lie otherwise, at the antimeridian, by the thousand."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sights import seen
+
+from geoscan.changes import compared, counts, date_of, present, seen_ground, since
+from geoscan.grid import TileGrid
+from geoscan.outlines import areas_ha, outlines, projector
+from geoscan.polygons import Detection, Hysteresis, Provenance, detections
+from geoscan.seen import Sight
+from geoscan.states import Review, Status
+
+SOURCE = Provenance("scene.tif", "planet", "sha256:00", Hysteresis(0.5, 0.4, 0.6), "0.1.0")
+CHIP, GSD = 16, 60.0
+UTM = "EPSG:32721"
+
+
+def chips(mask: np.ndarray, right: int = 0, down: int = 0) -> list[Detection]:
+    """Detections of what a mask shows, by chips of 16 px that begin so many pixels from its corner."""
+    side = mask.shape[0] // CHIP * CHIP - CHIP
+    share = mask[down : down + side, right : right + side].reshape(side // CHIP, CHIP, -1, CHIP).mean((1, 3))
+    scores = (share > 0).astype(np.float32).reshape(-1, 1)
+    transform = Affine(GSD, 0, 500_000 + right * GSD, 0, -GSD, 9_200_000 - down * GSD)
+    grid = TileGrid(side, side, CHIP, CHIP)
+    return detections(grid, scores, ("artisinal_mine",), SOURCE, transform, UTM)
+
+
+def disc(radius: float, row: float = 80.5, col: float = 80.5) -> np.ndarray:
+    rows, cols = np.mgrid[:176, :176]
+    return np.hypot(rows - row, cols - col) <= radius
+
+
+def box(west: float, south: float, side: float = 0.01, *, n_chips: int = 1, **how) -> Detection:
+    shape = shapely.box(west, south, west + side, south + side)
+    area = float(areas_ha([shape])[0])
+    return Detection(shape, 0.9, 0.9, None, n_chips, area, {}, "clear", 0.0, SOURCE, **how)
+
+
+@settings(max_examples=15)
+@given(
+    st.integers(0, CHIP - 1),
+    st.integers(0, CHIP - 1),
+    st.floats(1, 40),
+    st.floats(70, 90),
+    st.floats(70, 90),
+)
+def test_an_unchanged_mine_never_grows_because_chips_lie_otherwise(right, down, radius, row, col):
+    mask = disc(radius, row, col)
+    (one,) = compared(chips(mask, right, down), chips(mask), [])
+    assert one.status is Status.KNOWN
+
+
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (8, 8), (3, 14)])
+def test_a_mine_that_spreads_by_two_chips_grows(right, down):
+    before, after = chips(disc(12)), chips(disc(12 + 2 * CHIP), right, down)
+    (one,) = compared(after, before, [])
+    assert one.status is Status.GROWN
+    outside = shapely.difference(after[0].geometry, before[0].geometry)
+    assert one.gained_ha == pytest.approx(areas_ha([outside])[0])
+
+
+def test_one_chip_more_is_no_growth_and_two_are():
+    old, wide = box(0, 0), [box(0, 0), box(0.01, 0), box(0.02, 0)]
+    for more, status in ((2, Status.KNOWN), (3, Status.GROWN)):
+        shape = shapely.union_all([one.geometry for one in wide[:more]])
+        now = replace(old, geometry=shape, n_chips=more, area_ha=sum(one.area_ha for one in wide[:more]))
+        (one,) = compared([now], [old], [])
+        assert one.status is status
+        assert one.gained_ha == pytest.approx((more - 1) * old.area_ha, rel=1e-6)
+
+
+def test_a_large_mine_grows_by_a_fifth():
+    old = box(0, 0, 0.1, n_chips=100)
+    shapes = [shapely.box(0, 0, 0.1 + more, 0.1) for more in (0.019, 0.03)]
+    now = [replace(old, geometry=one, n_chips=120, area_ha=float(areas_ha([one])[0])) for one in shapes]
+    assert [compared([one], [old], [])[0].status for one in now] == [Status.KNOWN, Status.GROWN]
+
+
+@pytest.mark.parametrize("n_chips", [0, 1000])
+def test_chips_around_finer_outlines_are_no_growth(n_chips):
+    old = box(0.0099, 0.0099, 0.0002, n_chips=n_chips)
+    now = box(0, 0, 0.02, n_chips=4)
+    assert compared([now], [old], [])[0].status is Status.KNOWN
+    wider = box(-0.02, -0.02, 0.06, n_chips=36)
+    assert compared([wider], [old], [])[0].status is Status.GROWN
+
+
+def test_gone_needs_the_place_to_be_seen():
+    old = [box(0, 0), box(1, 0), box(2, 0)]
+    ground = [shapely.box(-1, -1, 0.006, 1), shapely.box(0.005, -1, 0.5, 1), shapely.box(0.9, -1, 1.008, 1)]
+    ground.append(shapely.box(1.001, -1, 1.008, 1))  # the same ground twice is not more of it
+    told = compared([], old, ground)
+    assert [one.status for one in told] == [Status.GONE, Status.UNSEEN, Status.UNSEEN]
+    assert [one.status for one in compared([], told, [])] == [Status.GONE, Status.UNSEEN, Status.UNSEEN]
+    assert present(told) == []
+    assert counts(told) == {"new": 0, "known": 0, "grown": 0, "gone": 1, "unseen": 2}
+
+
+def test_mines_that_join_or_part_have_the_first_date_and_none_is_gone():
+    old = [box(0, 0, first_seen="2023-05-01"), box(0.02, 0, first_seen="2023-04"), box(0.04, 0)]
+    now = box(0, 0, 0.03, n_chips=9, first_seen="2023-06-01")
+    (one, unseen) = compared([now], old, [])
+    assert (one.first_seen, unseen.first_seen) == ("2023-04", None)
+    parts = compared([box(0, 0), box(0.02, 0.02)], [replace(now, first_seen="2022-01-01")], [])
+    assert [(part.status, part.first_seen) for part in parts] == [(Status.KNOWN, "2022-01-01")] * 2
+
+
+def test_who_wins_among_reviews():
+    mine, no = ({"review": review} for review in (Review.MINE, Review.NOT_MINE))
+    now = box(0, 0, 0.03, n_chips=9)
+    half = [box(0, 0, **no), box(0.01, 0, **no), box(0.02, 0, **no)]
+    most = [*half, box(0, 0.01, **no), box(0.01, 0.01, **no)]
+    for old, review in (
+        (half, Review.UNREVIEWED),
+        (most, Review.NOT_MINE),
+        ([*most, box(0.02, 0.02, **mine)], Review.MINE),
+        ([*most, box(0.03, 0, **mine)], Review.NOT_MINE),  # it touches alone
+    ):
+        assert compared([now], old, [])[0].review is review
+    assert compared([replace(now, review=Review.NOT_MINE)], [box(0, 0, **mine)], [])[0].review is Review.NOT_MINE
+    assert compared([], most, [])[0].review is Review.NOT_MINE
+
+
+def test_a_mine_across_the_antimeridian_is_known_and_its_ground_seen():
+    grid = TileGrid(4, 8, 1, 1)
+    place = Affine(1000, 0, 736_000 - 4000, 0, -1000, 5_000_000), "EPSG:32660"
+    groups = np.zeros(grid.shape, np.int32)
+    groups[1:3, :] = 1
+    (shape,) = outlines(groups, grid, *place)
+    assert shape.bounds[2] - shape.bounds[0] > 359
+    old = replace(box(0, 0), geometry=shape, n_chips=16, area_ha=1600.0)
+    assert compared([old], [old], [])[0].status is Status.KNOWN
+    scene = seen(SOURCE, grid, transform=place[0], crs=place[1])
+    assert [one.status for one in since([], [old], [scene])] == [Status.GONE]
+
+
+def test_ground_is_what_was_seen():
+    grid = TileGrid(40, 40, 1, 1)
+    sight = np.full(len(grid), Sight.CLEAR, np.uint8)
+    for n, bad in enumerate((Sight.CLOUDY, Sight.NODATA, Sight.FAILED, Sight.STRANGE, Sight.HAZY)):
+        sight[n] = bad
+    scene = seen(SOURCE, grid, sight=sight, transform=Affine(500, 0, 500_000, 0, -500, 9_200_000))
+    scene.observed[5] = 0
+    ground = shapely.union_all(seen_ground(scene))
+    lonlat = projector(UTM)(np.array([(500_250 + 500 * n, 9_199_750) for n in range(8)]))
+    assert shapely.contains_xy(ground, *lonlat.T).tolist() == [False] * 4 + [True, False, True, True]
+    assert len(seen_ground(scene)) > 4, "in parts"
+    assert seen_ground(replace(scene, sight=np.full(len(grid), Sight.CLOUDY, np.uint8))) == []
+    nowhere = replace(scene, transform=Affine(1e9, 0, 0, 0, -1e9, 0))
+    assert seen_ground(nowhere) == [], "a scene without a place on the globe shows none"
+
+
+def test_dates_are_of_all_scenes():
+    dates = {"a.tif": "2023-06-01T13:30:12Z", "b.tif": "2023-05", "c.tif": "unknown", "d, e": "2022-01-01"}
+    told = [date_of(scene, dates) for scene in ("a.tif", "a.tif, b.tif", "a.tif, c.tif", "d, e", "x", "")]
+    assert told == ["2023-06-01", "2023-05", None, "2022-01-01", None, None]
+
+
+@pytest.mark.large
+def test_thousands_of_mines_take_seconds():
+    rng = np.random.default_rng(0)
+    at = rng.permutation(200 * 200)[:20_000]
+    boxes = [box(-60 + 0.02 * (n % 200), -6 + 0.02 * (n // 200)) for n in at.tolist()]
+    start = time.perf_counter()
+    told = compared(boxes[:12_000], boxes[8_000:], [shapely.box(-60, -6, -58, -2)])
+    assert time.perf_counter() - start < 60
+    count = counts(told)
+    assert (count["new"], count["known"], count["grown"]) == (8_000, 4_000, 0)
+    assert min(count["gone"], count["unseen"]) > 3_000
