@@ -98,7 +98,7 @@ def shown_by(scenes: Sequence[Sequence[Detection]], found: Sequence[Detection]) 
     tree = shapely.STRtree([one.geometry for one in found])
     shown = []
     for own in scenes:
-        points = [one.geometry.representative_point() for one in own]
+        points = np.array([one.geometry.representative_point() for one in own], object)
         best: dict[int, Detection] = {}
         for part, whole in zip(*tree.query(points, "intersects").tolist(), strict=True):
             if whole not in best or own[part].score_max > best[whole].score_max:

@@ -65,7 +65,7 @@
       if (number <= NUMBERED) {
         shape.bindTooltip(String(number), { permanent: true, direction: "top", className: "number", offset: [0, 4] });
       }
-      shape.bindPopup(() => numbersOf(number), { minWidth: 240, maxWidth: 300 });
+      shape.bindPopup(() => numbersOf(number), { minWidth: 230, maxWidth: 280, maxHeight: Math.max(180, map.getSize().y * 0.45) });
       shape.on("add", () => {
         const path = shape.getElement();
         path.setAttribute("tabindex", "0");
@@ -127,7 +127,7 @@
     const map = L.map(box, {
       crs: L.Util.extend({}, L.CRS.Simple, { distance }),
       attributionControl: false, scrollWheelZoom: false, zoomSnap: 0.25, zoomDelta: 0.75, minZoom: -12, maxZoom: 3,
-      maxBounds: bounds.pad(0.5), zoomAnimation: motion, fadeAnimation: motion, inertia: motion,
+      maxBounds: bounds.pad(1), zoomAnimation: motion, fadeAnimation: motion, inertia: motion,
     }).fitBounds(bounds);
     map.setMinZoom(map.getZoom() - 1);
     L.control.scale({ imperial: false }).addTo(map);
