@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from geoscan import changes, layers
 from geoscan.arrays import Mask, Visual, to_visual
-from geoscan.dehazed_scene import DehazedScene, dehaze_scene, overview, picture
+from geoscan.dehazed_scene import OMEGA, DehazedScene, dehaze_scene, overview, picture
 from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid as TileGrid
@@ -151,7 +151,7 @@ def dehaze(
     *,
     valid: Mask | None = None,
     airlight: Literal["scene", "fixed"] = "scene",
-    omega: float = 0.8,
+    omega: float = OMEGA,
     window: int = 256,
 ) -> NDArray[np.uint8]: ...
 @overload
@@ -160,7 +160,7 @@ def dehaze(
     *,
     valid: Mask | None = None,
     airlight: Literal["scene", "fixed"] = "scene",
-    omega: float = 0.8,
+    omega: float = OMEGA,
     window: int = 256,
 ) -> NDArray[np.floating]: ...
 @overload
@@ -171,7 +171,7 @@ def dehaze(
     bands: Sequence[int] | None = None,
     stretch: str = "auto",
     airlight: Literal["scene", "fixed"] = "scene",
-    omega: float = 0.8,
+    omega: float = OMEGA,
     jobs: int | None = None,
     progress: bool = True,
 ) -> DehazedScene: ...
@@ -183,7 +183,7 @@ def dehaze(
     bands: Sequence[int] | None = None,
     stretch: str = "auto",
     airlight: Literal["scene", "fixed"] = "scene",
-    omega: float = 0.8,
+    omega: float = OMEGA,
     window: int = 256,
     jobs: int | None = None,
     progress: bool = True,

@@ -42,6 +42,9 @@ of them, for hazy forest turns blue with the median's own 0.64."""
 WINDOW: Final = 900.0
 """Metres in which something is taken to be dark: about a chip of Planet's."""
 
+OMEGA: Final = 0.8
+"""Share of the haze that is removed unless told otherwise."""
+
 _CELLS: Final = (16, 256)
 """Least and most pixels of half a window, where pixels are very large or small."""
 
@@ -99,10 +102,9 @@ def dehaze_scene(
     start = perf_counter()
     target = Path(out)
     check_target(target, (scene.path, *scene.product.files))
-    cell = _cell(scene)
     cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, BLOCK, BLOCK)]
     blocks = made_ahead(
-        lambda i: _dehazed(scene, radiometry, params, cell, cores[i]),
+        lambda i: dehazed(scene, radiometry, params, cores[i]),
         len(cores),
         machine.cores() if jobs is None else jobs,
     )
@@ -156,8 +158,12 @@ def _cell(scene: Scene) -> int:
     return int(np.clip(round(WINDOW / 2 / max(scene.gsd)), least, most))
 
 
-def _dehazed(scene: Scene, radiometry: Radiometry, params: DarkLevel, cell: int, core: Window) -> tuple[Visual, Mask]:
-    """One block, computed with the halo that makes it equal to the same part of the whole."""
+def dehazed(scene: Scene, radiometry: Radiometry, params: DarkLevel, core: Window) -> tuple[Visual, Mask]:
+    """Return a part of the scene without haze, and where it is valid, as `dehaze_scene` writes it.
+
+    It is computed with the halo that makes it equal to the same part of the whole. Raises ReadError.
+    """
+    cell = _cell(scene)
     top, left = (max(at // cell - MARGIN, 0) * cell for at in (core.row, core.col))
     bottom, right = (
         min((-(-end // cell) + MARGIN) * cell, most)

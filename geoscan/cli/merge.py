@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from geoscan.cli import options, tell
-from geoscan.cli.outputs import Outputs
+from geoscan.cli import options, outputs, tell
 
 log = logging.getLogger(__name__)
 
@@ -23,26 +22,25 @@ log = logging.getLogger(__name__)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
 )
+@outputs.options
 @options.thresholds(None)
-@options.since
 @options.verbosity
-def merge(journals: tuple[Path, ...], out: Path, operate: str | None, since: Path | None, **asked: Any) -> None:
+def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: Any) -> None:
     """Make one layer of what journals hold, without their scenes and models.
 
     JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
     is not complete, or some of its chips could not be read: the rest is written all the same.
     """
-    from geoscan.layers import earlier
     from geoscan.model.figures import DEFAULT_POINT
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
 
-    outputs = Outputs(out, since=earlier.read(since) if since else None)
-    outputs.check(map(str, journals))
-    wanted = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
+    wanted = outputs.Outputs.taken(out, asked)
+    wanted.check(map(str, journals))
+    how = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []
     for path in dict.fromkeys(journals):
-        result, missing = merge_journal(path, wanted, pointed=operate is not None)
+        result, missing = merge_journal(path, how, pointed=operate is not None)
         results.append(result)
         if missing:
             log.warning(
@@ -51,7 +49,7 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, since: Pat
                 f"{missing:,}",
                 f"{len(result.plan.grid):,}",
             )
-    outputs.write(results)
+    wanted.write(results)
     for result in results:
         unread = {tile: why for tile, why in result.seen.failed.items() if why != NOT_YET}
         tell.result(replace(result, seen=replace(result.seen, failed=unread)))

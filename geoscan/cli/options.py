@@ -228,17 +228,6 @@ def thresholds(default: str | None) -> Callable[[Callable[..., None]], Callable[
     return functools.partial(_with, added)
 
 
-def since(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --since."""
-    return click.option(
-        "--since",
-        type=click.Path(path_type=Path),
-        metavar="LAYER",
-        help="Earlier layer, of a scan or of known mines: tells what is new, known, grown or gone since; keeps first "
-        "dates and reviews, and what is not seen now. It may be the layer that is written.",
-    )(command)
-
-
 def tta(command: Callable[..., None]) -> Callable[..., None]:
     """Add --tta and --no-tta; None where neither is given."""
     return click.option(

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from tqdm import tqdm
 
-from geoscan.cli import options, streams, tell
-from geoscan.cli.outputs import Outputs
+from geoscan.cli import options, outputs, streams, tell
 from geoscan.machine import check_memory_for_network
 from geoscan.model.figures import DEFAULT_POINT
 
@@ -39,12 +38,12 @@ if TYPE_CHECKING:
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet; or a folder (one that is there, or a name that ends in "
     "/), which gets a GeoJSON layer a scene. Without it --json must be given.",
 )
+@outputs.options
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
 @options.thresholds(DEFAULT_POINT)
 @click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
-@options.since
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option(
@@ -72,18 +71,19 @@ def scan(out: str | None, **asked: Any) -> None:
     command goes on where an earlier run was ended, and tries again what could not be read. The exit status is 1 when a
     part of a scene could not be read, or a scene was written meanwhile: the rest is written all the same.
     """
-    if out is None and not asked["as_json"]:
+    if out is None and not (asked["as_json"] or outputs.names_a_file(asked)):
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
     if "" in (out, asked["journal"]):
         raise click.UsageError("an empty name is no place to write to; pass --out mines.geojson")
     from geoscan.files import is_folder
     from geoscan.scanning.options import ScanOptions
 
-    own = {name: asked.pop(name) for name in _OWN}
     folder = out is not None and is_folder(out)
-    if folder and own["since"] is not None:
-        raise click.UsageError("--since compares one layer with another; pass a file to --out, such as mines.gpkg")
-    ask = _Ask(out=Path(out) if out else None, options=ScanOptions(**asked), **own)
+    if folder:
+        outputs.refuse_with_folder(asked)
+    own = {name: asked.pop(name) for name in _OWN}
+    wanted = outputs.Outputs.taken(Path(out) if out else None, asked)
+    ask = _Ask(outputs=wanted, options=ScanOptions(**asked), **own)
     work = _layers if folder else _one_layer
     if not work(ask):
         click.get_current_context().exit(1)
@@ -94,12 +94,11 @@ class _Ask:
     """What the command line asks for; each field is an option."""
 
     scenes: tuple[str, ...]
-    out: Path | None
+    outputs: outputs.Outputs
     options: ScanOptions
     jobs: int | None
     scheduler: str | None
     journal: str | None
-    since: Path | None
     fresh: bool
     as_json: bool
 
@@ -112,32 +111,31 @@ class _Ask:
         return Journals(beside, fresh=self.fresh) if beside else None
 
 
-_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "since", "fresh", "as_json")
+_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
 """What no scene's plan depends on."""
 
 
 def _one_layer(ask: _Ask) -> bool:
     """Scan scenes into one layer, or none; tell whether all went well."""
-    from geoscan.layers import earlier
     from geoscan.scanning.journal.journals import beside
     from geoscan.scanning.result import total
     from geoscan.scanning.scenes import plan_scenes, scan_scenes
 
-    outputs = Outputs(ask.out, since=earlier.read(ask.since) if ask.since else None)
-    outputs.check(ask.scenes)
+    wanted = ask.outputs
+    wanted.check(ask.scenes)
     plans, left_out = plan_scenes(ask.scenes, ask.options)
-    outputs.check([file for plan in plans for file in plan.scene.product.files])
-    journals = ask.journals(plans, beside(ask.out, plans) if ask.out else [])
+    wanted.check([file for plan in plans for file in plan.scene.product.files])
+    journals = ask.journals(plans, beside(wanted.out, plans) if wanted.out else [])
     broken: dict[str, GeoscanError] = {}
     note = broken.__setitem__ if len(plans) > 1 else None
     with _working(ask, plans, journals) as (pool, shown):
         results = list(scan_scenes(plans, pool, **shown, journals=journals, broken=note))
     if not results:
         raise next(iter(broken.values()))
-    found = outputs.write(results)
+    found = wanted.write(results, broken, left_out)
     _tell(results, broken, journals)
     if ask.as_json:
-        streams.answer(json.dumps(total(results, found, compared=outputs.since is not None).to_dict()))
+        streams.answer(json.dumps(total(results, found, compared=wanted.since is not None).to_dict()))
     return not (left_out or broken) and all(result.well for result in results)
 
 
@@ -158,7 +156,7 @@ def _layers(ask: _Ask) -> bool:
     from geoscan.scanning.folder import Folder, broken
     from geoscan.scanning.scenes import plan_scenes
 
-    assert ask.out is not None
+    assert ask.outputs.out is not None
     outcomes: list[Outcome] = []
 
     def note(outcome: Outcome) -> None:
@@ -166,7 +164,7 @@ def _layers(ask: _Ask) -> bool:
         if ask.as_json:
             streams.answer(json.dumps(outcome.to_dict()))
 
-    folder = Folder(ask.out, fresh=ask.fresh)
+    folder = Folder(ask.outputs.out, fresh=ask.fresh)
     plans, _ = plan_scenes(
         ask.scenes, ask.options, broken=lambda scene, error: note(broken(scene, error)), done=folder.has
     )
