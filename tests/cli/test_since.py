@@ -217,7 +217,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(month, package, tmp_
         (scene, out, "is no layer, by its suffix; give one that ends in .geojson"),
         (damaged, out, "damaged.gpkg cannot be read as a layer: "),
         (tmp_path, out, "is no layer, by its suffix"),
-        (damaged, f"{folder}/", "--since is of one layer, and --out is a folder; pass a file as --out"),
+        (damaged, f"{folder}/", "--since is of one layer, and --out is a folder; pass a file as --out, or keep"),
     ):
         result = invoke(scene, "--out", to, "--since", since, "--model", package.path, "--jobs", 0)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
