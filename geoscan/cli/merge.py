@@ -23,9 +23,10 @@ log = logging.getLogger(__name__)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
 )
+@options.obscured
 @options.thresholds(None)
 @options.verbosity
-def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: Any) -> None:
+def merge(journals: tuple[Path, ...], out: Path, obscured: Path | None, operate: str | None, **asked: Any) -> None:
     """Make one layer of what journals hold, without their scenes and models.
 
     JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
@@ -35,7 +36,7 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
 
-    outputs = Outputs(out)
+    outputs = Outputs(out, obscured)
     outputs.check(map(str, journals))
     wanted = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []

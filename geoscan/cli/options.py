@@ -228,6 +228,24 @@ def thresholds(default: str | None) -> Callable[[Callable[..., None]], Callable[
     return functools.partial(_with, added)
 
 
+def obscured(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --obscured."""
+    return click.option(
+        "--obscured",
+        metavar="PATH",
+        callback=_path,
+        help="Layer to write of cloud, haze, nodata, and what could not be read or understood; --out mines.gpkg "
+        "holds it anyway.",
+    )(command)
+
+
+def _path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """Take the name of a file."""
+    if value == "":
+        raise click.BadParameter("an empty name is no place to write to", ctx, param)
+    return None if value is None else Path(value)
+
+
 def tta(command: Callable[..., None]) -> Callable[..., None]:
     """Add --tta and --no-tta; None where neither is given."""
     return click.option(

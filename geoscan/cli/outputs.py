@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +17,32 @@ class Outputs:
     """The files that are asked for; each field is an option."""
 
     out: Path | None
+    obscured: Path | None = None
 
     def check(self, sources: Iterable[str]) -> None:
-        """Check, before any work, that all can be written, and that none would replace a source.
+        """Check, before any work, that all can be written, and that none would replace a source or another.
 
         Raises InputError.
         """
         from geoscan import layers
 
-        if self.out is not None:
-            layers.check_target(self.out, sources)
+        sources = list(sources)
+        for path in (self.out, self.obscured):
+            if path is not None:
+                layers.check_target(path, sources)
+        if self.out is not None and self.obscured is not None:
+            layers.check_apart(self.out, self.obscured)
 
     def write(self, results: Sequence[SceneResult]) -> list[Detection]:
         """Write what was found in some scenes, and give it, each mine once."""
         from geoscan import layers
+        from geoscan.cli.command_line import command_line
         from geoscan.scanning.result import found_in
 
-        found = found_in(results)
+        found, command = found_in(results), command_line()
+        scenes = [replace(result.seen, command=command) for result in results]
         if self.out is not None:
-            layers.write(self.out, found, [result.seen for result in results])
+            layers.write(self.out, found, scenes)
+        if self.obscured is not None:
+            layers.write_obscured(self.obscured, scenes)
         return found

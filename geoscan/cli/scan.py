@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet; or a folder (one that is there, or a name that ends in "
     "/), which gets a GeoJSON layer a scene. Without it --json must be given.",
 )
+@options.obscured
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
@@ -81,6 +82,8 @@ def scan(out: str | None, **asked: Any) -> None:
     own = {name: asked.pop(name) for name in _OWN}
     ask = _Ask(out=Path(out) if out else None, options=ScanOptions(**asked), **own)
     work = _layers if out is not None and is_folder(out) else _one_layer
+    if work is _layers and ask.obscured is not None:
+        raise click.UsageError(f"--obscured is of one layer, and {out} is a folder; pass --out mines.geojson")
     if not work(ask):
         click.get_current_context().exit(1)
 
@@ -91,6 +94,7 @@ class _Ask:
 
     scenes: tuple[str, ...]
     out: Path | None
+    obscured: Path | None
     options: ScanOptions
     jobs: int | None
     scheduler: str | None
@@ -107,7 +111,7 @@ class _Ask:
         return Journals(beside, fresh=self.fresh) if beside else None
 
 
-_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
+_OWN: Final = ("scenes", "obscured", "jobs", "scheduler", "journal", "fresh", "as_json")
 """What no scene's plan depends on."""
 
 
@@ -117,7 +121,7 @@ def _one_layer(ask: _Ask) -> bool:
     from geoscan.scanning.result import total
     from geoscan.scanning.scenes import plan_scenes, scan_scenes
 
-    outputs = Outputs(ask.out)
+    outputs = Outputs(ask.out, ask.obscured)
     outputs.check(ask.scenes)
     plans, left_out = plan_scenes(ask.scenes, ask.options)
     outputs.check([file for plan in plans for file in plan.scene.product.files])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geoscan import __version__
+from geoscan.model.essentials import essentials
 from geoscan.polygons import Detection, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
@@ -70,6 +71,7 @@ def detect(scores: SceneScores) -> SceneResult:
         scores.observed,
         scores.sight,
         scores.failed,
+        essentials(card, plan.operate),
     )
     return SceneResult(plan, seen, found, scores.changed, summary(scores, found))
 
