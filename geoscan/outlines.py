@@ -39,7 +39,7 @@ _ROUNDS: Final = 5
 _MOST_POINTS: Final = (10**5, 2**24)
 """An edge is cut into, on average, and all edges are; an edge of half an ocean needs 20,000."""
 
-_DECIMALS: Final = 9
+DECIMALS: Final = 9
 """Of a degree: 0.1 mm. The usual 7 (1 cm) would move the area of a single chip by more than 1 in a million."""
 
 _LONGEST: Final = 0.01
@@ -120,9 +120,14 @@ def union(shapes: Sequence[Outline]) -> Outline:
     return _finished(shapely.union_all(shapes))
 
 
+def to_lonlat(crs: Any) -> pyproj.Transformer:
+    """Make what brings x, y of `crs` to longitude, latitude; infinite where a place has none."""
+    return pyproj.Transformer.from_crs(pyproj.CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
+
+
 def projector(crs: Any) -> Projector:
     """Make what brings coordinates of `crs` to longitude and latitude; raises SceneError for those that have none."""
-    transformer = pyproj.Transformer.from_crs(pyproj.CRS.from_user_input(crs), "OGC:CRS84", always_xy=True)
+    transformer = to_lonlat(crs)
 
     def project(points: Points) -> Points:
         lonlat = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
@@ -278,4 +283,4 @@ def polygons_in(geometry: BaseGeometry) -> list[Polygon]:
 
 
 def _round(points: Points) -> Points:
-    return np.round(points, _DECIMALS) + 0.0  # no -0.0 in a file
+    return np.round(points, DECIMALS) + 0.0  # no -0.0 in a file

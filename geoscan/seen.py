@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Scores
 from geoscan.grid import TileGrid
-from geoscan.polygons import Provenance
+from geoscan.labels import MINE
+from geoscan.polygons import Provenance, flag
 
 
 class Sight(IntEnum):
@@ -62,3 +63,15 @@ class Seen:
 
     failed: Mapping[int, str]
     """Tiles that could not be read, in order, and why."""
+
+    card: Mapping[str, str | float | None] = field(default_factory=dict)
+    """What the model's card says in short, by name; see `model.essentials`."""
+
+    command: str = ""
+    """What was asked for, as a command; empty where nobody typed one."""
+
+    @property
+    def flagged(self) -> NDArray[np.int32]:
+        """Shape of the grid: 0 where a tile is part of no detection, else the detection's number from 1."""
+        mine = self.scores[:, self.labels.index(MINE)].reshape(self.grid.shape)
+        return flag(mine, self.provenance.thresholds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
-import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from typing import IO, Any
 import click
 
 from geoscan.cli import streams
-from geoscan.cli.outputs import COMMAND
 from geoscan.errors import GeoscanError, one_line
 from geoscan.machine import check_memory, is_shortage
 
@@ -119,7 +117,6 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[COMMAND] = shlex.join(["geoscan", *args])
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         if args and args[0] not in _COMMANDS and args[0] not in own:
             if meant := _near_command(args[0]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from geoscan.polygons import Detection
     from geoscan.scanning.result import SceneResult
 
-COMMAND: Final = "geoscan.command"
-"""Key in click's `Context.meta`: what was typed, as a shell takes it."""
-
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 _OPTIONS: Final = {
+    "obscured": click.option(
+        "--obscured",
+        type=_FILE,
+        metavar="PATH",
+        help="Layer to write of cloud, haze, nodata, and what could not be read or understood; --out mines.gpkg "
+        "holds it anyway.",
+    ),
     "report": click.option(
         "--report",
         type=_FILE,
@@ -51,6 +55,7 @@ class Outputs:
     """The files that are asked for; each field is an option."""
 
     out: Path | None
+    obscured: Path | None = None
     report: Path | None = None
     since: Earlier | None = None
     """What was found before."""
@@ -69,15 +74,18 @@ class Outputs:
         return cls(out, **own)
 
     def check(self, sources: Iterable[str]) -> None:
-        """Check, before any work, that all can be written, and that none would replace a source.
+        """Check, before any work, that all can be written, and that none would replace a source or another.
 
         Raises InputError.
         """
         from geoscan import layers, report
 
         sources = list(sources)
-        if self.out is not None:
-            layers.check_target(self.out, sources)
+        for path in (self.out, self.obscured):
+            if path is not None:
+                layers.check_target(path, sources)
+        if self.out is not None and self.obscured is not None:
+            layers.check_apart(self.out, self.obscured)
         if self.report is not None:
             report.check_target(self.report, sources)
 
@@ -88,18 +96,21 @@ class Outputs:
 
         broken: scenes that could not be scanned, and why. left_out: how many rasters in folders could not be.
         """
-        from geoscan import changes, gdal, layers, report
+        from geoscan import changes, layers, report
+        from geoscan.cli.command_line import command_line
         from geoscan.scanning.result import found_in
 
-        found, scenes = found_in(results), [result.seen for result in results]
+        found, command = found_in(results), command_line()
+        scenes = [replace(result.seen, command=command) for result in results]
         if self.since is not None:
             found = changes.since(found, self.since.detections, scenes)
             tell.changes(self.since, found, [one.provenance for one in scenes])
         if self.out is not None:
             layers.write(self.out, found, scenes)
+        if self.obscured is not None:
+            layers.write_obscured(self.obscured, scenes)
         if self.report is not None:
             missing = {name: str(error) for name, error in (broken or {}).items()}
-            command = gdal.presentable(click.get_current_context().meta[COMMAND])
             report.write(self.report, results, found, command=command, missing=missing, left_out=left_out)
         return found
 

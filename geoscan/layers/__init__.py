@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from geoscan import files
-from geoscan.layers import flatgeobuf, geojson, geopackage, geoparquet
+from geoscan.errors import InputError
+from geoscan.layers import beside, flatgeobuf, geojson, geopackage, geoparquet, obscured
 from geoscan.layers.detections import ATTRIBUTES as ATTRIBUTES
+from geoscan.layers.detections import LAYER
 from geoscan.layers.detections import frame as frame
 
 if TYPE_CHECKING:
     from geoscan.polygons import Detection
     from geoscan.seen import Seen
 
-Writer: TypeAlias = Callable[["Sequence[Detection]", "Sequence[Seen]"], bytes]
+Writer: TypeAlias = Callable[[Path, "Sequence[Detection]", "Sequence[Seen]"], None]
 
 WRITERS: Final[dict[str, Writer]] = {
     ".geojson": geojson.write,
@@ -26,6 +28,18 @@ WRITERS: Final[dict[str, Writer]] = {
 }
 """Suffix to the function that makes a file of that format."""
 
+OBSCURED: Final[dict[str, Callable[[Path, Sequence[Seen]], None]]] = {
+    ".geojson": geojson.write_obscured,
+    ".json": geojson.write_obscured,
+    ".gpkg": geopackage.write_obscured,
+    ".fgb": flatgeobuf.write_obscured,
+    ".parquet": geoparquet.write_obscured,
+}
+"""Likewise, of what was not seen well."""
+
+_STYLED: Final = ".gpkg"
+"""The format that holds its styles."""
+
 
 def check_target(path: Path | str, sources: Iterable[str] = ()) -> None:
     """Check, before any work, that the result of a scan of `sources` can be written to `path`.
@@ -35,15 +49,32 @@ def check_target(path: Path | str, sources: Iterable[str] = ()) -> None:
     files.check_target(path, WRITERS, "vector format", sources)
 
 
-def write(path: Path | str, detections: Sequence[Detection], scenes: Sequence[Seen]) -> None:
-    """Write detections, in the order given, to a .geojson, .json, .gpkg, .fgb or .parquet file.
+def check_apart(one: Path, other: Path) -> None:
+    """Check that two layers are two files, as are their styles; raises InputError."""
+    if beside.style_of(one.resolve()) == beside.style_of(other.resolve()):
+        raise InputError(f"{one} and {other} have one name, so their styles would be one file; give one another name")
 
-    scenes: all that were scanned, with detections or without.
+
+def write(path: Path | str, detections: Sequence[Detection], scenes: Sequence[Seen]) -> None:
+    """Write detections, in the order given, to a .geojson, .json, .gpkg, .fgb or .parquet file, and QGIS' style of it.
+
+    scenes: all that were scanned, with detections or without. A GeoPackage holds what was not seen, too.
     An existing file is replaced, in one step; after a failure it is still there. Raises InputError as `check_target`
     does, OutputError when writing fails.
     """
     path = Path(path)
     check_target(path)
-    content = WRITERS[path.suffix.lower()](detections, scenes)
     with files.replacing(path) as part:
-        part.write_bytes(content)
+        WRITERS[path.suffix.lower()](part, detections, scenes)
+    if path.suffix.lower() != _STYLED:
+        beside.write(path, LAYER, ATTRIBUTES)
+
+
+def write_obscured(path: Path | str, scenes: Sequence[Seen]) -> None:
+    """Write where some scenes were not seen well, and why, likewise."""
+    path = Path(path)
+    check_target(path)
+    with files.replacing(path) as part:
+        OBSCURED[path.suffix.lower()](part, scenes)
+    if path.suffix.lower() != _STYLED:
+        beside.write(path, obscured.LAYER, obscured.ATTRIBUTES)

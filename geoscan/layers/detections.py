@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from geoscan.layers.attributes import Attribute, columns
 
 if TYPE_CHECKING:
     import geopandas
 
     from geoscan.polygons import Detection
 
-LAYER: Final = "mines"
+LAYER: Final = "detections"
 """Name of the layer inside the file."""
-
-
-class Attribute(NamedTuple):
-    """One attribute of a detection."""
-
-    dtype: str
-    """As pandas names it."""
-
-    meaning: str
 
 
 ATTRIBUTES: Final = {
@@ -56,13 +49,9 @@ ATTRIBUTES: Final = {
 def frame(detections: Sequence[Detection]) -> geopandas.GeoDataFrame:
     """Give detections as a table: `ATTRIBUTES`, and outlines in EPSG:4326, each a MultiPolygon."""
     import geopandas
-    import pandas as pd
-    from shapely.geometry import MultiPolygon, Polygon
 
+    from geoscan.layers.multi import multi
     from geoscan.polygons import properties
 
-    rows = [properties(one) for one in detections]
-    columns = {name: pd.Series([row[name] for row in rows], dtype=one.dtype) for name, one in ATTRIBUTES.items()}
-    # One geometry type a layer: what many readers, and GeoPackage, ask for.
-    shapes = [MultiPolygon([g]) if isinstance(g := one.geometry, Polygon) else g for one in detections]
-    return geopandas.GeoDataFrame(columns, geometry=geopandas.GeoSeries(shapes, crs="EPSG:4326"))
+    shapes = geopandas.GeoSeries([multi(one.geometry) for one in detections], crs="EPSG:4326")
+    return geopandas.GeoDataFrame(columns([properties(one) for one in detections], ATTRIBUTES), geometry=shapes)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from geoscan.layers.detections import LAYER, frame
-
 if TYPE_CHECKING:
-    from geoscan.polygons import Detection
+    import geopandas
 
 
-def made(driver: str, detections: Sequence[Detection], **options: dict[str, str]) -> bytes:
-    """A file as GDAL makes it, in memory: GDAL's own word for a full disk is some error of SQLite."""
+def made(driver: str, name: str, frame: geopandas.GeoDataFrame, **options: dict[str, str]) -> bytes:
+    """A layer as GDAL makes it, in memory: GDAL's own word for a full disk is some error of a format's."""
     import pyogrio
 
     file = io.BytesIO()
-    pyogrio.write_dataframe(
-        frame(detections), file, driver=driver, layer=LAYER, geometry_type="MultiPolygon", **options
-    )
+    pyogrio.write_dataframe(frame, file, driver=driver, layer=name, geometry_type="MultiPolygon", **options)
     return file.getvalue()

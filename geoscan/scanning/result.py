@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from geoscan import __version__
 from geoscan.changes import counts, present
+from geoscan.model.essentials import essentials
 from geoscan.polygons import Detection, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
@@ -71,6 +72,7 @@ def detect(scores: SceneScores) -> SceneResult:
         scores.observed,
         scores.sight,
         scores.failed,
+        essentials(card, plan.operate),
     )
     return SceneResult(plan, seen, found, scores.changed, summary(scores, found))
 

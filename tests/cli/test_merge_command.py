@@ -189,6 +189,6 @@ def test_other_formats_hold_the_same(journal, tmp_path):
     import geopandas
 
     assert invoke("merge", journal, "--out", tmp_path / "m.gpkg").exit_code == 0
-    frame = geopandas.read_file(tmp_path / "m.gpkg")
+    frame = geopandas.read_file(tmp_path / "m.gpkg", layer="detections")
     assert np.isclose(frame["prior"], 0.01).all()
     assert set(frame["model"]) == {"pointed"}

@@ -54,11 +54,18 @@ def found():
     ]
 
 
+def opened(path, layer=layers.LAYER):
+    """A layer as GeoPandas reads it; of a GeoPackage the one of that name."""
+    if path.suffix == ".parquet":
+        return geopandas.read_parquet(path)
+    return geopandas.read_file(path, **({"layer": layer} if path.suffix == ".gpkg" else {}))
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_gives_back_shapes_and_attributes(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
     write(path, found, SCENES)
-    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    frame = opened(path)
     assert frame.crs.to_epsg() == 4326
     assert len(frame) == len(found) == 6
     assert frame.geometry.is_valid.all()
@@ -85,7 +92,7 @@ def test_what_nobody_knows_is_null(found, tmp_path, suffix):
     source = replace(SOURCES[0], prior=None)
     unknown = {"probability": None, "haze": np.nan, "status": None, "gained_ha": None, "first_seen": None}
     write(path, [replace(found[0], **unknown, provenance=source), found[1]], [seen(source)])
-    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    frame = opened(path)
     assert frame[["prior", *unknown]].isna().sum().tolist() == [1] * 6
 
 
@@ -93,11 +100,11 @@ def test_what_nobody_knows_is_null(found, tmp_path, suffix):
 def test_no_detections_are_a_valid_layer_with_typed_columns(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
     write(path, [], SCENES)
-    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    frame = opened(path)
     assert len(frame) == 0
     assert frame.crs.to_epsg() == 4326
     if suffix in (".gpkg", ".fgb"):
-        info = pyogrio.read_info(path)
+        info = pyogrio.read_info(path, layer=layers.LAYER)
         assert info["geometry_type"] == "MultiPolygon"
         assert list(info["fields"]) == list(properties(found[0]))
     if suffix not in (".geojson", ".json"):  # GeoJSON declares no columns
@@ -137,7 +144,7 @@ def test_binary_formats_say_what_was_scanned(tmp_path):
     for suffix in (".gpkg", ".fgb", ".parquet"):
         write(tmp_path / f"mines{suffix}", [], SCENES)
     about = [
-        pyogrio.read_info(tmp_path / "mines.gpkg")["layer_metadata"]["geoscan"],
+        pyogrio.read_info(tmp_path / "mines.gpkg", layer=layers.LAYER)["layer_metadata"]["geoscan"],
         pq.read_schema(tmp_path / "mines.parquet").metadata[b"geoscan"].decode(),
     ]
     assert [json.loads(text)["scenes"][1]["scene"] for text in about] == ["scene 2é.tif"] * 2
@@ -177,8 +184,8 @@ def test_an_existing_file_is_replaced(found, tmp_path, suffix):
     path = tmp_path / f"mines{suffix}"
     write(path, found, SCENES)
     write(path, found[:1], SCENES[:1])
-    assert len(geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)) == 1
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert len(opened(path)) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, *(["mines.qml"] if suffix != ".gpkg" else [])}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -191,7 +198,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(found, tmp_path, monkeyp
             file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
+    def none(*_, **__):
+        raise OSError(28, "No space left on device")
+
     monkeypatch.setattr("pathlib.Path.write_bytes", half)
+    monkeypatch.setattr("pyogrio.write_arrow", none)  # the second layer of a GeoPackage
     with pytest.raises(OutputError, match="could not be written: No space left on device; make room") as caught:
         write(path, found, SCENES)
     assert "\n" not in str(caught.value)
@@ -243,5 +254,5 @@ def test_a_model_without_haze_writes_null(tmp_path):
     found = detections(grid, np.ones((1, 1), np.float32), ("artisinal_mine",), SOURCES[0], TRANSFORMS[0], "EPSG:32721")
     for suffix in (".geojson", ".gpkg"):
         write(tmp_path / f"mines{suffix}", found, SCENES[:1])
-        (value,) = geopandas.read_file(tmp_path / f"mines{suffix}")["haze"]
+        (value,) = opened(tmp_path / f"mines{suffix}")["haze"]
         assert value is None or math.isnan(value)
