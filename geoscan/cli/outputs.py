@@ -125,6 +125,6 @@ def refuse_with_folder(asked: Mapping[str, Any]) -> None:
     for name in _OPTIONS:
         if asked[name] is not None:
             raise click.UsageError(
-                f"--{name} is of one layer, and --out is a folder; pass a file as --out, or keep --journal of the scenes, "
-                f"and pass --{name} to geoscan merge"
+                f"--{name} is of one layer, and --out is a folder; pass a file as --out, or keep --journal of the "
+                f"scenes, and pass --{name} to geoscan merge"
             )

@@ -39,15 +39,19 @@ _VERSION: Final = {"VERSION": "1.2"}
 def write(path: Path, found: Sequence[Detection], scenes: Sequence[Seen]) -> None:
     """Make the file, with the layers detections, chips, obscured, footprint, metadata, and their styles.
 
+    Without scenes, as where two layers are compared, nobody knows more than the detections: they are alone then.
     Raises OutputError when it cannot be written, SceneError where a part of a scene has no place on the globe.
     """
-    tables = {
-        detections.LAYER: (detections.frame(found), detections.ATTRIBUTES),
-        chips.LAYER: (chips.reader(scenes), chips.attributes(scenes)),
-        obscured.LAYER: (obscured.frame(scenes), obscured.ATTRIBUTES),
-        footprint.LAYER: (footprint.frame(scenes), footprint.ATTRIBUTES),
-        metadata.LAYER: (metadata.frame(scenes), metadata.ATTRIBUTES),
+    tables: dict[str, tuple[Any, Mapping[str, Attribute]]] = {
+        detections.LAYER: (detections.frame(found), detections.ATTRIBUTES)
     }
+    if scenes:
+        tables |= {
+            chips.LAYER: (chips.reader(scenes), chips.attributes(scenes)),
+            obscured.LAYER: (obscured.frame(scenes), obscured.ATTRIBUTES),
+            footprint.LAYER: (footprint.frame(scenes), footprint.ATTRIBUTES),
+            metadata.LAYER: (metadata.frame(scenes), metadata.ATTRIBUTES),
+        }
     _write(path, tables, scenes)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import shapely
 from click.testing import CliRunner, Result
+from open_layers import opened
 
 from geoscan.cli import main
 
@@ -35,7 +36,7 @@ def old(tmp_path) -> Path:
 
 
 def statuses(path: Path) -> list[str]:
-    frame = geopandas.read_file(path)
+    frame = opened(path)
     return frame.iloc[frame.bounds["minx"].argsort().to_numpy()]["status"].tolist()
 
 
@@ -53,7 +54,7 @@ def test_gone_is_what_a_later_layer_saw_and_does_not_have(old, new, tmp_path):
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"since {old}: 1 new, 1 known, 1 gone, 2 unseen\n"
     assert statuses(out) == ["known", "unseen", "gone", "new", "unseen"]
-    first = geopandas.read_file(out).sort_values("first_seen")["first_seen"]
+    first = opened(out).sort_values("first_seen")["first_seen"]
     assert first.dropna().tolist() == ["2023-04-02", "2023-05-01", "2023-06-01"]
 
 

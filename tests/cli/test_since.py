@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import shapely
 from click.testing import CliRunner, Result
+from open_layers import opened
 from scans import CHIP, GSD
 
 from geoscan.cli import main
@@ -58,7 +59,7 @@ def scan(scene: Path, package, out: Path, *more: object) -> Result:
 
 
 def table(path: Path) -> geopandas.GeoDataFrame:
-    return geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+    return opened(path)
 
 
 def by_place(path: Path, scene: Path) -> dict:

@@ -11,13 +11,13 @@ import sys
 import textwrap
 from dataclasses import replace
 
-import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from open_layers import opened
 from sights import seen
 
 from geoscan import layers
@@ -52,13 +52,6 @@ def found():
         for source, transform in zip(SOURCES, TRANSFORMS, strict=True)
         for one in detections(grid, scores, LABELS, source, transform, "EPSG:32721", **how)
     ]
-
-
-def opened(path, layer=layers.LAYER):
-    """A layer as GeoPandas reads it; of a GeoPackage the one of that name."""
-    if path.suffix == ".parquet":
-        return geopandas.read_parquet(path)
-    return geopandas.read_file(path, **({"layer": layer} if path.suffix == ".gpkg" else {}))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -256,3 +249,8 @@ def test_a_model_without_haze_writes_null(tmp_path):
         write(tmp_path / f"mines{suffix}", found, SCENES[:1])
         (value,) = opened(tmp_path / f"mines{suffix}")["haze"]
         assert value is None or math.isnan(value)
+
+
+def test_a_geopackage_without_scenes_does_not_say_that_nothing_was_seen(found, tmp_path):
+    write(tmp_path / "changes.gpkg", found, [])
+    assert pyogrio.list_layers(tmp_path / "changes.gpkg")[:, 0].tolist() == ["detections", "layer_styles"]
