@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from geoscan.cli import options, tell
-from geoscan.cli.outputs import Outputs
+from geoscan.cli.outputs import HEATMAP, Outputs
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +23,10 @@ log = logging.getLogger(__name__)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
 )
+@HEATMAP
 @options.thresholds(None)
 @options.verbosity
-def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: Any) -> None:
+def merge(journals: tuple[Path, ...], out: Path, heatmap: Path | None, operate: str | None, **asked: Any) -> None:
     """Make one layer of what journals hold, without their scenes and models.
 
     JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
@@ -35,11 +36,12 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
 
-    outputs = Outputs(out)
-    outputs.check(map(str, journals))
+    journals = tuple(dict.fromkeys(journals))
+    outputs = Outputs(out, heatmap=heatmap)
+    outputs.check(map(str, journals), len(journals))
     wanted = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []
-    for path in dict.fromkeys(journals):
+    for path in journals:
         result, missing = merge_journal(path, wanted, pointed=operate is not None)
         results.append(result)
         if missing:

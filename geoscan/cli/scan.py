@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import options, streams, tell
-from geoscan.cli.outputs import Outputs
+from geoscan.cli.outputs import HEATMAP, Outputs
 from geoscan.machine import check_memory_for_network
 from geoscan.model.figures import DEFAULT_POINT
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet; or a folder (one that is there, or a name that ends in "
     "/), which gets a GeoJSON layer a scene. Without it --json must be given.",
 )
+@HEATMAP
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
@@ -71,13 +72,15 @@ def scan(out: str | None, **asked: Any) -> None:
     command goes on where an earlier run was ended, and tries again what could not be read. The exit status is 1 when a
     part of a scene could not be read, or a scene was written meanwhile: the rest is written all the same.
     """
-    if out is None and not asked["as_json"]:
+    if out is None and not (asked["as_json"] or asked["heatmap"]):
         raise click.UsageError("nothing would be written; pass --out mines.geojson, or --json")
     if "" in (out, asked["journal"]):
         raise click.UsageError("an empty name is no place to write to; pass --out mines.geojson")
     from geoscan.files import is_folder
     from geoscan.scanning.options import ScanOptions
 
+    if out is not None and is_folder(out) and asked["heatmap"]:
+        raise click.UsageError("--heatmap is of one scene; pass a file as --out, or leave --heatmap out")
     own = {name: asked.pop(name) for name in _OWN}
     ask = _Ask(out=Path(out) if out else None, options=ScanOptions(**asked), **own)
     work = _layers if out is not None and is_folder(out) else _one_layer
@@ -97,6 +100,7 @@ class _Ask:
     journal: str | None
     fresh: bool
     as_json: bool
+    heatmap: Path | None
 
     def journals(self, plans: Sequence[Plan], beside: list[tuple[Plan, Path]]) -> Journals | None:
         """Say where journals go; None where no layer is written, and none was asked for."""
@@ -107,7 +111,7 @@ class _Ask:
         return Journals(beside, fresh=self.fresh) if beside else None
 
 
-_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
+_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json", "heatmap")
 """What no scene's plan depends on."""
 
 
@@ -117,10 +121,10 @@ def _one_layer(ask: _Ask) -> bool:
     from geoscan.scanning.result import total
     from geoscan.scanning.scenes import plan_scenes, scan_scenes
 
-    outputs = Outputs(ask.out)
+    outputs = Outputs(ask.out, heatmap=ask.heatmap)
     outputs.check(ask.scenes)
     plans, left_out = plan_scenes(ask.scenes, ask.options)
-    outputs.check([file for plan in plans for file in plan.scene.product.files])
+    outputs.check([file for plan in plans for file in plan.scene.product.files], len(plans))
     journals = ask.journals(plans, beside(ask.out, plans) if ask.out else [])
     broken: dict[str, GeoscanError] = {}
     note = broken.__setitem__ if len(plans) > 1 else None
