@@ -67,6 +67,7 @@ def scan(
     high: float | None = None,
     low: float | None = None,
     isolated: float | None = None,
+    outline: str | None = None,
     prior: float | None = None,
     tta: bool | None = None,
     force: bool = False,
@@ -82,7 +83,7 @@ def scan(
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
     operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
-    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, follow, batch, runtime: as
+    bands, stride, scale, offset, stretch, high, low, isolated, outline, prior, tta, force, follow, batch, runtime: as
     `ScanOptions` has them; None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
@@ -103,6 +104,7 @@ def scan(
         high=high,
         low=low,
         isolated=isolated,
+        outline=outline,
         prior=prior,
         tta=tta,
         force=force,

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 def merge(journals: tuple[Path, ...], out: Path, heatmap: Path | None, operate: str | None, **asked: Any) -> None:
     """Make one layer of what journals hold, without their scenes and models.
 
-    JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
+    JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. Outlines are those of whole
+    chips: finer ones need the scene. The exit status is 1 where one
     is not complete, or some of its chips could not be read: the rest is written all the same.
     """
     from geoscan.model.figures import DEFAULT_POINT

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
 @options.thresholds(DEFAULT_POINT)
+@click.option(
+    "--outline",
+    type=click.Choice(["chip", "activation"]),
+    help="What outlines are of: whole chips, or the parts of them that speak for a mine, by class activation; that "
+    "takes a second look at detections.  [default: activation for a DenseNet whose package can tell]",
+)
 @click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
