@@ -69,6 +69,7 @@ def scan(
     high: float | None = None,
     low: float | None = None,
     isolated: float | None = None,
+    outline: str | None = None,
     prior: float | None = None,
     since: PathLike | None = None,
     tta: bool | None = None,
@@ -86,7 +87,7 @@ def scan(
     model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
     operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
     since: an earlier layer; what became of its mines is in `status`, and those that are absent now are rows, too.
-    bands, stride, scale, offset, stretch, high, low, isolated, prior, tta, force, follow, batch, runtime: as
+    bands, stride, scale, offset, stretch, high, low, isolated, outline, prior, tta, force, follow, batch, runtime: as
     `ScanOptions` has them; None is what the scene or the model's card says.
     jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
     cluster, such as tcp://10.0.0.5:8786.
@@ -107,6 +108,7 @@ def scan(
         high=high,
         low=low,
         isolated=isolated,
+        outline=outline,
         prior=prior,
         tta=tta,
         force=force,

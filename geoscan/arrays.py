@@ -24,6 +24,11 @@ Chips: TypeAlias = NDArray[np.uint8]
 Scores: TypeAlias = NDArray[np.float32]
 """(n, labels), 0..1, one column a label in the order of the card."""
 
+Evidence: TypeAlias = NDArray[np.float32]
+"""(n, rows, cols), where in each chip the evidence for a mine lies: a class activation map, of a cell for each place of
+the last feature map. Its mean is the logit of the chip's mine score, but for what the heads may be given beside the
+features, which is the same everywhere."""
+
 Features: TypeAlias = NDArray[np.float32]
 """(n, channels), the last layer of a network before its heads; see `model.network.POOL`."""
 

@@ -30,6 +30,14 @@ Projector: TypeAlias = Callable[[Points], Points]
 Outline: TypeAlias = Polygon | MultiPolygon
 """WGS84 longitude, latitude; exterior rings counter-clockwise; cut at the antimeridian."""
 
+CHIP: Final = "chip"
+"""Outlines are those of whole cores."""
+
+ACTIVATION: Final = "activation"
+"""They are cut down to where the evidence is: see `activation`."""
+
+OUTLINES: Final = (CHIP, ACTIVATION)
+
 _SAG_M: Final = 1e-3
 """How far a straight line in the scene's CRS may lie from one in longitude and latitude."""
 
@@ -84,9 +92,17 @@ def outlines(groups: NDArray[np.int32], grid: TileGrid, transform: Affine, crs: 
     Edges get as many vertices as keep them within 1 mm of the straight edges in `crs`, so that the area is the cores'.
     A union around a pole includes the pole. Raises SceneError when one has no place in longitude and latitude.
     """
-    if not groups.any():
-        return []
-    rings = _placed(_traced(groups, grid), transform, projector(crs))
+    return _outlined(_traced(groups, grid), transform, crs) if groups.any() else []
+
+
+def outlines_of(grounds: Sequence[Outline], transform: Affine, crs: Any) -> list[Outline]:
+    """Shapes in pixels, (col, row), as outlines; see `outlines`. None of them is empty."""
+    return _outlined(_rings_of(grounds), transform, crs) if len(grounds) else []
+
+
+def _outlined(rings: _Rings, transform: Affine, crs: Any) -> list[Outline]:
+    """An outline for each group of rings of (col, row)."""
+    rings = _placed(rings, transform, projector(crs))
     around = _unwrapped(rings)
     first, last = around[rings.starts], around[rings.ends]
     beyond = np.maximum.reduceat(np.abs(around[:, 0]), rings.starts) > 180
@@ -159,6 +175,14 @@ def _traced(groups: NDArray[np.int32], grid: TileGrid) -> _Rings:
         polygon=np.repeat(np.arange(len(found)), [len(polygon) for _, polygon in found]),
         group=np.array([group for group, _ in found]),
     )
+
+
+def _rings_of(shapes: Sequence[Outline]) -> _Rings:
+    """Take shapes apart, each a group."""
+    polygons, group = shapely.get_parts(np.array(shapes, object), return_index=True)
+    rings, polygon = shapely.get_rings(polygons, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    return _Rings(points, np.flatnonzero(np.diff(ring, prepend=-1)), polygon, group)
 
 
 def _placed(rings: _Rings, transform: Affine, to_lonlat: Projector) -> _Rings:

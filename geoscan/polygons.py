@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.ndimage
@@ -17,8 +17,11 @@ from geoscan.errors import InputError
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE, WEATHER
 from geoscan.model.figures import CUSTOM
-from geoscan.outlines import Outline, area_ha, areas_ha, outlines, union
+from geoscan.outlines import CHIP, Outline, area_ha, areas_ha, outlines, union
 from geoscan.states import Review, Status
+
+Outliner: TypeAlias = Callable[[NDArray[np.int32], TileGrid, Affine, Any], list[Outline]]
+"""From groups of tiles to their outlines: see `outlines.outlines`."""
 
 _NEIGHBOURS = np.ones((3, 3), int)
 
@@ -80,6 +83,9 @@ class Provenance:
 
     prior: float | None = None
     """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""
+
+    outline: str = CHIP
+    """What outlines are of, one of `OUTLINES`."""
 
     reading: Mapping[str, str] = field(default_factory=dict)
     """What was taken for granted about the scene: product, bands, values, mask, date."""
@@ -157,12 +163,14 @@ def detections(
     *,
     probabilities: NDArray[np.floating[Any]] | None = None,
     label_thresholds: Mapping[str, float] | None = None,
+    outliner: Outliner = outlines,
 ) -> list[Detection]:
     """Join flagged tiles into detections, sorted by their bounds (west, south, east, north).
 
     scores: (len(grid), len(labels)), 0..1; a row of NaN where a tile was not scored.
     transform: (col, row) of the grid's raster to the coordinates of `crs`.
     probabilities: (len(grid),), chance that a tile holds a mine, 0..1; None where nobody knows.
+    outliner: gives the outlines of groups of tiles; the union of their cores unless given.
     label_thresholds: for each label the mean score from which a detection carries it; labels left out are not carried.
     Raises SceneError when a detection has no place in longitude and latitude, ValueError for scores of another shape.
     """
@@ -173,7 +181,7 @@ def detections(
     if not groups.any():
         return []
     members = _Members.of(groups, grid)
-    shapes = outlines(groups, grid, transform, crs)
+    shapes = outliner(groups, grid, transform, crs)
     area = areas_ha(shapes)
     means = {label: members.mean(scores[:, column]) for column, label in enumerate(labels)}
     highest = members.highest(scores[:, mine])

@@ -136,7 +136,7 @@ def write_package(
         return save(path, network, card)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("geoscan.model.package._portable", lambda network, spec: network)
-        patch.setattr("geoscan.model.export.export", lambda network, path: path.write_bytes(b""))
+        patch.setattr("geoscan.model.export.export", lambda network, path, mine: path.write_bytes(b""))
         return save(path, _NoNetwork(), card)
 
 

@@ -14,7 +14,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from geoscan.errors import SceneError
 from geoscan.grid import TileGrid
-from geoscan.outlines import area_ha, areas_ha, outlines
+from geoscan.outlines import area_ha, areas_ha, outlines, outlines_of
 
 UTM = Affine(3.7, 0, 552_000, 0, -3.7, 9_317_000)
 
@@ -52,6 +52,26 @@ def assert_rfc7946(geometry):
     for part in shapely.get_parts(geometry):
         assert part.exterior.is_ccw
         assert not any(hole.is_ccw for hole in part.interiors)
+
+
+@pytest.mark.parametrize("west", [552_000, 815_000])
+def test_shapes_in_pixels_are_placed_as_groups_of_tiles_are(west):
+    """With a hole and parts, and across the antimeridian as well."""
+    transform, crs = Affine(3.7, 0, west, 0, -3.7, 9_317_000), "EPSG:32760"
+    groups = np.zeros((6, 30), np.int32)
+    groups[1:4, 1:4], groups[2, 2], groups[5, 29] = 1, 0, 2
+    groups[4, 5] = groups[5, 6] = 1
+    groups[0] = 3
+    grid = squares(*groups.shape, 256)
+    corners = [np.argwhere(groups == n)[:, ::-1].T * 256 for n in (1, 2, 3)]
+    shapes = [shapely.union_all(shapely.box(col, row, col + 256, row + 256)) for col, row in corners]
+    placed = outlines_of(shapes, transform, crs)
+    expected = outlines(groups, grid, transform, crs)
+    assert (max(one.bounds[2] for one in expected) == 180) == (west > 600_000)
+    for one, other in zip(placed, expected, strict=True):
+        assert_rfc7946(one)
+        assert one.symmetric_difference(other).area < 1e-6 * other.area
+    assert outlines_of([], transform, crs) == []
 
 
 masks = arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 6)))

@@ -12,9 +12,8 @@ from click.core import ParameterSource
 
 from geoscan.gdal import presentable
 
-_NO_RESULT: Final = frozenset(
-    ("out", "obscured", "report", "jobs", "scheduler", "batch", "journal", "fresh", "as_json", "verbose", "quiet")
-)
+_FILES: Final = ("out", "obscured", "heatmap", "report", "journal")
+_NO_RESULT: Final = frozenset((*_FILES, "jobs", "scheduler", "batch", "fresh", "as_json", "verbose", "quiet"))
 """Options that change where results go, and how fast, and not what they are: equal scans are to be equal files."""
 
 

@@ -28,18 +28,20 @@ log = logging.getLogger(__name__)
 def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: Any) -> None:
     """Make one layer of what journals hold, without their scenes and models.
 
-    JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. The exit status is 1 where one
-    is not complete, or some of its chips could not be read: the rest is written all the same.
+    JOURNAL is what `geoscan scan --journal` keeps, or what a scan left that was ended. Outlines are those of whole
+    chips: finer ones need the scene. The exit status is 1 where one is not complete, or some of its chips could not be
+    read: the rest is written all the same.
     """
     from geoscan.model.figures import DEFAULT_POINT
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
 
+    journals = tuple(dict.fromkeys(journals))
     wanted = outputs.Outputs.taken(out, asked)
-    wanted.check(map(str, journals))
+    wanted.check(map(str, journals), len(journals))
     how = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []
-    for path in dict.fromkeys(journals):
+    for path in journals:
         result, missing = merge_journal(path, how, pointed=operate is not None)
         results.append(result)
         if missing:

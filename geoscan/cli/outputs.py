@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,13 @@ _OPTIONS: Final = {
         metavar="PATH",
         help="Layer to write of cloud, haze, nodata, and what could not be read or understood; --out mines.gpkg "
         "holds it anyway.",
+    ),
+    "heatmap": click.option(
+        "--heatmap",
+        type=_FILE,
+        metavar="PATH",
+        help="Write the mine score of one scene, too: a Cloud-Optimized GeoTIFF, a pixel a chip's core, and its style "
+        "for QGIS. The last row and column of pixels may reach beyond the scene.",
     ),
     "report": click.option(
         "--report",
@@ -56,6 +64,7 @@ class Outputs:
 
     out: Path | None
     obscured: Path | None = None
+    heatmap: Path | None = None
     report: Path | None = None
     since: Earlier | None = None
     """What was found before."""
@@ -73,19 +82,22 @@ class Outputs:
             own["since"] = earlier.read(own["since"])
         return cls(out, **own)
 
-    def check(self, sources: Iterable[str]) -> None:
+    def check(self, sources: Iterable[str], scenes: int = 1) -> None:
         """Check, before any work, that all can be written, and that none would replace a source or another.
 
-        Raises InputError.
+        scenes: how many there are, as far as that is known. Raises InputError.
         """
         from geoscan import layers, report
+        from geoscan.layers import heatmap
 
         sources = list(sources)
         for path in (self.out, self.obscured):
             if path is not None:
                 layers.check_target(path, sources)
-        if self.out is not None and self.obscured is not None:
-            layers.check_apart(self.out, self.obscured)
+        if self.heatmap is not None:
+            heatmap.check_target(self.heatmap, sources, scenes)
+        for one, other in combinations(filter(None, (self.out, self.obscured, self.heatmap)), 2):
+            layers.check_apart(one, other)
         if self.report is not None:
             report.check_target(self.report, sources)
 
@@ -98,6 +110,7 @@ class Outputs:
         """
         from geoscan import changes, layers, report
         from geoscan.cli.command_line import command_line
+        from geoscan.layers import heatmap
         from geoscan.scanning.result import found_in
 
         found, command = found_in(results), command_line()
@@ -109,6 +122,8 @@ class Outputs:
             layers.write(self.out, found, scenes)
         if self.obscured is not None:
             layers.write_obscured(self.obscured, scenes)
+        if self.heatmap is not None:
+            heatmap.write(self.heatmap, scenes[0])
         if self.report is not None:
             missing = {name: str(error) for name, error in (broken or {}).items()}
             report.write(self.report, results, found, command=command, missing=missing, left_out=left_out)

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 @click.option("--stride", type=click.IntRange(1), help="Pixels from chip to chip; less than a chip lets them overlap.")
 @options.pixels
 @options.thresholds(DEFAULT_POINT)
+@click.option(
+    "--outline",
+    type=click.Choice(["chip", "activation"]),
+    help="What outlines are of: whole chips, or the parts of them that speak for a mine, by class activation; that "
+    "takes a second look at detections.  [default: activation for a DenseNet whose package can tell]",
+)
 @click.option("--force", is_flag=True, help="Scan what looks like nothing that the model has learned from, too.")
 @options.jobs
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a dask cluster, such as tcp://10.0.0.5:8786.")
@@ -124,7 +130,7 @@ def _one_layer(ask: _Ask) -> bool:
     wanted = ask.outputs
     wanted.check(ask.scenes)
     plans, left_out = plan_scenes(ask.scenes, ask.options)
-    wanted.check([file for plan in plans for file in plan.scene.product.files])
+    wanted.check([file for plan in plans for file in plan.scene.product.files], len(plans))
     journals = ask.journals(plans, beside(wanted.out, plans) if wanted.out else [])
     broken: dict[str, GeoscanError] = {}
     note = broken.__setitem__ if len(plans) > 1 else None

@@ -30,6 +30,7 @@ def _of_scene(seen: Seen) -> dict[str, Any]:
     return {
         "scene": source.scene,
         **described(source),
+        "outline": source.outline,
         "reading": dict(source.reading),
         "failed": len(failed),
         **({"failures": failed[:_CAUSES]} if failed else {}),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from geoscan.errors import PackageError, one_line
+from geoscan.model.package import EVIDENCE
 
 if TYPE_CHECKING:
     from geoscan.model.backend import keras
@@ -23,22 +24,24 @@ Node = Any
 """An operation of OpenVINO: its opsets are made at run time, without types."""
 
 
-def export(network: keras.Model, path: Path) -> None:
+def export(network: keras.Model, path: Path, where: tuple[str, int] | None = None) -> None:
     """Write a network as `path`, .xml, and its weights in single precision beside it, .bin.
 
-    network: of Keras' own layers alone.
-    Input: (n, chip, chip, 3) uint8. Output: an (n, labels) array a head, with the head's name, in the network's order.
+    network: of Keras' own layers alone. where: the head and column of the label whose `EVIDENCE` is wanted; then the
+    network must be one of `build`.
+    Input: (n, chip, chip, 3) uint8. Output: an (n, labels) array a head, with the head's name, in the network's order;
+    then the evidence.
     Equal networks give equal files. Raises PackageError for a layer that is not known here, OSError when the files
     cannot be written.
     """
     try:
-        ov.save_model(_converted(network), path, compress_to_fp16=False)
+        ov.save_model(_converted(network, where), path, compress_to_fp16=False)
         ov.Core().read_model(path)  # a full disk makes no error while it is written
     except RuntimeError as err:
         raise OSError(f"{path.name} is cut short ({one_line(err)[:200]})") from err
 
 
-def _converted(network: keras.Model) -> ov.Model:
+def _converted(network: keras.Model, where: tuple[str, int] | None) -> ov.Model:
     chips = ops.parameter([-1, *network.input_shape[1:]], np.uint8, name="chips")
     chips.output(0).set_names({"chips"})
     planar = ops.transpose(ops.convert(chips, "f32"), np.array([0, 3, 1, 2])).output(0)
@@ -50,10 +53,28 @@ def _converted(network: keras.Model) -> ov.Model:
     for name, answer in network.output.items():
         made[id(answer)].set_names({name})
         results.append(ops.result(made[id(answer)]))
+    if where is not None:
+        evidence = _evidence(network, made, *where)
+        evidence.set_names({EVIDENCE})
+        results.append(ops.result(evidence))
     model = ov.Model(results, [chips], network.name)
     for n, node in enumerate(model.get_ordered_ops()):
         node.set_friendly_name(f"{node.get_type_name()}_{n}")  # else a number that grows with the process
     return model
+
+
+def _evidence(network: keras.Model, made: Mapping[int, Node], head: str, column: int) -> Node:
+    """The sum that a head makes of the pooled features, made before they are pooled: both are linear."""
+    from geoscan.model.network import FEATURES
+
+    features = made[id(network.get_layer(FEATURES).output)]
+    channels = features.get_partial_shape()[1].get_length()
+    layer = network.get_layer(head)
+    kernel = _weights(layer)["kernel"][:channels, column].reshape(1, channels, 1, 1)
+    window = {"strides": [1, 1], "pads_begin": [0, 0], "pads_end": [0, 0], "dilations": [1, 1]}
+    given = ops.convolution(features, kernel, **window)
+    bias = _weights(layer)["bias"][column].reshape(1, 1, 1, 1)
+    return ops.add(given, bias).output(0)
 
 
 def _node(layer: keras.Layer, given: list[Node]) -> Node:

@@ -8,12 +8,13 @@ from typing import Final
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
-from geoscan.arrays import Chips, Scores, filled
+from geoscan.arrays import Chips, Evidence, Scores, filled
 from geoscan.errors import PackageError, one_line
 from geoscan.machine import BATCH, cores, is_shortage
 from geoscan.model.contents import check_operations
-from geoscan.model.package import NETWORK, Package, check_finite
+from geoscan.model.package import EVIDENCE, NETWORK, Package, check_finite
 
 _SETTINGS: Final = {
     "PERFORMANCE_HINT": "THROUGHPUT",
@@ -58,6 +59,8 @@ class OpenVinoDetector:
             if is_shortage(err):
                 raise MemoryError(f"{package.path / NETWORK} does not fit into memory") from err
             raise PackageError(f"{package.path / NETWORK} cannot be run ({one_line(err)[:200]})") from err
+        self._path = package.path
+        self._shapes = {output.get_any_name(): tuple(output.shape) for output in model.outputs}
         self._labels = len(spec.labels)
         self._heads = [head.name for head in spec.heads]
         self._lock = threading.Lock()
@@ -65,17 +68,32 @@ class OpenVinoDetector:
 
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels)."""
-        scores = np.empty((len(chips), self._labels), np.float32)
+        return self._answers(chips, self._heads, np.empty((len(chips), self._labels), np.float32))
+
+    def evidence(self, chips: Chips) -> Evidence:
+        """(n, chip, chip, 3) -> (n, rows, cols); see `Evidence`.
+
+        Raises PackageError for packages of earlier versions.
+        """
+        if EVIDENCE not in self._shapes:
+            raise PackageError(f"{self._path} was made without the evidence by place; train the model anew")
+        answers = np.empty((len(chips), *self._shapes[EVIDENCE][1:]), np.float32)
+        return self._answers(chips, [EVIDENCE], answers)[:, 0]
+
+    def _answers(self, chips: Chips, names: list[str], answers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fill in answers, (n, ...), those of several names side by side."""
         chips = np.ascontiguousarray(chips)
         with self._lock:
             for number, (part, count) in enumerate(filled(chips, self._size)):
-                rows = scores[number * self._size :][:count]
-                self._queue.start_async(part, rows, share_inputs=True)
+                rows = answers[number * self._size :][:count]
+                self._queue.start_async(part, (names, rows), share_inputs=True)
             self._queue.wait_all()
-        return scores
+        return answers
 
-    def _keep(self, answers: ov.InferRequest, rows: Scores) -> None:
-        parts = [answers.get_tensor(name).data[: len(rows)] for name in self._heads]
+    @staticmethod
+    def _keep(request: ov.InferRequest, wanted: tuple[list[str], NDArray[np.float32]]) -> None:
+        names, rows = wanted
+        parts = [request.get_tensor(name).data[: len(rows)] for name in names]
         np.concatenate(parts, axis=1, out=rows)
 
 
@@ -91,6 +109,7 @@ def _check(model: ov.Model, package: Package) -> None:
     spec = package.card.spec
     expected = {head.name: len(head.labels) for head in spec.heads}
     found = {name: output.partial_shape[1].get_length() for output in model.outputs for name in output.get_names()}
+    found.pop(EVIDENCE, None)
     if found != expected or list(model.input().partial_shape)[1:] != [spec.chip, spec.chip, 3]:
         raise PackageError(f"{package.path}: the network is not the one that its card describes; train it anew")
     constants = (node.data for node in model.get_ops() if node.get_type_name() == "Constant")

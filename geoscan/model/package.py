@@ -42,6 +42,10 @@ WEIGHTS = "weights.keras"
 NETWORK = "network.xml"
 """The network for OpenVINO; its weights are in `network.bin`. Packages of earlier versions have neither."""
 
+EVIDENCE = "evidence"
+"""Name of the network's output that says where in a chip the evidence for a mine lies: see `arrays.Evidence`. Packages
+of earlier versions lack it."""
+
 CARD = "card.json"
 MARKDOWN = "card.md"
 """The card for people; nothing reads it."""
@@ -191,6 +195,11 @@ class Package:
         """Whether it holds the network that OpenVINO reads."""
         return (self.path / NETWORK).is_file()
 
+    @property
+    def has_evidence(self) -> bool:
+        """Whether that network also tells where in a chip the evidence for a mine lies."""
+        return self.has_export and f'names="{EVIDENCE}"'.encode() in (self.path / NETWORK).read_bytes()
+
     def network(self) -> keras.Model:
         """Build the network of the card's spec, with the stored weights; code that they may bring along is never run.
 
@@ -250,6 +259,14 @@ def save(path: Path, network: keras.Model, card: Card) -> Package:
     return Package(path, card)
 
 
+def renew(package: Package, path: Path) -> Package:
+    """Write a package again to `path`, which may be its own, from its weights: so it holds all that `save` writes now.
+
+    Raises PackageError and OutputError, as `Package.network` and `save` do.
+    """
+    return save(path, package.network(), package.card)
+
+
 def _prepare(path: Path, network: keras.Model, card: Card) -> Card:
     """Write all files of a package beside those that they are to replace; return the card with its digest."""
     from geoscan.model.export import export
@@ -260,7 +277,7 @@ def _prepare(path: Path, network: keras.Model, card: Card) -> Card:
         _make_reproducible(part, _next(path, WEIGHTS))
     finally:
         part.unlink(missing_ok=True)
-    export(network, _next(path, NETWORK))
+    export(network, _next(path, NETWORK), card.spec.alone(MINE))
     card = replace(card, digest=_digest([_next(path, name) for name in _SEALED], card.to_json()))
     text = card_markdown(Card.from_json(card.to_json()))
     _next(path, MARKDOWN).write_text(text, encoding="utf-8")

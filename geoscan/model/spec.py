@@ -36,6 +36,11 @@ class _Headed:
         """All labels, in the order of the scores' columns."""
         return tuple(label for head in self.heads for label in head.labels)
 
+    def alone(self, label: str) -> tuple[str, int] | None:
+        """Name of the head that answers a label by a sigmoid, and its column there; None where no head does."""
+        heads = [head for head in self.heads if label in head.labels and head.activation == "sigmoid"]
+        return (heads[0].name, heads[0].labels.index(label)) if heads else None
+
 
 PLANET_HEADS = (Head("weather", WEATHER, "softmax"), Head("land", LAND, "sigmoid"))
 MINE_HEADS = (Head("land", (MINE,), "sigmoid"),)

@@ -9,6 +9,7 @@ from typing import Final
 from geoscan.errors import InputError
 from geoscan.machine import AUTO
 from geoscan.model.figures import DEFAULT_POINT, POINTS
+from geoscan.outlines import OUTLINES
 from geoscan.polygons import Hysteresis
 from geoscan.products import Levels
 
@@ -49,6 +50,10 @@ class ScanOptions:
     low: float | None = None
     isolated: float | None = None
 
+    outline: str | None = None
+    """What outlines are of, one of `OUTLINES`; None for activation where the model is a DenseNet whose package can
+    tell."""
+
     prior: float | None = None
     """Fraction of the scene's chips that show a mine, for probabilities; 0..1, ends excluded."""
 
@@ -69,6 +74,8 @@ class ScanOptions:
             raise InputError(f"prior {self.prior} does not fit; give a fraction above 0 and below 1, such as 0.001")
         if self.operate not in POINTS:
             raise InputError(f"no operating point is called {self.operate!r}; choose one of {', '.join(POINTS)}")
+        if self.outline not in (None, *OUTLINES):
+            raise InputError(f"outlines are not of {self.outline!r}; choose one of {', '.join(OUTLINES)}")
         if self.batch is not None and self.batch < 1:
             raise InputError(f"batch {self.batch} does not fit; give 1 chip or more")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from geoscan.errors import PackageError
 from geoscan.grid import TileGrid
 from geoscan.machine import Runtime, batch_of
 from geoscan.model.figures import CUSTOM
 from geoscan.model.package import Package
 from geoscan.model.runtime import runtime_for
+from geoscan.outlines import ACTIVATION, CHIP
 from geoscan.polygons import Hysteresis
 from geoscan.products import Scaling
 from geoscan.radiometry import Radiometry, resolve, suited
@@ -59,6 +61,9 @@ class Plan:
     runtime: Runtime
     """What computes the scores, on this machine or on all workers of a cluster; they differ by less than 1e-3."""
 
+    outline: str = CHIP
+    """What outlines are of, one of `OUTLINES`."""
+
     @classmethod
     def of(cls, scene: Scene, package: Package, options: ScanOptions = DEFAULT, name: str | None = None) -> Plan:
         """Bring a scene to a model's resolution, take its statistics, and fill in from the card what is not asked for.
@@ -96,6 +101,7 @@ class Plan:
             force=options.force,
             batch=options.batch or batch_of(preprocess.chip, runtime),
             runtime=runtime,
+            outline=_outline(package, options.outline),
         )
 
     @property
@@ -131,3 +137,17 @@ class Plan:
             f"{self.name}: {took['product']}; bands {took['bands']}; {took['values']}, stretch {took['stretch']}; "
             f"mask: {took['mask']}; date {took['date']}; model {self.package.card.name}{guard}"
         )
+
+
+def _outline(package: Package, asked: str | None) -> str:
+    """What outlines are to be of. Raises PackageError where the package cannot give what is asked for."""
+    if asked is None:
+        # Each place of a DenseNet looks at its own surroundings; those of other networks here look at the whole chip,
+        # and outlines by them are no better than chips.
+        return ACTIVATION if package.card.spec.family == "densenet" and package.has_evidence else CHIP
+    if asked == ACTIVATION and not package.has_evidence:
+        raise PackageError(
+            f"{package.path} was made without the evidence by place that --outline activation needs; pass --outline "
+            "chip, or train the model anew"
+        )
+    return asked

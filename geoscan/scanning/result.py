@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from geoscan import __version__
 from geoscan.changes import counts, present
 from geoscan.model.essentials import essentials
-from geoscan.polygons import Detection, Provenance, detections, joined
+from geoscan.outlines import CHIP, outlines
+from geoscan.polygons import Detection, Outliner, Provenance, detections, joined
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.scores import SceneScores
 from geoscan.scanning.summary import Summary, summary, together
@@ -37,6 +38,7 @@ class SceneResult:
 def detect(scores: SceneScores) -> SceneResult:
     """Merge the tiles that pass the plan's thresholds into detections.
 
+    Where the plan wants outlines by activation, their chips are read once more.
     Raises SceneError when a detection has no place in longitude and latitude.
     """
     plan = scores.plan
@@ -50,6 +52,7 @@ def detect(scores: SceneScores) -> SceneResult:
         operate=plan.operate,
         tta=plan.tta,
         prior=plan.prior,
+        outline=plan.outline,
         reading=plan.reading,
     )
     found = detections(
@@ -61,6 +64,7 @@ def detect(scores: SceneScores) -> SceneResult:
         scene.crs,
         probabilities=None if plan.prior is None else card.mine_probability(scores.scores, plan.prior),
         label_thresholds=card.thresholds,
+        outliner=_outliner(plan),
     )
     seen = Seen(
         provenance,
@@ -75,6 +79,14 @@ def detect(scores: SceneScores) -> SceneResult:
         essentials(card, plan.operate),
     )
     return SceneResult(plan, seen, found, scores.changed, summary(scores, found))
+
+
+def _outliner(plan: Plan) -> Outliner:
+    if plan.outline == CHIP:
+        return outlines
+    from geoscan.scanning.evidence import by_activation  # which needs OpenVINO, as merging does not
+
+    return by_activation(plan)
 
 
 def found_in(results: Sequence[SceneResult]) -> list[Detection]:

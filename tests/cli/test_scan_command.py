@@ -177,6 +177,30 @@ def test_no_detection_is_a_valid_empty_layer(make_scene, package, tmp_path):
     assert (layer["type"], layer["features"]) == ("FeatureCollection", [])
 
 
+def test_a_heat_map_holds_every_score_and_comes_of_a_journal_too(scene, package, tmp_path):
+    out, kept = tmp_path / "prob.tif", tmp_path / "a.journal"
+    how = ("--heatmap", out, "--jobs", "0", "--journal", kept)
+    assert invoke(scene, *how, model=package).exit_code == 0, "neither a layer nor figures need be asked for"
+    with rasterio.open(out) as dataset:
+        assert dataset.read(1) * dataset.scales[0] == pytest.approx(
+            np.repeat([[230, 230, 20, 20], [20] * 4], [2, 1], 0) / 255, abs=0.002
+        )
+    again = tmp_path / "again.tif"
+    assert invoke("merge", kept, "--out", tmp_path / "m.gpkg", "--heatmap", again).exit_code == 0
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_heat_map_is_of_one_scene(scene, package, make_scene, tmp_path):
+    other, heat = make_scene(name="other.tif"), tmp_path / "prob.tif"
+    several = refused(scene, other, "--heatmap", heat, "-q", model=package, out=tmp_path / "m.gpkg")
+    assert "a heat map is of one scene, and here are 2" in several
+    shared = refused(scene, "--heatmap", tmp_path / "m.tif", model=package, out=tmp_path / "m.gpkg")
+    assert "would share one style" in shared
+    assert "pass a file as --out" in refused(scene, "--heatmap", heat, "--out", f"{tmp_path}/layers/", model=package)
+    assert "is the scene itself" in refused(scene, "--heatmap", scene, "--json", model=package)
+    assert not heat.exists()
+
+
 @pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".fgb", ".parquet"])
 def test_every_format_has_the_detection(scene, package, tmp_path, suffix):
     import geopandas

@@ -1,14 +1,19 @@
 """What is written for OpenVINO; that it scores the same is in `test_runtime`."""
 
+from dataclasses import replace
+
 import numpy as np
 import openvino as ov
 import pytest
+import scipy.special
 from tiny_model import SPEC, network
 
 from geoscan.errors import PackageError
+from geoscan.labels import MINE
 from geoscan.model.export import export
-from geoscan.model.package import _portable
-from geoscan.model.spec import EfficientNetSpec
+from geoscan.model.network import FEATURES, with_output
+from geoscan.model.package import EVIDENCE, _portable
+from geoscan.model.spec import EfficientNetSpec, Head
 
 
 @pytest.mark.parametrize("spec", [SPEC, EfficientNetSpec(side=32, chip=48)])
@@ -27,6 +32,32 @@ def test_it_takes_any_number_of_chips_and_names_its_heads(tmp_path):
     answers = run(chips)
     for name, expected in made(chips, training=False).items():
         np.testing.assert_allclose(answers[name], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [SPEC, EfficientNetSpec(side=32, chip=48)])
+def test_the_evidence_by_place_is_what_the_score_is_made_of(tmp_path, spec):
+    """The map's mean is the logit of the mine's score, and the map is the one that Keras' features give."""
+    made = network(spec, seed=3)
+    head, column = spec.alone(MINE)
+    export(_portable(made, spec), tmp_path / "network.xml", (head, column))
+    run = ov.Core().compile_model(tmp_path / "network.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    chips = np.random.default_rng(0).integers(0, 256, (3, spec.chip, spec.chip, 3), np.uint8)
+    chips[1, : spec.chip // 2] //= 4
+    answers = run(chips)
+    features = np.asarray(with_output(made, FEATURES, FEATURES)(chips, training=False)[FEATURES])
+    kernel, bias = made.get_layer(head).get_weights()
+    by_place = features @ kernel[:, column] + bias[column]
+    assert np.ptp(by_place) > 1e-3 or by_place[0].size == 1
+    np.testing.assert_allclose(answers[EVIDENCE], by_place[:, None], atol=1e-4)
+    logit = scipy.special.logit(answers[head][:, column].astype(float))
+    np.testing.assert_allclose(answers[EVIDENCE].mean(axis=(1, 2, 3)), logit, atol=1e-4)
+
+
+def test_a_label_beside_others_of_which_one_holds_has_no_evidence_of_its_own():
+    heads = (Head("kind", (MINE, "primary"), "softmax"), Head("land", ("water",), "sigmoid"))
+    assert replace(SPEC, heads=heads).alone(MINE) is None
+    assert replace(SPEC, heads=heads).alone("water") == ("land", 0)
+    assert SPEC.alone(MINE) == ("land", 8)
 
 
 def test_weights_stay_in_single_precision(tmp_path):

@@ -23,7 +23,7 @@ from geoscan.model.figures import F2Figures, Figures, MineFigures
 from geoscan.model.markdown import card_markdown
 from geoscan.model.openvino_runtime import OpenVinoDetector
 from geoscan.model.origin import TrainedOn, Training
-from geoscan.model.package import CARD, MARKDOWN, NETWORK, WEIGHTS, Card, choose, find, load, save, shipped
+from geoscan.model.package import CARD, MARKDOWN, NETWORK, WEIGHTS, Card, choose, find, load, renew, save, shipped
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec, Head
 from geoscan.polygons import Hysteresis
 
@@ -329,6 +329,19 @@ def test_replaces_a_package(copy):
     new = save(copy, network(seed=2), card())
     assert load(copy).card.digest == new.card.digest
     assert sorted(path.name for path in copy.iterdir()) == FILES
+
+
+def test_a_package_of_an_earlier_version_is_written_again_from_its_weights(copy, made):
+    text = (copy / NETWORK).read_text().replace('names="evidence"', 'names="more"')
+    (copy / NETWORK).write_text(text)
+    edit(copy, digest=sealed(copy, (copy / CARD).read_text()))
+    old = load(copy)
+    assert made.has_evidence
+    assert not old.has_evidence
+    new = renew(old, copy)
+    assert load(copy) == new
+    assert new.has_evidence
+    assert new.card == made.card
 
 
 @pytest.mark.parametrize("step", range(9))

@@ -122,6 +122,15 @@ def test_a_score_does_not_depend_on_the_batch_size(tiny, kind, plain, batch):
     np.testing.assert_allclose(kind(tiny, batch=batch)(CHIPS), plain(CHIPS), atol=1e-5)
 
 
+def test_with_openvino_the_evidence_of_a_chip_depends_on_that_chip_alone(tiny):
+    detect = OpenVinoDetector(tiny, batch=4)
+    maps, scores = detect.evidence(CHIPS), detect(CHIPS)
+    assert maps.shape == (11, 8, 8)
+    np.testing.assert_array_equal(np.concatenate([detect.evidence(CHIPS[i : i + 1]) for i in range(11)]), maps)
+    mine = tiny.card.labels.index(MINE)
+    np.testing.assert_allclose(1 / (1 + np.exp(-maps.mean(axis=(1, 2)))), scores[:, mine], atol=1e-5)
+
+
 def test_no_chips_no_scores(plain):
     assert plain(CHIPS[:0]).shape == (0, 17)
 

@@ -15,9 +15,11 @@ from geoscan import layers
 from geoscan.dehazed_scene import dehaze_scene
 from geoscan.dehazing import DarkLevel
 from geoscan.grid import TileGrid
+from geoscan.layers import heatmap
 from geoscan.polygons import Hysteresis, Provenance, detections, properties
 from geoscan.radiometry import VISUAL
 from geoscan.scene import Scene
+from geoscan.seen import Sight
 
 pytestmark = pytest.mark.large
 
@@ -129,6 +131,24 @@ def test_a_scene_without_mines_is_a_layer_without_features(qgis, scene, tmp_path
     if suffix != ".geojson":  # which declares nothing without a feature
         assert layer["crs"] == "EPSG:4326"
         assert layer["fields"]["score_max"] == "Real"
+
+
+def test_a_heat_map_is_shown_in_its_colours_and_what_was_not_seen_is_not(qgis, scene, tmp_path):
+    grid, path = TileGrid(SIDE, SIDE, CHIP, CHIP), tmp_path / "prob.tif"
+    sight = np.full(9, Sight.CLEAR, np.uint8)
+    sight[4] = Sight.CLOUDY
+    scores = np.array([[0.0], [0.5], [1.0]] * 3, np.float32)
+    heatmap.write(path, seen(SOURCE, grid, scores, transform=scene.transform, crs=scene.crs, sight=sight))
+    middles = [(row, col) for row in (128, 384, 640) for col in (128, 384, 640)]
+    (layer,), colors = qgis([path], scene, middles)
+    assert (layer["valid"], layer["renderer"], layer["shape"]) == (True, "singlebandpseudocolor", [1, 3, 3])
+    assert layer["crs"] == "EPSG:32721"
+    assert layer["extent"] == pytest.approx(bounds(scene), abs=1e-6)
+    with rasterio.open(path) as dataset:
+        table = dataset.colormap(1)
+    low, middle, high = ([*table[value][:3]] for value in (0, 125, 250))
+    assert len({*map(tuple, (low, middle, high, MAGENTA))}) == 4
+    assert colors == [low, middle, high, low, MAGENTA, high, low, middle, high]
 
 
 # Three pixels of the picture for one of the scene's: at one for one QGIS may show a neighbour.

@@ -48,5 +48,6 @@ def difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 
 def mark_of(plan: Plan) -> str:
     """Digest of everything that decides a layer: the scores, and what is made of them."""
-    detections = repr((plan.name, plan.thresholds, plan.operate, plan.prior, sorted(plan.reading.items())))
+    how = (plan.name, plan.thresholds, plan.operate, plan.prior, plan.outline)
+    detections = repr((*how, sorted(plan.reading.items())))
     return hashlib.sha256(repr((sorted(key_of(plan).items()), detections)).encode()).hexdigest()
