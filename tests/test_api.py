@@ -72,7 +72,8 @@ def test_scan_has_the_options_of_the_command():
     }
     command = {parameter.name for parameter in scan_command.params}
     assert command == asked | {
-        *("scenes", "since", "jobs", "scheduler", "out", "journal", "fresh", "as_json"),
+        *("scenes", "since", "jobs", "scheduler", "journal", "fresh", "as_json"),
+        *("out", "obscured", "heatmap", "report"),
         "quiet",
         "verbose",
     }
@@ -91,6 +92,7 @@ def test_every_option_of_a_scan_is_heeded(make_scene, package, monkeypatch):
         high=0.5,
         low=0.4,
         isolated=0.6,
+        outline="chip",
         prior=0.1,
         force=True,
         follow=True,

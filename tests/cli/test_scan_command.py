@@ -20,6 +20,7 @@ import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner
+from open_layers import opened
 from scans import reseal
 
 from geoscan.cli import main
@@ -195,7 +196,7 @@ def test_a_heat_map_is_of_one_scene(scene, package, make_scene, tmp_path):
     several = refused(scene, other, "--heatmap", heat, "-q", model=package, out=tmp_path / "m.gpkg")
     assert "a heat map is of one scene, and here are 2" in several
     shared = refused(scene, "--heatmap", tmp_path / "m.tif", model=package, out=tmp_path / "m.gpkg")
-    assert "would share one style" in shared
+    assert "have one name, so their styles would be one file" in shared
     assert "pass a file as --out" in refused(scene, "--heatmap", heat, "--out", f"{tmp_path}/layers/", model=package)
     assert "is the scene itself" in refused(scene, "--heatmap", scene, "--json", model=package)
     assert not heat.exists()
@@ -203,11 +204,9 @@ def test_a_heat_map_is_of_one_scene(scene, package, make_scene, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".fgb", ".parquet"])
 def test_every_format_has_the_detection(scene, package, tmp_path, suffix):
-    import geopandas
-
     out = tmp_path / f"mines{suffix}"
     assert invoke(scene, "--out", out, "-q", "--jobs", 0, model=package).exit_code == 0
-    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out)
+    frame = opened(out)
     assert frame["n_chips"].tolist() == [4]
 
 
@@ -239,7 +238,6 @@ def graded(make_scene) -> Path:
 def test_an_operating_point_decides_what_is_found_and_is_named(
     graded, package, pointed, tmp_path, suffix, point, flagged
 ):
-    import geopandas
 
     del package  # its fixture brings the detector
     out = tmp_path / f"mines{suffix}"
@@ -248,7 +246,7 @@ def test_an_operating_point_decides_what_is_found_and_is_named(
     figures = json.loads(result.stdout)
     assert (figures["operate"], figures["flagged"]) == (point, flagged)
     assert f"by pointed, {point};" in result.stderr
-    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out)
+    frame = opened(out)
     assert set(frame["operate"]) == {point}
     thresholds = pointed.card.points[point]
     assert set(frame["threshold_high"]) == {thresholds.high}
