@@ -90,7 +90,8 @@ def ground_of(path: Path) -> Sequence[Outline] | None:
         return None
     whole, hidden = (read_table(path, [name])[0] for name in ("footprint", "obscured"))
     if "cause" in hidden.columns:
-        hidden = hidden[[not str(cause).lower().startswith(_SEEN_THROUGH) for cause in hidden["cause"]]]
+        hides = [not str(cause).lower().startswith(_SEEN_THROUGH) for cause in hidden["cause"]]
+        hidden = hidden.loc[np.array(hides, bool)]
     shown, not_shown = (
         shapely.union_all([shape for shape in _outlines(path, one) if shape is not None]) for one in (whole, hidden)
     )

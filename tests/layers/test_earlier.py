@@ -45,8 +45,8 @@ def found():
     return [one, replace(other, **gone)]
 
 
-def foreign(path, shapes, crs="EPSG:4326", **columns):
-    geopandas.GeoDataFrame(columns, geometry=shapes, crs=crs).to_file(path)
+def foreign(path, shapes, crs="EPSG:4326", layer=None, **columns):
+    geopandas.GeoDataFrame(columns, geometry=shapes, crs=crs).to_file(path, layer=layer)
     return path
 
 
@@ -157,6 +157,10 @@ def test_ground_is_footprint_without_what_hides_it(tmp_path):
     assert shapely.union_all(earlier.ground_of(path)).equals(
         shapely.union(shapely.box(0, 1, 3, 2), shapely.box(1, 0, 2, 1))
     )
+    nothing = geopandas.GeoDataFrame({"cause": []}, geometry=[], crs="EPSG:4326")
+    clear = foreign(tmp_path / "clear.gpkg", [SQUARE], layer="footprint")
+    nothing.to_file(clear, layer="obscured", mode="a", geometry_type="Polygon")
+    assert shapely.union_all(earlier.ground_of(clear)).equals(SQUARE)
     assert earlier.ground_of(foreign(tmp_path / "b.gpkg", [SQUARE])) is None
     assert earlier.ground_of(foreign(tmp_path / "b.geojson", [SQUARE])) is None
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from qgis.core import (
+    NULL,
     QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsExpression,
@@ -30,6 +31,11 @@ from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
 RASTERS = (".tif", ".tiff")
+
+
+def plain(value):
+    """Give what JSON has no word for as text; None for what QGIS calls NULL."""
+    return None if value == NULL else str(value)
 
 
 def opened(path):
@@ -128,7 +134,7 @@ def main(look, picture, side, crs, extent, points, *paths):
     image, to_pixel, errors = rendered(layers, int(side), crs, [float(one) for one in extent.split(",")])
     image.save(picture)
     colors = [color_at(image, to_pixel, x, y) for x, y in json.loads(points)]
-    json.dump({"layers": told, "colors": colors, "errors": errors}, sys.stdout, default=str)
+    json.dump({"layers": told, "colors": colors, "errors": errors}, sys.stdout, default=plain)
     sys.stdout.flush()
     os._exit(0)  # QGIS crashes when Python takes its objects apart in another order than it would
 
