@@ -117,6 +117,10 @@ class GeoscanScan(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         out = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        if Path(f"{out}-wal").exists():  # which SQLite would lay over the new file
+            raise QgsProcessingException(
+                f"{out} is being edited; save the edits and end editing first, or name another"
+            )
         command = _command(self.parameterAsString(parameters, "COMMAND", context).strip())
         figures = _run([command, *self._words(parameters, context, out)], feedback)
         layers = _layers_in(out)

@@ -137,6 +137,8 @@ def test_what_cannot_be_done_is_one_line(toolbox, fake, make_scene, words, tmp_p
         "provider": "wms",
         "parameters": {"OUTPUT": out},
     }
+    (tmp_path / "edited.gpkg-wal").touch()
+    cases += [({"PRODUCT": scene, "OUTPUT": str(tmp_path / "edited.gpkg"), "EXTRA": words}, "is being edited; save ")]
     *jobs, last = toolbox(*({"parameters": asked} for asked, _ in cases), service)["jobs"]
     for job, (asked, line) in zip(jobs, cases, strict=True):
         assert job["results"] is None, asked
