@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from tqdm import tqdm
 
-from geoscan.cli import options, outputs, streams, tell
+from geoscan.cli import options, outputs, progress, streams, tell
 from geoscan.machine import check_memory_for_network
 from geoscan.model.figures import DEFAULT_POINT
 
@@ -69,6 +68,9 @@ if TYPE_CHECKING:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the figures of the scan: one JSON object, or one a layer and line."
 )
+@click.option(
+    "--progress", is_flag=True, help="Say how far the scan is in lines of JSON on stderr, for programs, not in a bar."
+)
 @options.verbosity
 def scan(out: str | None, **asked: Any) -> None:
     """Scan scenes, or the rasters in a directory, for artisanal gold mines.
@@ -107,6 +109,7 @@ class _Ask:
     journal: str | None
     fresh: bool
     as_json: bool
+    progress: bool
 
     def journals(self, plans: Sequence[Plan], beside: list[tuple[Plan, Path]]) -> Journals | None:
         """Say where journals go; None where no layer is written, and none was asked for."""
@@ -117,7 +120,7 @@ class _Ask:
         return Journals(beside, fresh=self.fresh) if beside else None
 
 
-_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json")
+_OWN: Final = ("scenes", "jobs", "scheduler", "journal", "fresh", "as_json", "progress")
 """What no scene's plan depends on."""
 
 
@@ -197,9 +200,9 @@ def _working(ask: _Ask, plans: Sequence[Plan], journals: Journals | None) -> Ite
     try:
         with (
             workers(ask.jobs, ask.scheduler, batches=batches) as pool,
-            tqdm(total=chips, unit="chip", disable=options.silent(), leave=False) as bar,
+            progress.shown(chips, lines=ask.progress) as told,
         ):
-            yield pool, {"begin": bar.set_description, "advance": options.advance(bar)}
+            yield pool, told
     except KeyboardInterrupt:
         left = journals.told if journals is not None else ""
         raise KeyboardInterrupt(f"interrupted; {left}" if left else "interrupted") from None
