@@ -72,7 +72,7 @@ def test_scan_has_the_options_of_the_command():
     }
     command = {parameter.name for parameter in scan_command.params}
     assert command == asked | {
-        *("scenes", "since", "jobs", "scheduler", "journal", "fresh", "as_json"),
+        *("scenes", "since", "jobs", "scheduler", "journal", "fresh", "as_json", "progress"),
         *("out", "obscured", "heatmap", "report"),
         "quiet",
         "verbose",

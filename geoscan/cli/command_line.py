@@ -13,7 +13,9 @@ from click.core import ParameterSource
 from geoscan.gdal import presentable
 
 _FILES: Final = ("out", "obscured", "heatmap", "report", "journal")
-_NO_RESULT: Final = frozenset((*_FILES, "jobs", "scheduler", "batch", "fresh", "progress", "as_json", "verbose", "quiet"))
+_NO_RESULT: Final = frozenset(
+    (*_FILES, "jobs", "scheduler", "batch", "fresh", "progress", "as_json", "verbose", "quiet")
+)
 """Options that change where results go, and how fast, and not what they are: equal scans are to be equal files."""
 
 
