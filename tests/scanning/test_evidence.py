@@ -123,7 +123,9 @@ def test_layers_are_the_same_bytes_each_time_and_merging_keeps_whole_chips(make_
         assert CliRunner().invoke(main, [str(path), "--out", str(tmp_path / name), *how]).exit_code == 0
     assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
     merged = tmp_path / "m.geojson"
-    assert CliRunner().invoke(main, ["merge", str(kept), "--out", str(merged)]).exit_code == 0
+    result = CliRunner().invoke(main, ["merge", str(kept), "--out", str(merged)])
+    assert result.exit_code == 0
+    assert "a.journal: outlines are those of whole chips; those by activation need the scene" in result.stderr
     told = [json.loads((tmp_path / name).read_text()) for name in ("a.geojson", "m.geojson")]
     assert [one["geoscan"]["scenes"][0]["outline"] for one in told] == ["activation", "chip"]
     fine, whole = (one["features"][0]["properties"]["area_ha"] for one in told)

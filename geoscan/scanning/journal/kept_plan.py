@@ -20,6 +20,7 @@ from geoscan.ground import check_earth
 from geoscan.machine import Runtime
 from geoscan.masks import Masking
 from geoscan.model.package import Card, Package
+from geoscan.outlines import CHIP
 from geoscan.polygons import Hysteresis
 from geoscan.products import Product, Scaling
 from geoscan.radiometry import Radiometry
@@ -57,13 +58,14 @@ class _Kept:
     kind: str
     mask: str
     date: str
+    outline: str = CHIP
 
 
 _KEPT: Final = TypeAdapter(_Kept)
 
 _OF_PLAN: Final = (
     *("name", "grid", "scaling", "radiometry", "tta", "thresholds"),
-    *("operate", "prior", "force", "batch", "runtime"),
+    *("operate", "prior", "force", "batch", "runtime", "outline"),
 )
 _OF_SCENE: Final = ("gsd", "bands", "dtype", "masking", "planet", "digest", "resampling")
 """Fields that go over as they are."""
