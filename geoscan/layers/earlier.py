@@ -17,7 +17,7 @@ import shapely
 from geoscan.errors import InputError, one_line
 from geoscan.layers.about import dates_in
 from geoscan.layers.detections import LAYER
-from geoscan.layers.reading import layer_names, read_table
+from geoscan.layers.reading import layer_names, read_table, readable
 from geoscan.states import Review, Status
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def read(path: Path) -> Earlier:
     from geoscan.outlines import areas_ha
 
     frame, told = read_table(path, _FOUND)
-    shapes = _outlines(path, frame)
     dates = dates_in(told)
-    rows = frame.drop(columns=frame.geometry.name).to_dict("records")
+    with readable(path):  # columns are decoded when they are looked at
+        shapes = _outlines(path, frame)
+        rows = frame.drop(columns=frame.geometry.name).to_dict("records")
     usable = [(row, shape) for row, shape in zip(rows, shapes, strict=True) if shape is not None]
     if len(usable) < len(rows):
         said = f"{len(rows) - len(usable):,} of the {len(rows):,} features in {path} are no polygons on the globe"
@@ -89,13 +90,14 @@ def ground_of(path: Path) -> Sequence[Outline] | None:
     if path.suffix.lower() != ".gpkg" or not {"footprint", "obscured"} <= set(layer_names(path)):
         return None
     whole, hidden = (read_table(path, [name])[0] for name in ("footprint", "obscured"))
-    if "cause" in hidden.columns:
-        hides = [not str(cause).lower().startswith(_SEEN_THROUGH) for cause in hidden["cause"]]
-        hidden = hidden.loc[np.array(hides, bool)]
-    shown, not_shown = (
-        shapely.union_all([shape for shape in _outlines(path, one) if shape is not None]) for one in (whole, hidden)
-    )
-    return polygons_in(shapely.difference(shown, not_shown))
+    with readable(path):
+        if "cause" in hidden.columns:
+            hides = [not str(cause).lower().startswith(_SEEN_THROUGH) for cause in hidden["cause"]]
+            hidden = hidden.loc[np.array(hides, bool)]
+        shown, not_shown = (
+            shapely.union_all([shape for shape in _outlines(path, one) if shape is not None]) for one in (whole, hidden)
+        )
+        return polygons_in(shapely.difference(shown, not_shown))
 
 
 def _outlines(path: Path, frame: geopandas.GeoDataFrame) -> list[Outline | None]:

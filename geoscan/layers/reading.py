@@ -30,6 +30,9 @@ _MOST_BYTES: Final = 2**29
 _MOST_TOLD: Final = 2**24
 """Bytes of metadata."""
 
+_DAMAGE: Final = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
+"""What the readers raise over files that contradict themselves."""
+
 _MOST_FEATURES: Final = 200_000
 """Twice what the largest scenes have; each takes some kilobytes and a tenth of a millisecond."""
 
@@ -42,7 +45,7 @@ def read_table(path: Path, names: Sequence[str]) -> tuple[geopandas.GeoDataFrame
     Raises InputError for what is no such file, is too large, or holds several layers of other names.
     """
     _check(path)
-    with _readable(path):
+    with readable(path):
         return _from_parquet(path) if path.suffix.lower() == ".parquet" else _from_ogr(path, names)
 
 
@@ -51,7 +54,7 @@ def layer_names(path: Path) -> list[str]:
     import pyogrio
 
     _check(path)
-    with _readable(path):
+    with readable(path):
         return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
 
 
@@ -80,15 +83,17 @@ def _check_count(path: Path, count: int) -> None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what the readers raise for a damaged file into one line."""
+def readable(path: Path) -> Iterator[None]:
+    """Turn what is raised over a damaged file, while it is read or afterwards, into one line."""
+    from shapely.errors import ShapelyError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they warn of what they mend or leave out; what counts is checked here
             yield
     except InputError:
         raise
-    except (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, OSError) as error:
+    except (*_DAMAGE, ShapelyError) as error:
         raise InputError(f"{path} cannot be read as a layer: {one_line(error)[:200]}; give an earlier layer") from error
 
 

@@ -191,6 +191,18 @@ def test_what_is_no_layer_is_one_line(tmp_path, name):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_text_that_is_no_utf8_is_one_line(found, tmp_path):
+    path = tmp_path / "a.parquet"
+    frame = layers.frame(found).to_arrow()
+    table = pa.table(frame)
+    wrong = pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xd7\xd7"))
+    table = table.set_column(table.column_names.index("model"), "model", wrong)
+    layers.frame(found).to_parquet(tmp_path / "b.parquet")
+    pq.write_table(table.replace_schema_metadata(pq.read_schema(tmp_path / "b.parquet").metadata), path)
+    with pytest.raises(InputError, match=r"a\.parquet cannot be read as a layer: "):
+        earlier.read(path)
+
+
 def test_what_is_too_large_or_has_no_crs_is_refused(tmp_path, monkeypatch):
     path = foreign(tmp_path / "a.fgb", [SQUARE] * 3)
     packed = tmp_path / "a.parquet"
