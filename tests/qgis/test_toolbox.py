@@ -108,7 +108,7 @@ def test_a_scan_that_is_cancelled_goes_on_when_it_is_started_again(toolbox, fake
     assert whole["progress"][0] >= 20, "what was done is not done again"
     assert whole["results"]["COUNT"] == 1
     assert [layer["count"] for layer in whole["layers"]] == [1]
-    assert sorted(path.name for path in out.parent.iterdir()) == ["mines.geojson"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["mines.geojson", "mines.qml"]
 
 
 @pytest.mark.large
