@@ -183,7 +183,7 @@ def test_every_format_has_the_detection(scene, package, tmp_path, suffix):
 
     out = tmp_path / f"mines{suffix}"
     assert invoke(scene, "--out", out, "-q", "--jobs", 0, model=package).exit_code == 0
-    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out)
+    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out, layer="detections")
     assert frame["n_chips"].tolist() == [4]
 
 
@@ -224,7 +224,7 @@ def test_an_operating_point_decides_what_is_found_and_is_named(
     figures = json.loads(result.stdout)
     assert (figures["operate"], figures["flagged"]) == (point, flagged)
     assert f"by pointed, {point};" in result.stderr
-    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out)
+    frame = geopandas.read_parquet(out) if suffix == ".parquet" else geopandas.read_file(out, layer="detections")
     assert set(frame["operate"]) == {point}
     thresholds = pointed.card.points[point]
     assert set(frame["threshold_high"]) == {thresholds.high}

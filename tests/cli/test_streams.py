@@ -54,7 +54,7 @@ def test_a_layer_is_written_whatever_becomes_of_the_streams(words, redirection):
     done = shell(words, redirection)
     assert done.returncode == 0, done.stderr
     assert len(layer(words)) == 1
-    assert sorted(path.name for path in Path(words[-1]).parent.iterdir()) == ["mines.geojson"]
+    assert sorted(path.name for path in Path(words[-1]).parent.iterdir()) == ["mines.geojson", "mines.qml"]
 
 
 @pytest.mark.parametrize(
