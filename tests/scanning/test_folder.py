@@ -53,7 +53,7 @@ def test_each_scene_gets_a_layer_a_line_and_a_row(scenes, package, tmp_path):
     assert result.exit_code == 0, result.stderr
     figures = [json.loads(line) for line in result.stdout.splitlines()]
     assert [one["scene"] for one in figures] == ["a.tif", "b.tif", "c.tif"]
-    assert names(tmp_path / "layers") == [f"{one}.{end}" for one in "abc" for end in ("figures.json", "geojson")]
+    assert names(tmp_path / "layers") == [f"{one}.{end}" for one in "abc" for end in ("figures.json", "geojson", "qml")]
     for scene, one in zip(scenes, figures, strict=True):
         alone = tmp_path / f"{scene.stem}.geojson"
         assert invoke(scene, "--out", alone, package=package).exit_code == 0
@@ -105,7 +105,7 @@ def test_a_broken_scene_stops_no_other(scenes, package, tmp_path):
     missing = tmp_path / "missing.tif"
     result = invoke(missing, *scenes, "--out", f"{out}/", "--json", package=package)
     assert result.exit_code == 1
-    assert names(out) == ["c.figures.json", "c.geojson"]
+    assert names(out) == ["c.figures.json", "c.geojson", "c.qml"]
     said = {one["scene"]: one.get("error", "") for one in map(json.loads, result.stdout.splitlines())}
     assert "is empty (0 bytes)" in said["a.tif"]
     assert "cannot be opened" in said["b.tif"]
@@ -158,7 +158,7 @@ def test_what_could_not_be_read_is_tried_again_and_nothing_else(scenes, package,
     assert result.exit_code == 0
     assert "b.tif: resumed: 5 of 6 chips" in result.stderr
     assert result.stderr.count("is done: ") == 2
-    assert names(out) == [f"{one}.{end}" for one in "abc" for end in ("figures.json", "geojson")]
+    assert names(out) == [f"{one}.{end}" for one in "abc" for end in ("figures.json", "geojson", "qml")]
 
 
 def test_a_scene_that_another_scan_is_at_is_left_to_it(scenes, package, tmp_path):
@@ -237,7 +237,7 @@ def test_a_record_of_another_layer_does_not_stay(scenes, package, tmp_path):
     layer = (out / "a.geojson").read_bytes()
     break_block(scenes[0], 0, 1)
     assert invoke(scenes[0], "--out", f"{out}/", "--high", 0.9, package=package).exit_code == 1
-    assert names(out) == ["a.geojson", "a.geojson.journal"]
+    assert names(out) == ["a.geojson", "a.geojson.journal", "a.qml"]
     scenes[0].write_bytes(whole)
     os.utime(scenes[0], ns=(status.st_mtime_ns,) * 2)
     again = invoke(scenes[0], "--out", f"{out}/", package=package)
