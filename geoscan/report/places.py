@@ -63,7 +63,8 @@ class Place:
         groups = flag(scores.reshape(grid.shape), seen.provenance.thresholds)
         inside = shapely.get_coordinates(detection.geometry.representative_point())
         col, row = np.floor(self.pixels(inside)[0] / grid.stride).astype(int).tolist()
-        tiles = np.flatnonzero(groups == groups[row, col])
+        group, own = groups[row, col], row * grid.shape[1] + col
+        tiles = np.flatnonzero(groups == group) if group else np.array([own])
         window = grid.around(tiles)
         if max(window.rows, window.cols) <= max(SQUARE, grid.chip):
             return window

@@ -78,11 +78,12 @@
 
   function zoomTo(map, shape) {
     map.once("moveend", () => shape.openPopup(shape.getBounds().getCenter()));
-    map.fitBounds(shape.getBounds().pad(0.75), { animate: false, maxZoom: 1.5 });
+    map.fitBounds(shape.getBounds().pad(0.75), { animate: false, maxZoom: Math.max(map.getZoom() + 1, 1.5) });
   }
 
   function listen(map, box, shapes) {
     box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") map.closePopup();
       if (event.key !== "Enter" && event.key !== " ") return;
       for (const shape of shapes.values()) {
         if (shape.getElement() !== event.target) continue;
@@ -99,11 +100,11 @@
     });
     map.on("popupclose", ({ popup }) => {
       const path = popup._source && popup._source.getElement && popup._source.getElement();
-      if (path && popup.getElement().contains(document.activeElement)) path.focus();
+      if (path && popup.getElement().contains(document.activeElement)) path.focus({ preventScroll: true });
     });
     // The wheel scrolls the page until the map is asked for.
-    map.on("focus click", () => map.scrollWheelZoom.enable());
-    map.on("blur", () => map.scrollWheelZoom.disable());
+    box.addEventListener("focusin", () => map.scrollWheelZoom.enable());
+    box.addEventListener("focusout", () => map.scrollWheelZoom.disable());
   }
 
   function tellOfSight(map, scene, image) {
