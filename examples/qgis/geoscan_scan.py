@@ -96,7 +96,7 @@ class GeoscanScan(QgsProcessingAlgorithm):
         return ["mining", "gold", "mines", "detection", "satellite"]
 
     def shortHelpString(self) -> str:
-        return HELP
+        return HELP.replace("\n", " ")  # QGIS begins a paragraph at each end of a line
 
     def initAlgorithm(self, config: Any = None) -> None:
         self.addParameter(QgsProcessingParameterRasterLayer("SCENE", "Scene", optional=True))
