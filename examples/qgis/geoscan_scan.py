@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from qgis.core import (
+    QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputNumber,
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterDefinition,
@@ -94,7 +96,7 @@ class GeoscanScan(QgsProcessingAlgorithm):
         return ["mining", "gold", "mines", "detection", "satellite"]
 
     def shortHelpString(self) -> str:
-        return HELP
+        return HELP.replace("\n", " ")  # QGIS begins a paragraph at each end of a line
 
     def initAlgorithm(self, config: Any = None) -> None:
         self.addParameter(QgsProcessingParameterRasterLayer("SCENE", "Scene", optional=True))
@@ -126,6 +128,8 @@ class GeoscanScan(QgsProcessingAlgorithm):
         layers = _layers_in(out)
         for name, uri in layers.items():
             details = QgsProcessingContext.LayerDetails(name, context.project(), name)
+            STYLED.append(_Styled())
+            details.setPostProcessor(STYLED[-1])  # one a layer: the context deletes each in the end
             context.addLayerToLoadOnCompletion(uri, details)
         if not layers:
             feedback.reportError(f"{out} is written, but this QGIS cannot open such files; write .gpkg")
@@ -167,9 +171,23 @@ class GeoscanScan(QgsProcessingAlgorithm):
         return f"{parts.get('vsiPrefix') or ''}{parts['path']}{parts.get('vsiSuffix') or ''}"
 
 
+class _Styled(QgsProcessingLayerPostProcessorInterface):
+    """Gives a layer the style that its file brings, which QGIS leaves out for layers that an algorithm makes."""
+
+    def postProcessLayer(
+        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        layer.loadDefaultStyle()
+        layer.triggerRepaint()
+
+
 def _file(name: str, title: str) -> QgsProcessingParameterFile:
     # QGIS' own filter for all files, *.*, refuses names without a dot
     return QgsProcessingParameterFile(name, title, optional=True, fileFilter="All files (*)")
+
+
+STYLED: list[_Styled] = []
+"""Kept, for QGIS does not keep what Python knows of them."""
 
 
 def _choice(name: str, title: str, options: list[str]) -> QgsProcessingParameterEnum:

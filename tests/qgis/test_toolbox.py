@@ -164,3 +164,22 @@ def test_a_scene_with_a_part_that_cannot_be_read_is_shown_with_a_warning(toolbox
     assert "The layer is written, but a part of the scene is missing: see the warnings above" in job["said"]
     assert all(layer["valid"] for layer in job["layers"])
     assert job["layers"]
+
+
+@pytest.mark.large
+def test_what_was_found_and_what_was_not_seen_are_loaded_in_their_styles(toolbox, tmp_path):
+    command, out = tmp_path / "geoscan", tmp_path / "found.gpkg"
+    figures = '{"detections": 1, "area_ha": 359.1, "observed_fraction": 0.5}'
+    command.write_text(f"#!/bin/sh\ncp {shlex.quote(str(ROOT / 'examples' / 'mines.gpkg'))} {out}\necho '{figures}'\n")
+    command.chmod(0o755)
+    parameters = {"PRODUCT": str(tmp_path / "scene.zip"), "OUTPUT": str(out), "COMMAND": str(command)}
+    (job,) = toolbox({"parameters": parameters})["jobs"]
+    assert job["error"] is None
+    assert {layer["name"]: layer["renderer"] for layer in job["layers"]} == {
+        "detections": "graduatedSymbol",
+        "obscured": "categorizedSymbol",
+    }
+    assert all(layer["valid"] for layer in job["layers"])
+    results = job["results"]
+    assert results["DETECTIONS"] == f"{out}|layername=detections"
+    assert (results["COUNT"], results["AREA_HA"], results["OBSERVED"]) == (1, 359.1, 0.5)
