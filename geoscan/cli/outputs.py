@@ -17,28 +17,33 @@ if TYPE_CHECKING:
     from geoscan.polygons import Detection
     from geoscan.scanning.result import SceneResult
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+def _place(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value == Path():
+        raise click.BadParameter("an empty name is no place to write to", ctx, param)
+    return value
+
+
+def _file(name: str, said: str) -> Callable[..., Any]:
+    """Make an option that names a file to write."""
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return click.option(f"--{name}", type=kind, metavar="PATH", callback=_place, help=said)
+
 
 _OPTIONS: Final = {
-    "obscured": click.option(
-        "--obscured",
-        type=_FILE,
-        metavar="PATH",
-        help="Layer to write of cloud, haze, nodata, and what could not be read or understood; --out mines.gpkg "
-        "holds it anyway.",
+    "obscured": _file(
+        "obscured",
+        "Layer to write of cloud, haze, nodata, and what could not be read or understood; --out mines.gpkg holds it "
+        "anyway.",
     ),
-    "heatmap": click.option(
-        "--heatmap",
-        type=_FILE,
-        metavar="PATH",
-        help="Write the mine score of one scene, too: a Cloud-Optimized GeoTIFF, a pixel a chip's core, and its style "
-        "for QGIS. The last row and column of pixels may reach beyond the scene.",
+    "heatmap": _file(
+        "heatmap",
+        "Write the mine score of one scene, too: a Cloud-Optimized GeoTIFF, a pixel a chip's core, and its style for "
+        "QGIS. The last row and column of pixels may reach beyond the scene.",
     ),
-    "report": click.option(
-        "--report",
-        type=_FILE,
-        metavar="PATH",
-        help="Write a report, too: one HTML file with maps, pictures, tables and the model's card, for any browser.",
+    "report": _file(
+        "report",
+        "Write a report, too: one HTML file with maps, pictures, tables and the model's card, for any browser.",
     ),
     "since": click.option(
         "--since",

@@ -55,7 +55,7 @@ def test_what_changes_no_result_changes_no_byte(scene, package, tmp_path):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (("--out", "layers/", "--obscured", "o.geojson"), "--obscured is of one layer, and layers/ is a folder"),
+        (("--out", "layers/", "--obscured", "o.geojson"), "--obscured is of one layer, and --out is a folder"),
         (("--out", "a.geojson", "--obscured", "a.fgb"), "a.geojson and a.fgb have one name"),
         (("--out", "a.geojson", "--obscured", "o.shp"), "the suffix '.shp'"),
         (("--out", "a.geojson", "--obscured", ""), "an empty name is no place to write to"),
