@@ -1,6 +1,7 @@
 """Scenes made for a test, and the way to real data where there is some."""
 
 import os
+import subprocess
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ settings.load_profile("geoscan")
 UTM = "EPSG:32721"
 CORNER = (500_000.0, 9_200_000.0)
 RGB = ("red", "green", "blue")
+QGIS_PYTHON = "/usr/bin/python3"
 
 
 def write_scene(
@@ -169,3 +171,30 @@ def write_tiny_package(path: Path, gsd: float = 3.7) -> Package:
         layer = network.get_layer(head.name)
         layer.set_weights([8 * weights for weights in layer.get_weights()])
     return write_package(path, network, spec=spec, gsd=gsd, dehaze=DarkLevel())
+
+
+@pytest.fixture
+def run_in_qgis(tmp_path):
+    """Gives what runs a script by QGIS' Python, and gives what it prints; the test is skipped where there is none."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "QT_QPA_PLATFORM": "offscreen",
+        "HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+
+    def run(*command, **more):
+        whole = [QGIS_PYTHON, *map(str, command)]
+        return subprocess.run(whole, env=environment | more, capture_output=True, text=True, check=False)
+
+    if not Path(QGIS_PYTHON).exists() or run("-c", "import qgis.core").returncode:
+        pytest.skip(f"{QGIS_PYTHON} cannot import qgis; apt-get install python3-qgis to run this")
+
+    def printed(*command, **more):
+        done = run(*command, **more)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout
+
+    return printed
