@@ -37,6 +37,18 @@ def test_messages_are_quoted_as_they_come(make_scene, tmp_path, monkeypatch, wor
     assert [one for one in quoted(result.stderr) if one.startswith(begins)], result.stderr
 
 
+@pytest.mark.large
+def test_the_first_scan_says_what_the_guide_says(tmp_path):
+    words = [str(EXAMPLES / "scene.tif"), "--out", str(tmp_path / "mines.gpkg")]
+    result = CliRunner().invoke(main, words, prog_name="geoscan")
+    shown = GUIDE.split("It says:\n\n```\n")[1].split("```")[0]
+
+    def timeless(text):
+        return re.sub(r"[\d.]+ s, [\d.]+ chips/s", "", text)
+
+    assert timeless(result.stderr) == timeless(shown)
+
+
 def test_links_lead_somewhere():
     links = re.findall(r"\]\(([^)#]+)\)", GUIDE)
     assert links
