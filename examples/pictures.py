@@ -1,9 +1,14 @@
-"""Draw the pictures of the README from the example scene, with geoscan itself: `python examples/pictures.py`."""
+"""Draw the pictures of the README from the example scene, with geoscan itself: `python examples/pictures.py`.
+
+The report's needs Debian's chromium. `make_project.py` draws the one of QGIS.
+"""
 
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import rasterio
@@ -50,10 +55,32 @@ def dehazing() -> None:
     save(figure, "dehazing.png")
 
 
+def report() -> None:
+    """The report's map and close-up, as a browser shows them."""
+    from playwright.sync_api import sync_playwright
+
+    with TemporaryDirectory() as folder, sync_playwright() as driver:
+        page_file = Path(folder) / "report.html"
+        subprocess.run(["geoscan", str(SCENE), "--report", str(page_file), "-q"], check=True)
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium")
+        page = browser.new_page(viewport={"width": 640, "height": 760})
+        page.goto(page_file.as_uri())
+        page.evaluate("document.getElementById('maps').scrollIntoView()")
+        page.wait_for_timeout(500)  # the map fades in
+        drawn = page.screenshot()
+        browser.close()
+    reduced(io.BytesIO(drawn), "report.png")
+
+
 def save(figure: Figure, name: str) -> None:
-    """Write a picture in 128 colours, which is a third of the size."""
+    """Write a figure."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=72)
+    reduced(drawn, name)
+
+
+def reduced(drawn: io.BytesIO, name: str) -> None:
+    """Write a picture in 128 colours, which is a third of the size."""
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
 
 
@@ -61,3 +88,4 @@ if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
     detections()
     dehazing()
+    report()
