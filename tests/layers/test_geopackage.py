@@ -1,7 +1,9 @@
 """A GeoPackage holds all that a scan tells, under names that people read, and styles where QGIS looks for them."""
 
 import contextlib
+import shutil
 import sqlite3
+import subprocess
 from dataclasses import replace
 
 import geopandas
@@ -129,6 +131,14 @@ def test_what_was_not_seen_is_the_same_as_by_itself(path, scenes, tmp_path):
     alone = geopandas.read_file(tmp_path / "hidden.gpkg", layer=obscured.LAYER)
     assert_geodataframe_equal(alone, geopandas.read_file(path, layer=obscured.LAYER))
     assert alone["cause"].tolist() == ["cloud", "failed", "nodata"]
+
+
+@pytest.mark.skipif(shutil.which("ogrinfo") is None, reason="ogrinfo is not installed")
+def test_ogrinfo_reads_it(path):
+    done = subprocess.run(["ogrinfo", "-ro", "-al", "-so", path], capture_output=True, text=True, check=True)
+    assert [line.split(": ")[1] for line in done.stdout.splitlines() if line.startswith("Layer name")] == NAMES
+    assert "Warning" not in done.stderr
+    assert "ERROR" not in done.stderr
 
 
 def test_gdals_settings_are_as_before(path, scenes, tmp_path):
