@@ -99,6 +99,8 @@ def test_rejected_chips_fall_accepted_ones_rise_and_others_stay(round_trip, know
     assert np.abs(new - old).mean() < min(0.02, fall / 2)
 
 
+@pytest.mark.large
+@pytest.mark.parametrize("round_trip", [ALL_LABELS], indirect=True)
 def test_no_other_label_is_touched(round_trip, known):
     before, done = round_trip
     others = [n for n, label in enumerate(before.card.labels) if label != MINE]
