@@ -22,6 +22,7 @@ _COMMANDS = {
     "scan": "Scan scenes for artisanal gold mines (the default).",
     "merge": "Make a layer of journals, with other thresholds.",
     "compare": "Tell what is new, known, grown or gone between two layers.",
+    "review": "Make chips to train on of reviewed polygons.",
     "check": "Say what a scene is and how it will be read.",
     "dehaze": "Write a whole scene with its haze removed.",
     "models": "List the models that are installed.",

@@ -15,7 +15,7 @@ import click
 from tqdm import tqdm
 
 from geoscan.cli import streams
-from geoscan.data.sources import ChipsSource, KaggleSource, Source
+from geoscan.data.sources import INDEX, ChipsSource, KaggleSource, Source
 from geoscan.errors import one_line
 from geoscan.machine import AUTO, RUNTIMES
 from geoscan.model.figures import POINTS
@@ -114,6 +114,8 @@ def data_source(*, together: bool) -> Callable[[Callable[..., None]], Callable[.
             licence: str | None = None,
             **kwargs: Any,
         ) -> None:
+            if chips and index is None and (chips / INDEX).is_file():
+                index = chips / INDEX
             known = ChipsSource(chips, index, licence or NOT_STATED) if chips and index else None
             kaggle = KaggleSource(kaggle_dir) if kaggle_dir else None
             if (chips is None) != (index is None) or not (kaggle or known) or (kaggle and known and not together):
@@ -272,12 +274,13 @@ def _data_options(together: bool) -> Callable[[Callable[..., None]], Callable[..
         click.option(
             "--chips",
             type=click.Path(exists=True, path_type=Path),
-            help=f"Zip archive or directory of chips that show a mine or not; needs --index.{beside}",
+            help=f"Zip archive or directory of chips that show a mine or not.{beside}",
         ),
         click.option(
             "--index",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.",
+            help="Table for --chips with the columns file, label (mine or other) and, if known, source_gallery.  "
+            "[default: index.csv in --chips]",
         ),
         click.option(
             "--gsd",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 from tqdm import tqdm
 
-from geoscan.cli import options, streams
+from geoscan.cli import options, streams, tuning
 from geoscan.data.sources import TrainingData
 from geoscan.machine import check_memory_for_network
 from geoscan.model import spec as specs
@@ -145,6 +145,17 @@ class _RecipeOptions(TypedDict):
     help="Test-time augmentation: make figures and thresholds for scores averaged over the 8 rotations and mirror "
     "images of a chip; scans then average too.",
 )
+@click.option(
+    "--tune",
+    metavar="MODEL",
+    help="Teach this model, shipped or a directory of a package, a few chips that `geoscan review` made, given as "
+    "--chips; needs --replay.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, path_type=Path),
+    help="Zip archive or directory of chips that the model of --tune knows, mines among them: it keeps their scores.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @options.verbosity
 def train(
@@ -152,6 +163,8 @@ def train(
     out: Path,
     pretrain: Path | None,
     unlabelled: Path | None,
+    tune: str | None,
+    replay: Path | None,
     resume: bool,
     keep_folds: bool,
     **how: Unpack[_RecipeOptions],
@@ -161,7 +174,13 @@ def train(
     Chips of one place stay on one side of the split. The epoch with the best F2 on the validation chips is kept
     (average precision where mines are the only label), or with --folds the last one. Thresholds and figures are written
     to card.json and card.md. Ctrl-C keeps the best epoch so far; the exit status is 1 then.
+
+    With --tune nothing is trained from the start: the last layer alone is fitted anew. It takes --chips, --index,
+    --replay and --out.
     """
+    if tune or replay:
+        tuning.tune(tune, replay, data, out)
+        return
     if keep_folds and not how["folds"]:
         raise click.UsageError("--keep-folds keeps the networks of --folds; pass that too")
     check_memory_for_network()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from geoscan.errors import DatasetError
 from geoscan.model.origin import NOT_STATED
+
+INDEX: Final = "index.csv"
+"""Name of the table in a folder that holds chips and their labels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ def folders(tmp_path, monkeypatch):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/train_v2.csv").write_text("image_name,tags\ntrain_0,clear primary\n")
     (tmp_path / "chips.zip").write_bytes(b"no archive")
+    (tmp_path / "reviewed").mkdir()
+    (tmp_path / "reviewed/index.csv").write_text("file,label\n")
 
 
 def refused(*words, tmp_path) -> str:
@@ -67,6 +69,12 @@ def refused(*words, tmp_path) -> str:
         ("--kaggle-dir empty --out m --licence MIT", "--licence is that of --chips; pass those too"),
         ("--kaggle-dir empty --out m --dehase", "Did you mean"),
         ("empty m", "Missing option '--out'"),
+        ("--tune sentinel2 --out m", "pass --kaggle-dir, or --chips and --index"),
+        ("--tune sentinel2 --kaggle-dir empty --replay empty --out m", "--kaggle-dir does not go with --tune"),
+        ("--tune sentinel2 --chips reviewed --out m", "--tune needs --chips, those that were reviewed, and --replay"),
+        ("--replay empty --chips reviewed --out m", "--tune needs --chips"),
+        ("--tune sentinel2 --chips reviewed --replay empty --out m --epochs 9", "--epochs does not go with --tune"),
+        ("--tune sentinel2 --chips reviewed --replay none --out m", "Path 'none' does not exist"),
     ],
 )
 def test_misuse_is_refused(words, message, tmp_path):
@@ -128,6 +136,11 @@ def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
     assert recipe.spec.labels == ("artisinal_mine",)
     assert recipe.preprocess == Preprocess(48, 10.0, "sentinel2-l1c", DarkLevel())
     assert (recipe.augmentation.clear, recipe.augmentation.offset) == (0.5, 60)
+
+
+def test_a_folder_of_chips_may_hold_its_index(asked):
+    _, data, _ = asked("--chips", "reviewed")
+    assert data == TrainingData(ChipsSource(Path("reviewed"), Path("reviewed/index.csv")))
 
 
 def test_every_option_reaches_the_recipe(asked):

@@ -1,0 +1,1 @@
+"""What people say of detections becomes chips to learn from."""
