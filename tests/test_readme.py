@@ -14,6 +14,7 @@ from geoscan.resolution import native_range, usable_range
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "examples" / "GUIDE.md").read_text(encoding="utf-8")
 
 
 def options() -> set[str]:
@@ -31,7 +32,7 @@ def test_it_is_short():
     assert len(README.split()) < 1300
 
 
-@pytest.mark.parametrize("text", [README, EXAMPLES], ids=["README", "examples"])
+@pytest.mark.parametrize("text", [README, EXAMPLES, GUIDE], ids=["README", "examples", "guide"])
 def test_every_option_exists(text):
     ours = text.split("## Changes")[0]  # which names options that are gone
     ours = re.sub(r"`[^`]*(ablate\w*\.py|compare\.py|pytest|dask worker)[^`]*`", "", ours)

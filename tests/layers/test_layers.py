@@ -237,6 +237,17 @@ def test_a_target_that_does_not_fit_is_refused_before_a_scan(tmp_path):
     check_target(tmp_path / "MINES.GeoJSON", [str(tmp_path / "scene.gpkg")])
 
 
+def test_a_geopackage_that_is_being_edited_is_not_replaced(found, tmp_path):
+    path = tmp_path / "mines.gpkg"
+    write(path, found, SCENES)
+    before = path.read_bytes()
+    (tmp_path / "mines.gpkg-wal").write_bytes(b"edits")
+    with pytest.raises(InputError, match="is being edited, as .*-wal shows; save and close it"):
+        write(path, found[:1], SCENES)
+    assert path.read_bytes() == before
+    check_target(tmp_path / "mines.geojson")
+
+
 def test_a_geopackage_is_of_a_version_that_older_readers_know(found, tmp_path):
     write(tmp_path / "mines.gpkg", found, SCENES)
     with contextlib.closing(sqlite3.connect(tmp_path / "mines.gpkg")) as database:
