@@ -242,7 +242,7 @@ def test_a_geopackage_that_is_being_edited_is_not_replaced(found, tmp_path):
     write(path, found, SCENES)
     before = path.read_bytes()
     (tmp_path / "mines.gpkg-wal").write_bytes(b"edits")
-    with pytest.raises(InputError, match="is being edited, as .*-wal shows; save and close it"):
+    with pytest.raises(InputError, match=r"is being edited, as .*-wal shows; save and close it"):
         write(path, found[:1], SCENES)
     assert path.read_bytes() == before
     check_target(tmp_path / "mines.geojson")
