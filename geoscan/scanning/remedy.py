@@ -31,6 +31,9 @@ _LANDSAT: Final = (2.75e-5, -0.2)
 _NEARLY: Final = 0.95
 """Share of an offset that the darkest ground shows at least where it was not taken off."""
 
+_MOST_CLIPPED: Final = 0.5
+"""Share of values that may be the highest that their type holds: what was cut off there, no scale brings back."""
+
 _MOST_WHITE: Final = 0.5
 """Share of chips that may be white all over in a reading that helps: white chips say nothing."""
 
@@ -62,6 +65,8 @@ def _tried(
     preprocess = plan.package.card.preprocess
     swapped = "--bands " + ",".join(map(str, reversed(plan.scene.bands)))
     for option, radiometry in _readings(plan, _darkest(pixels)):
+        if option and _clipped(pixels) > _MOST_CLIPPED:
+            return
         chips: Chips = np.stack([preprocess.frame(radiometry.apply(native, valid), valid) for native, valid in pixels])
         if is_white(chips).mean() > _MOST_WHITE:
             continue
@@ -74,6 +79,14 @@ def _tried(
             yield reverse, f"red and blue seem to be swapped, it looks as it should with {swapped}"
             negative = look.verdict(look.log_odds(255 - chips, shares))
             yield negative, "bright and dark seem to be swapped, and no option undoes that"
+
+
+def _clipped(pixels: Sequence[tuple[Native, Mask]]) -> float:
+    """Share of values that are the highest of their integer type; 0 for floats."""
+    if not np.issubdtype(pixels[0][0].dtype, np.integer):
+        return 0.0
+    most = np.iinfo(pixels[0][0].dtype).max  # type: ignore[type-var] # that of an integer, as was just asked
+    return float(np.mean([(native[:, valid] == most).mean() for native, valid in pixels]))
 
 
 def _darkest(pixels: Sequence[tuple[Native, Mask]]) -> NDArray[np.float64]:

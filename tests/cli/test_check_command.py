@@ -28,7 +28,7 @@ def test_it_says_how_a_scene_is_read_and_what_answers_a_doubt(make_scene):
     assert "bands:    3,2,1" in result.stdout
     assert "reflectance = value x 0.0001 - 0.1 (pixels)" in result.stdout
     assert "EPSG:32721, 200 x 240 px of 10 m" in result.stdout
-    assert "sentinel2 (10 m) as it is; a scan takes sentinel2" in result.stdout
+    assert "sentinel2 (10 m) as it is; sentinel2-lite (10 m) as it is; a scan takes sentinel2\n" in result.stdout
     assert re.search(
         r"25 chips; about \d+ s( to \d+ s)? without a GPU, \d+ s of it to .*; about \d+\.\d GB of", result.stdout
     )
@@ -45,7 +45,7 @@ def test_an_option_takes_the_doubt_away(make_scene):
     assert found["observed_share"] == 1
     assert 200 < found["cost"]["memory_mb"] < 800
     assert 0 < found["cost"]["preparing_seconds"] < found["cost"]["seconds"][0] <= found["cost"]["seconds"][1]
-    assert [one["reading"] for one in found["models"]] == ["resampled", "resampled", "as it is"]
+    assert [one["reading"] for one in found["models"]] == ["resampled", "resampled", "as it is", "as it is"]
 
 
 def test_black_chips_are_a_warning(make_scene):

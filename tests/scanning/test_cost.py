@@ -25,7 +25,7 @@ def test_reading_is_shared_by_the_cores_and_averaging_may_take_eight_times_the_n
     monkeypatch.setattr("geoscan.scanning.cost._speed", lambda family: 1e9)
     scene = Scene.open(make_scene((3, 480, 480), gsd=10))
     single, averaged = (
-        cost_of(Plan.of(scene, find("sentinel2"), ScanOptions(tta=tta)), scene, 0.04) for tta in (False, True)
+        cost_of(Plan.of(scene, find("sentinel2-lite"), ScanOptions(tta=tta)), scene, 0.04) for tta in (False, True)
     )
     network = 100 * 407e6 * (72 / 224) ** 2 / 1e9
     assert single.preparing_seconds == pytest.approx(100 * 0.04 / machine.cores(), abs=0.01)
