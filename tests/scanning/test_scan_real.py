@@ -18,6 +18,7 @@ from geoscan.data import kaggle
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package, load
 from geoscan.polygons import Hysteresis
+from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect
 from geoscan.scanning.run import scan
@@ -66,7 +67,7 @@ def scene(mosaic, folder) -> Path:
 
 
 def run(path: Path, package: Package, pool=HERE) -> SceneScores:
-    return scan(Plan.of(Scene.open(path), package), pool)
+    return scan(Plan.of(Scene.open(path), package, ScanOptions(outline="chip")), pool)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def marks(scene, package) -> Hysteresis:
 @pytest.fixture(scope="module")
 def marked(package, marks) -> Package:
     """The model with these thresholds on its card."""
-    return replace(package, card=replace(package.card, detection=marks))
+    return replace(package, card=replace(package.card, detection=marks, sensitive=None, strict=None))
 
 
 @pytest.fixture(scope="module")

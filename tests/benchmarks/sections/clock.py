@@ -8,20 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-from geoscan.cli import main, scan
+from geoscan.cli import main, progress
 from geoscan.machine import peak_rss_mb
 
 
 def watched(target: Path, words: list[str]) -> None:
     moved: list[float] = []
 
-    class Clock(scan.tqdm):
+    class Clock(progress.tqdm):
         def update(self, n=1):
             if n and not moved:
                 moved.append(time.time())
             return super().update(n)
 
-    scan.tqdm = Clock
+    progress.tqdm = Clock
     try:
         main(words)
     finally:
