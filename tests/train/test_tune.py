@@ -16,7 +16,7 @@ from geoscan.errors import DatasetError, InputError, PackageError
 from geoscan.labels import MINE, WEATHER
 from geoscan.model.backend import tf
 from geoscan.model.figures import Figures
-from geoscan.model.package import load
+from geoscan.model.package import load, save
 from geoscan.model.runtime import Averaged
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, Head
 from geoscan.model.tensorflow_runtime import NetworkDetector
@@ -77,13 +77,24 @@ def scores(package, source) -> np.ndarray:
     return Averaged(NetworkDetector(package.network(), package.card.spec, 64))(pixels)
 
 
+def alarmed(spec):
+    """A network that takes sand for a mine; of 17 labels, as it is drawn, it gives sand 0.0002: no alarm to unlearn."""
+    network = tiny_model.network(spec)
+    if spec is ALL_LABELS:
+        layer = network.get_layer("land")
+        kernel, bias = layer.get_weights()
+        bias[spec.heads[1].labels.index(MINE)] += 9
+        layer.set_weights([kernel, bias])
+    return network
+
+
 @pytest.fixture(scope="module", params=[SPEC, pytest.param(ALL_LABELS, marks=pytest.mark.large)])
 def round_trip(request, tmp_path_factory, known, reviewed):
     tf.config.run_functions_eagerly(True)
     folder = tmp_path_factory.mktemp("models")
     dehaze = DarkLevel() if request.param is SPEC else None
     facts = {"name": "first", "gsd": 10.0, "dehaze": dehaze, "figures": Figures(notes=("old",))}
-    before = tiny_model.package(folder / "first", request.param, **facts)
+    before = save(folder / "first", alarmed(request.param), tiny_model.card(request.param, **facts))
     done = tune(str(before.path), reviewed, known, Job(folder / "tuned", folder))
     return before, done
 
@@ -92,10 +103,9 @@ def test_rejected_chips_fall_accepted_ones_rise_and_others_stay(round_trip, know
     before, done = round_trip
     column = before.card.labels.index(MINE)
     old, new = (scores(package, reviewed.chips)[:, column] for package in (before, done.package))
-    # A network of 17 labels, so small, gives a sandbar 0.0002 before: no score to fall from.
-    assert (new[:5] < np.maximum(old[:5], 0.05)).all()
+    assert (new[:5] < old[:5]).all()
     assert (new[5:] > old[5:]).all()
-    fall = np.abs(old - new)[:5].mean()
+    fall = (old - new)[:5].mean()
     old, new = (scores(package, known)[:, column] for package in (before, done.package))
     assert np.abs(new - old).mean() < min(0.02, fall / 2)
 
