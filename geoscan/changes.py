@@ -37,9 +37,6 @@ growth."""
 _WHOLE: Final = 0.9
 """Share of a place that must be seen before a mine is called gone."""
 
-_NODATA: Final = 0.01
-"""Share of a tile that is nodata, from which it is not seen whole: the mine may lie there."""
-
 _OVERLAP: Final = 0.01
 """Share of the smaller of two outlines from which they overlap; less is rounding."""
 
@@ -104,8 +101,7 @@ def date_of(scene: str, dates: Mapping[str, str]) -> str | None:
 def seen_ground(scene: Seen) -> list[Outline]:
     """Outline what a scan saw: tiles that were scored, are not under cloud, and hold little nodata."""
     grid = scene.grid
-    whole = grid.cores(np.arange(len(grid)))[:, 2:].prod(axis=1)
-    clear = ((scene.sight <= Sight.HAZY) & (scene.observed > (1 - _NODATA) * whole)).reshape(grid.shape)
+    clear = ((scene.sight <= Sight.HAZY) & scene.whole).reshape(grid.shape)
     if not clear.any():
         return []
     down, across = np.indices(grid.shape) // _BLOCK

@@ -101,6 +101,11 @@ class TileGrid(Sequence[Tile]):
         size = np.minimum(self.stride, np.array([self.rows, self.cols]) - start)
         return np.hstack([start, size])
 
+    def areas(self, tiles: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+        """Count the pixels of the cores of some tiles by their indexes, (n,), or of all: (n,)."""
+        areas: NDArray[np.int64] = self.cores(np.arange(len(self)) if tiles is None else tiles)[:, 2:].prod(axis=1)
+        return areas
+
     def squares(self, tiles: NDArray[np.integer], side: int) -> list[NDArray[np.int64]]:
         """Sort tiles by their indexes, (n,), into squares of neighbours, row by row within each.
 

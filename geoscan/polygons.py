@@ -226,7 +226,7 @@ class _Members:
         tiles = np.flatnonzero(flat)
         tiles = tiles[np.argsort(flat[tiles], kind="stable")]
         starts = np.flatnonzero(np.diff(flat[tiles], prepend=0))
-        return cls(tiles, starts, grid.cores(tiles)[:, 2:].prod(axis=1).astype(float))
+        return cls(tiles, starts, grid.areas(tiles).astype(float))
 
     @property
     def count(self) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from affine import Affine
@@ -15,6 +15,9 @@ from geoscan.arrays import Scores
 from geoscan.grid import TileGrid
 from geoscan.labels import MINE
 from geoscan.polygons import Provenance, flag
+
+_MISSED: Final = 0.01
+"""Share of a core from which nodata counts; less is lone pixels that are as dark as nodata."""
 
 
 class Sight(IntEnum):
@@ -69,6 +72,13 @@ class Seen:
 
     command: str = ""
     """What was asked for, as a command; empty where nobody typed one."""
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """(len(grid),): True where so little of a core is nodata that a mine cannot lie there."""
+        areas = self.grid.areas()
+        whole: NDArray[np.bool_] = areas - self.observed < _MISSED * areas
+        return whole
 
     @property
     def flagged(self) -> NDArray[np.int32]:

@@ -35,7 +35,7 @@ def result(
     scores[..., labels.index("clear")] = 0.6
     for at, score in mines.items():
         scores[(*at, labels.index(MINE))] = score
-    observed = grid.cores(np.arange(len(grid)))[:, 2:].prod(axis=1)
+    observed = grid.areas()
     failed, strange = {}, []
     if obscured:
         scores[-1, 0, labels.index("haze")] = scores[-1, 1, labels.index("cloudy")] = 0.9

@@ -28,5 +28,5 @@ def seen(
     """A scene all of which was seen, unless told otherwise; scores: 0 where none are given."""
     scores = np.zeros((len(grid), len(labels)), np.float32) if scores is None else scores
     sight = np.full(len(grid), Sight.CLEAR, np.uint8) if sight is None else sight
-    observed = grid.cores(np.arange(len(grid)))[:, 2:].prod(axis=1)
+    observed = grid.areas()
     return Seen(provenance, grid, transform, crs, labels, scores, observed, sight, failed or {})

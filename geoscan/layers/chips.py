@@ -73,7 +73,7 @@ def _batch(
     import pyarrow as pa
     import shapely
 
-    share = seen.observed[tiles] / seen.grid.cores(tiles)[:, 2:].prod(axis=1)
+    share = seen.observed[tiles] / seen.grid.areas(tiles)
     known: dict[str, Any] = {
         "scene": pa.repeat(seen.provenance.scene, len(tiles)),
         "chip": pa.array(tiles),

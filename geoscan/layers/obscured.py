@@ -39,9 +39,6 @@ ATTRIBUTES: Final = {
 _PARTLY: Final = max(Sight) + 1
 """Seen, but for some nodata."""
 
-_MISSED: Final = 0.01
-"""Share of a core from which nodata counts; less is lone pixels that are as dark as nodata."""
-
 
 def frame(scenes: Sequence[Seen]) -> geopandas.GeoDataFrame:
     """Give what was not seen well as a table: `ATTRIBUTES`, and outlines in EPSG:4326, each a MultiPolygon.
@@ -78,8 +75,7 @@ def _of_scene(seen: Seen) -> Iterator[tuple[dict[str, Any], Outline]]:
     shapes = outlines(groups, seen.grid, seen.transform, seen.crs)
     flat = groups.ravel()
     chips = np.bincount(flat)[1:]
-    pixels = seen.grid.cores(np.arange(len(seen.grid)))[:, 2:].prod(axis=1)
-    share = np.bincount(flat, observed_pixels(seen))[1:] / np.bincount(flat, pixels)[1:]
+    share = np.bincount(flat, observed_pixels(seen))[1:] / np.bincount(flat, seen.grid.areas())[1:]
     texts = _failures(seen, flat)
     for n, (kind, shape, area) in enumerate(zip(kinds, shapes, areas_ha(shapes), strict=True)):
         row = {
@@ -97,8 +93,7 @@ def _groups(seen: Seen) -> tuple[NDArray[np.int32], list[int]]:
     """Number what touches and has one cause, 1..n, (down, across), 0 where all was seen; and the kind of each."""
     import scipy.ndimage
 
-    pixels = seen.grid.cores(np.arange(len(seen.grid)))[:, 2:].prod(axis=1)
-    partly = (seen.sight == Sight.CLEAR) & (pixels - seen.observed >= _MISSED * pixels)
+    partly = (seen.sight == Sight.CLEAR) & ~seen.whole
     kind = np.where(partly, _PARTLY, seen.sight).reshape(seen.grid.shape)
     groups = np.zeros(seen.grid.shape, np.int32)
     kinds: list[int] = []

@@ -124,7 +124,7 @@ def _pictures(
 
 def _shares(seen: Seen) -> list[Share]:
     """How much of the ground was seen in each way: pixels without data are `NODATA`, whatever tile they are in."""
-    cores = seen.grid.cores(np.arange(len(seen.grid)))[:, 2:].prod(axis=1)
+    cores = seen.grid.areas()
     pixels = np.bincount(seen.sight, np.where(seen.sight == Sight.FAILED, cores, seen.observed), len(Sight))
     pixels[Sight.NODATA] = cores.sum() - np.delete(pixels, Sight.NODATA).sum()
     chips = np.bincount(seen.sight, minlength=len(Sight))
