@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from geoscan.cli import options, tell
+from geoscan.cli import options, outputs, tell
 
 log = logging.getLogger(__name__)
 
@@ -15,12 +15,7 @@ log = logging.getLogger(__name__)
 @click.command(epilog="Example:  geoscan compare may.gpkg june.gpkg --out changes.gpkg")
 @click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
 @click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
-)
+@outputs.layer
 @options.verbosity
 def compare(old: Path, new: Path, out: Path) -> None:
     """Tell what became of mines from one layer to a later one, as `geoscan scan --since` does.

@@ -16,12 +16,7 @@ log = logging.getLogger(__name__)
 
 @click.command(epilog="Example:  geoscan merge mines.journal --operate strict --out strict.geojson")
 @click.argument("journals", nargs=-1, required=True, metavar="JOURNAL...", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Layer to write: .geojson, .gpkg, .fgb or .parquet.",
-)
+@outputs.layer
 @outputs.options
 @options.thresholds(None)
 @options.verbosity

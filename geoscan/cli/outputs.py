@@ -63,6 +63,13 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def layer(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --out, one layer that must be named."""
+    kind = click.Path(dir_okay=False, path_type=Path)
+    said = "Layer to write: .geojson, .gpkg, .fgb or .parquet."
+    return click.option("--out", required=True, type=kind, help=said)(command)
+
+
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """The files that are asked for; each field is an option."""
