@@ -17,7 +17,7 @@ from geoscan.train.card import make_card
 from geoscan.train.job import Job
 from geoscan.train.loop import Outcome
 from geoscan.train.recipe import Recipe
-from geoscan.train.start import Start, package_of, resolved, warn_of_leak
+from geoscan.train.start import Start, package_of, packages_of, resolved
 from geoscan.train.teachers import teachers_of
 from geoscan.train.trainer import Trainer
 
@@ -79,12 +79,11 @@ def _trainer(recipe: Recipe, data: TrainingData, job: Job) -> Trainer:
     package = package_of(recipe)
     recipe = resolved(recipe, package)
     material = material_of(recipe, data, job.cache, job.track)
-    if package is not None:
-        warn_of_leak(package, material.split)
+    packages = packages_of(package, material.split)
     teachers = teachers_of(recipe, material.split)
     classes = read_class_folders(data.classes, job.track) if data.classes else None
     unlabelled = _unlabelled(data.unlabelled, recipe, job.track) if data.unlabelled else None
-    return Trainer(recipe, material, job, Start(recipe, job, package, classes), teachers, unlabelled)
+    return Trainer(recipe, material, job, Start(recipe, job, packages, classes), teachers, unlabelled)
 
 
 def _check_kinds(material: Material) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from geoscan.data.class_folders import ClassFolders
@@ -12,7 +13,7 @@ from geoscan.model.package import Package, find
 from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.split import Split
 from geoscan.train.devices import policy
-from geoscan.train.job import PRETRAINING, Job
+from geoscan.train.job import PRETRAINING, Job, fold_directory
 from geoscan.train.pretrain import Pretraining, pretrain, transfer
 from geoscan.train.recipe import Recipe
 
@@ -44,63 +45,86 @@ def resolved(recipe: Recipe, package: Package | None) -> Recipe:
     return replace(recipe, spec=spec, schedule=schedule)
 
 
+def packages_of(package: Package | None, split: Split) -> dict[int | None, Package]:
+    """Return what each network of a run begins with, by the fold that it is trained without; empty without a package.
+
+    A fold's network begins with that of the package's own networks that has not seen the fold, where they were kept.
+    Logs a warning where one may have seen chips that it is validated on. Raises PackageError for a damaged one.
+    """
+    if package is None:
+        return {}
+    packages: dict[int | None, Package] = {None: package}
+    for fold in range(split.folds or 0):
+        kept = fold_directory(package.path, fold)
+        packages[fold] = find(str(kept.absolute())) if kept.is_dir() else package
+    _warn_of_leak(packages, split)
+    return packages
+
+
 @dataclass
 class Start:
-    """Makes the networks of a run, all with the same first weights; they are pre-trained once.
+    """Makes the networks of a run. Those that begin alike have the same first weights, and are pre-trained once.
 
-    package: the one that the recipe begins with, if it does. classes: chips to pre-train on, if there are any.
+    packages: those that networks begin with, by the fold that each is trained without, as `packages_of` gives them.
+    classes: chips to pre-train on, if there are any.
     """
 
     recipe: Recipe
     job: Job
-    package: Package | None
+    packages: Mapping[int | None, Package]
     classes: ClassFolders | None
-    _pretrained: keras.Model | None = field(default=None, init=False)
+    _pretrained: dict[str, keras.Model] = field(default_factory=dict, init=False)
 
-    @property
-    def name(self) -> str:
+    def name(self, without: int | None) -> str:
         """What the weights begin with, to tell whether another run began alike."""
-        return self.package.card.digest if self.package else self.recipe.init
+        return self.packages[without].card.digest if self.packages else self.recipe.init
 
-    def network(self) -> keras.Model:
+    def network(self, without: int | None) -> keras.Model:
         """Build a network with its first weights. Raises PackageError when the recipe's weights do not fit it."""
-        network = self._begun()
+        network, name = self._begun(without), self.name(without)
         if self.classes is not None and self.recipe.pretrain_epochs:
-            if self._pretrained is None:
-                self._pretrained = self._pretrain(self.classes, network)
-            copied = transfer(self._pretrained, network)
+            if name not in self._pretrained:
+                self._pretrained[name] = self._pretrain(self.classes, network, without)
+            copied = transfer(self._pretrained[name], network)
             log.info("%d layers begin as pre-training on %s left them", copied, self.classes.source)
         return network
 
-    def _begun(self) -> keras.Model:
+    def _begun(self, without: int | None) -> keras.Model:
         if self.recipe.init == "imagenet":
             return imagenet(self.recipe.spec, policy())
         network = build(self.recipe.spec, policy())
-        if self.package is not None:
-            copied = transfer(self.package.network(), network)
-            log.info("%d layers begin as in %s", copied, self.package.path)
+        if self.packages:
+            package = self.packages[without]
+            copied = transfer(package.network(), network)
+            log.info("%d layers begin as in %s", copied, package.path)
         return network
 
-    def _pretrain(self, classes: ClassFolders, begin: keras.Model) -> keras.Model:
-        recipe = self.recipe
+    def _pretrain(self, classes: ClassFolders, begin: keras.Model, without: int | None) -> keras.Model:
+        recipe, name, file = self.recipe, self.name(without), PRETRAINING
+        if without is not None and name != self.name(None):
+            file = f".fold{without + 1}{PRETRAINING}"
         return pretrain(
             recipe.spec,
             recipe.preprocess,
             classes,
             Pretraining(recipe.pretrain_epochs, recipe.batch, recipe.schedule.rate, recipe.split.seed),
-            self.job.checkpoint(PRETRAINING, {"begins as": self.name}),
+            self.job.checkpoint(file, {"begins as": name}),
             begin=begin,
             advance=self.job.advance,
         )
 
 
-def warn_of_leak(package: Package, split: Split) -> None:
-    """Log a warning where a package that a network begins with may have seen chips of the validation side."""
-    before = package.card.split
-    if before is None:
-        return
-    shared = {before.data, before.small} & {split.data, split.small} - {None}
-    if shared and (split.folds or not before.same_as(split)):
-        log.warning(
-            "%s learned from another split of these chips: figures on the validation chips will flatter", package.path
-        )
+def _warn_of_leak(packages: Mapping[int | None, Package], split: Split) -> None:
+    """Log a warning for the first package that may have seen chips of the validation side of its network."""
+    for fold, package in packages.items():
+        if fold is None and split.folds:
+            continue  # it learns from all, and no figure is of it
+        before, wanted = package.card.split, split if fold is None else split.without_fold(fold)
+        if before is None or before.same_as(wanted):
+            continue
+        if {before.data, before.small} & {split.data, split.small} - {None}:
+            log.warning(
+                "%s learned from another split of these chips: figures on the validation chips will flatter",
+                package.path,
+            )
+            return

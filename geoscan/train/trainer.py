@@ -95,7 +95,7 @@ class Trainer:
         training, validation = self.material.sides(without)
         keras.utils.set_random_seed(recipe.split.seed)
         with self.devices.scope():
-            network = self.start.network()
+            network = self.start.network(without)
         keras.utils.set_random_seed(recipe.split.seed)
         one_device = self.devices.num_replicas_in_sync == 1
         detect = NetworkDetector(network, recipe.spec, compiled=None if one_device else False)
@@ -249,7 +249,7 @@ class Trainer:
             "split": self.material.split.facts(),
             "classes": classes and classes.fingerprint[:12],
             "unlabelled": self.unlabelled and self.unlabelled.fingerprint[:12],
-            "begins as": self.start.name,
+            "begins as": self.start.name(without),
         }
         return options | schedule | data | {"teachers": self._digests(without), "without": without}
 

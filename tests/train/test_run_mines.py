@@ -349,9 +349,29 @@ def test_warns_where_a_network_begins_with_what_may_have_seen(trained, data, cac
     assert "learned from another split of these chips" in caplog.text
 
 
-def test_warns_of_folds_even_of_the_same_split(folded, data, cache, tmp_path, caplog, untrained):
-    """The package itself has learned from all of them."""
-    run(replace(SHORT, init=str(folded[0].path), split=FOLDS.split), data, Job(tmp_path / "out", cache))
+def test_each_fold_begins_with_the_network_that_has_not_seen_it(folded, data, cache, tmp_path, caplog, untrained):
+    source = folded[0].path
+    recipe = replace(FOLDS, schedule=SHORT.schedule, init=str(source))
+    with caplog.at_level(logging.INFO):
+        package, _ = run(recipe, data, Job(tmp_path / "out", cache, keep_folds=True))
+    assert "will flatter" not in caplog.text
+    for part in ("fold1", "fold2", "."):
+        begun, before = load(package.path / part).network(), load(source / part).network()
+        np.testing.assert_array_equal(stem(begun), stem(before))
+    assert not (stem(load(source / "fold1").network()) == stem(folded[0].network())).all()
+
+
+def test_warns_of_folds_that_began_with_what_has_seen_them(folded, data, cache, tmp_path, caplog, untrained):
+    """The package itself has learned from all of them, and none of its networks was kept."""
+    alone = tmp_path / "alone"
+    shutil.copytree(folded[0].path, alone, ignore=shutil.ignore_patterns("fold*"))
+    run(replace(SHORT, init=str(alone), split=FOLDS.split), data, Job(tmp_path / "out", cache))
+    assert "will flatter" in caplog.text
+
+
+def test_warns_of_folds_that_were_dealt_otherwise(folded, data, cache, tmp_path, caplog, untrained):
+    split = replace(FOLDS.split, seed=FOLDS.split.seed + 1)
+    run(replace(SHORT, init=str(folded[0].path), split=split), data, Job(tmp_path / "out", cache))
     assert "will flatter" in caplog.text
 
 
@@ -459,6 +479,14 @@ def test_killed_while_it_learns_classes_and_resumed_it_is_the_same(classes, cach
     equal(load(package.path).card, whole.card)
     for found, wanted in zip(package.network().get_weights(), whole.network().get_weights(), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_each_fold_is_pretrained_from_its_own_beginning(folded, classes, cache, tmp_path, caplog):
+    recipe = replace(FOLDS, schedule=SHORT.schedule, init=str(folded[0].path), pretrain_epochs=1)
+    with caplog.at_level(logging.INFO):
+        run(recipe, classes, Job(tmp_path / "out", cache))
+    assert caplog.text.count("pre-training on ") - caplog.text.count("left them") == 3
+    assert not list((tmp_path / "out").glob(".*.npz"))
 
 
 def test_folds_share_what_classes_taught(classes, cache, tmp_path, monkeypatch, untrained):
