@@ -2,6 +2,7 @@
 
     python tests/benchmarks/compare.py --json speed.json --torch-python bench-env/bin/python
     python tests/benchmarks/compare.py --only start,stages
+    python tests/benchmarks/compare.py --only stages,runtimes --models planet,before/planet
 
 Run it on a machine that does nothing else; all sections take about 25 minutes on 2 cores. The plain script and TorchGeo
 run in an environment of their own:
@@ -22,7 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sections import amazon, growth, machine_facts, ratios, runtimes, stages, start, tables, torchgeo_loader
 from sections.work import TINY, Found, Sizes, Work
+
+from geoscan.errors import PackageError
+from geoscan.model.package import find
 
 SECTIONS: Final[Mapping[str, Callable[[Work, Found], None]]] = {
     "start": start.measure,
@@ -57,7 +61,10 @@ def main(words: list[str] | None = None) -> None:
         sys.stderr.write(f"warning: this machine is busy (load {machine['load']:.1f}), so figures are too low\n")
     with tempfile.TemporaryDirectory(prefix="geoscan-bench-") as folder:
         for name in options.only:
-            work = Work(Path(folder), TINY if options.tiny else Sizes(), options.torch_python, sections)
+            sizes = TINY if options.tiny else Sizes()
+            work = Work(
+                Path(folder), replace(sizes, models=options.models or sizes.models), options.torch_python, sections
+            )
             sections[name] = {**_measured(name, work), "tiny": options.tiny, "machine": machine}
             failed = failed or bool(sections[name]["error"])
             sys.stdout.write(f"\n{tables.section(name, sections[name])}\n")
@@ -76,6 +83,9 @@ def _asked(words: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]
         "--torch-python",
         default=os.environ.get(TORCH_PYTHON),
         help=f"Python of an environment that has torch; ${TORCH_PYTHON} unless given",
+    )
+    parser.add_argument(
+        "--models", type=_models, help="packages to take apart, by name or directory; those that ship unless given"
     )
     parser.add_argument("--tiny", action="store_true", help="measure next to nothing, to see whether it runs")
     options = parser.parse_args(words)
@@ -106,6 +116,16 @@ def _sections(text: str) -> list[str]:
     if unknown := asked - set(SECTIONS):
         raise argparse.ArgumentTypeError(f"no section is called {unknown.pop()!r}; choose some of {','.join(SECTIONS)}")
     return [name for name in SECTIONS if name in asked]
+
+
+def _models(text: str) -> tuple[str, ...]:
+    """Take names and directories of packages."""
+    try:
+        for name in text.split(","):
+            find(name)
+    except PackageError as err:
+        raise argparse.ArgumentTypeError(str(err)) from err
+    return tuple(text.split(","))
 
 
 def _measured(name: str, work: Work) -> dict[str, Any]:

@@ -59,8 +59,9 @@ def _row(name: str, runtime: str, answer: dict[str, Any]) -> Row:
 def _timed(path: Path, runtime: str, seconds: float, folder: Path) -> dict[str, float]:
     """Score the same chips again and again. folder: where scores of the first runtime are kept, to be compared."""
     name, precision = runtime.split()
-    package, first = find(str(path)), folder / f"{path.name}.npy"
-    card, batch = package.card, Plan.of(Scene.open(EXAMPLE), package).batch
+    package = find(str(path))
+    card, first = package.card, folder / f"{package.card.digest}.npy"
+    batch = Plan.of(Scene.open(EXAMPLE), package).batch
     chips = material.chips(card.spec.chip, _BATCHES * batch)
     start = time.perf_counter()
     detect = detector(path, card.digest, batch, name)

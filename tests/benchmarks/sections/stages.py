@@ -35,23 +35,26 @@ BOUND: Final = "wall time against the bound: seconds of read, dehaze and inferen
 _TOGETHER: Final = 16
 """Batches that are prepared before they are scored, so that memory does not grow with the scene."""
 
+_SMALL: Final = 48
+"""Pixels along the side of a chip at 10 m."""
+
 _SAMPLE: Final = 64
 """Chips by which parts of a stage are timed."""
 
 
 def measure(work: Work, found: Found) -> None:
-    """Take the shipped models apart, and `compact`, which removes haze."""
+    """Take models apart, those that ship unless others are asked for, and `compact`, which removes haze."""
     for name in (*work.sizes.models, "compact"):
         model = material.package(work.folder, name) if name == "compact" else find(name).path
-        scene = _scene(work, name)
+        scene = _scene(work, model)
         parts = child("sections.stages", scene, model, work.folder)
         ran = geoscan(scene, "--model", model, "--out", work.folder / "mines.geojson")
         found.add(STAGES, _stages(name, parts))
         found.add(BOUND, _bound(name, parts, ran.seconds))
 
 
-def _scene(work: Work, name: str) -> Path:
-    if name == "sentinel2":
+def _scene(work: Work, model: Path) -> Path:
+    if find(str(model)).card.spec.chip == _SMALL:
         return material.units(work.folder, *work.sizes.stage_units)
     return material.square(work.folder, work.sizes.many)
 
