@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from geoscan import files
 from geoscan.errors import InputError
-from geoscan.layers import beside, flatgeobuf, geojson, geopackage, geoparquet, obscured
+from geoscan.layers import beside, flatgeobuf, geojson, geopackage, geoparquet, obscured, style
 from geoscan.layers.detections import ATTRIBUTES as ATTRIBUTES
 from geoscan.layers.detections import LAYER
 from geoscan.layers.detections import frame as frame
@@ -72,7 +72,7 @@ def write(path: Path | str, detections: Sequence[Detection], scenes: Sequence[Se
     with files.replacing(path) as part:
         WRITERS[path.suffix.lower()](part, detections, scenes)
     if path.suffix.lower() != _STYLED:
-        beside.write(path, LAYER, ATTRIBUTES)
+        beside.write(path, style.qml(LAYER, ATTRIBUTES))
 
 
 def write_obscured(path: Path | str, scenes: Sequence[Seen]) -> None:
@@ -82,4 +82,4 @@ def write_obscured(path: Path | str, scenes: Sequence[Seen]) -> None:
     with files.replacing(path) as part:
         OBSCURED[path.suffix.lower()](part, scenes)
     if path.suffix.lower() != _STYLED:
-        beside.write(path, obscured.LAYER, obscured.ATTRIBUTES)
+        beside.write(path, style.qml(obscured.LAYER, obscured.ATTRIBUTES))

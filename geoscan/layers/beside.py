@@ -1,17 +1,13 @@
-"""The style of a layer in a file of its name, where QGIS looks for it: GeoJSON, FlatGeobuf and GeoParquet hold none."""
+"""The style of a layer or a raster in a file of its name, where QGIS looks for it if the layer itself holds none."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from geoscan import files
-from geoscan.layers.style import MARK, qml
-
-if TYPE_CHECKING:
-    from geoscan.layers.attributes import Attribute
+from geoscan.layers.style import MARK
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +20,17 @@ def style_of(layer: Path) -> Path:
     return layer.with_suffix(".qml")
 
 
-def write(layer: Path, name: str, attributes: Mapping[str, Attribute]) -> None:
+def write(layer: Path, style: str) -> None:
     """Write the style of a layer beside it; one that somebody else made is left as it is, and said.
 
-    name, attributes: as `style.qml` has them. Raises OutputError when it cannot be written.
+    style: QML with `style.MARK` in its head. Raises OutputError when it cannot be written.
     """
     path = style_of(layer)
     if path.exists() and not _is_ours(path):
         log.warning("%s is no style of geoscan's and stays; move it away for one that fits %s", path, layer.name)
         return
     with files.replacing(path) as part:
-        part.write_text(qml(name, attributes), encoding="utf-8")
+        part.write_text(style, encoding="utf-8")
 
 
 def _is_ours(path: Path) -> bool:

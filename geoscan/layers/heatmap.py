@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geoscan import files
 from geoscan.errors import InputError, spelt
 from geoscan.labels import MINE
+from geoscan.layers import beside, style
 from geoscan.polygons import described
 from geoscan.seen import Sight
 
@@ -31,10 +32,6 @@ _BLOCK: Final = 512
 _AT_ONCE: Final = 2**20
 """Chips whose scores are worked on at a time."""
 
-_STYLE: Final = ".qml"
-"""Of the style beside the raster, of the same name. QGIS applies the scale before the colour table, of which it then
-finds no entry but the first two: it needs colours of its own."""
-
 _MEANING: Final = "mine score of each chip, 0 to 1: value * 0.004; 255 was not seen"
 _EXTENT: Final = "a pixel is the core of a chip; the last row and column may reach beyond the scene"
 
@@ -47,7 +44,7 @@ def check_target(path: Path | str, sources: Iterable[str] = (), scenes: int = 1)
     """
     sources = list(sources)
     files.check_target(path, _SUFFIXES, "GeoTIFF", sources)
-    files.check_target(_style_of(Path(path)), [_STYLE], "style", sources)
+    files.check_target(beside.style_of(Path(path)), [".qml"], "style", sources)
     if scenes > 1:
         raise InputError(f"a heat map is of one scene, and here are {scenes}; scan them one by one, or leave it out")
 
@@ -63,13 +60,10 @@ def write(path: Path | str, seen: Seen) -> None:
     path = Path(path)
     check_target(path)
     content = _cog(list(_pyramid(values(seen))), seen)
-    for target, made in ((_style_of(path), _style()), (path, content)):
-        with files.replacing(target) as part:
-            part.write_bytes(made)
-
-
-def _style_of(path: Path) -> Path:
-    return path.with_suffix(_STYLE)
+    # QGIS applies the scale before the colour table, of which it then finds no entry but the first two.
+    beside.write(path, style.of_scores(_stops()))
+    with files.replacing(path) as part:
+        part.write_bytes(content)
 
 
 def values(seen: Seen) -> NDArray[np.uint8]:
@@ -152,16 +146,8 @@ def _colours() -> dict[int, tuple[int, int, int, int]]:
     return {n: (int(r), int(g), int(b), 255) for n, (b, g, r) in enumerate(table)} | {UNSEEN: (0, 0, 0, 0)}
 
 
-def _style() -> bytes:
-    """The same colours as QGIS keeps a style, by score, with a tenth an entry in the legend."""
+def _stops() -> list[tuple[float, str]]:
+    """Scores, a tenth apart for the legend, and their colours."""
     highest, table = round(1 / SCALE), _colours()
-    items = "".join(
-        f'<item value="{n / 10}" label="{n / 10}" alpha="255" color="#{red:02x}{green:02x}{blue:02x}"/>\n'
-        for n, (red, green, blue, _) in ((n, table[n * highest // 10]) for n in range(11))
-    )
-    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.22" styleCategories="Symbology"><pipe>
-<rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" classificationMin="0" classificationMax="1">
-<rastershader><colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0">
-{items}</colorrampshader></rastershader></rasterrenderer></pipe></qgis>
-""".encode()
+    tenths = ((n / 10, table[n * highest // 10]) for n in range(11))
+    return [(score, f"#{red:02x}{green:02x}{blue:02x}") for score, (red, green, blue, _) in tenths]

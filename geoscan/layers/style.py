@@ -1,9 +1,9 @@
-"""How QGIS shows a layer: one QML style a layer, made of the templates in `styles/`."""
+"""How QGIS shows a layer or a heat map: one QML style each, made of the templates in `styles/`."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from geoscan.layers.obscured import CAUSES
@@ -46,6 +46,11 @@ def qml(layer: str, attributes: Mapping[str, Attribute]) -> str:
     """Make the style of a layer, which has a template of its name; attributes: those that the layer has."""
     template = _environment().get_template(f"{layer}.qml")
     return template.render(fields=attributes, classes=_CLASSES, causes=_HATCHED, reviews=REVIEWS, mark=MARK)
+
+
+def of_scores(stops: Sequence[tuple[float, str]]) -> str:
+    """Make the style of a raster of scores. stops: score and colour, as #rrggbb; between them it changes evenly."""
+    return _environment().get_template("heatmap.qml").render(stops=stops, mark=MARK)
 
 
 @functools.cache

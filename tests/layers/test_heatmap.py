@@ -155,6 +155,18 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["prob.qml", "prob.tif"]
 
 
+def test_the_style_of_somebody_else_stays_and_that_is_said(tmp_path, caplog):
+    write(tmp_path / "prob.tif", SMALL)
+    write(tmp_path / "prob.tif", SMALL)
+    assert not caplog.records
+    style = tmp_path / "prob.qml"
+    style.write_text("<qgis/>")
+    write(tmp_path / "prob.tif", SMALL)
+    assert style.read_text() == "<qgis/>"
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"{style} is no style of geoscan's and stays; move it away for one that fits prob.tif"
+
+
 def test_what_does_not_fit_is_refused_before_a_scan(tmp_path):
     with pytest.raises(InputError, match=r"the suffix '\.png'.*GeoTIFF.*\.tif, \.tiff"):
         check_target(tmp_path / "prob.png")
