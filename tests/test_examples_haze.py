@@ -71,7 +71,7 @@ def test_a_figure_is_that_of_what_a_model_knows(scripts):
         ("ablate_dehazing --out a.json", "pass --kaggle-dir, or --chips and --index"),
         ("ablate_dehazing --kaggle-dir . --out a.json --only narrow", "no look is called narrow"),
         ("robustness planet", "pass --kaggle-dir, or --chips and --index"),
-        ("robustness planet --kaggle-dir .", "was trained without folds"),
+        ("robustness sentinel2 --kaggle-dir .", "train with --folds and --keep-folds"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_work(scripts, words, message, monkeypatch, capsys):
