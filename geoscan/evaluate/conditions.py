@@ -51,8 +51,9 @@ def jpeg(quality: int) -> Change:
     """Compress chips as JPEG and open them again. quality: 1..100."""
 
     def change(chips: Chips) -> Chips:
-        packed = [cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for chip in chips]
-        return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR), np.uint8) for one in packed])
+        blue_first = [cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips]  # as OpenCV writes colours
+        packed = [cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for chip in blue_first]
+        return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR_RGB), np.uint8) for one in packed])
 
     return change
 

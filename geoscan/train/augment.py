@@ -19,6 +19,12 @@ _PATH = np.array([22, 38, 62], np.float32)
 _LIFTED = 0.25
 """Share of the chips that an offset is added to."""
 
+_QUALITY = (30, 96)
+"""Of JPEG files, 1 to 100; the last is left out."""
+
+_COARSER = (0.4, 0.9)
+"""Of a chip's pixels along each side that resampling leaves."""
+
 _TRANSMISSION = np.array([0.95, 0.92, 0.88], np.float32)
 _MOST_CLEARED = 1.1
 """A surface reflectance product may remove more of the atmosphere than there was."""
@@ -37,6 +43,7 @@ class Augmentation:
         for J: top-of-atmosphere chips (Sentinel-2 L1C) come to look like surface reflectance (L2A).
     offset: counts of 255 that are added to all bands of every fourth chip, as by an offset that nobody declared: the
         0.1 reflectance of Sentinel-2's are 85 counts at DN / 3000.
+    degraded: probability, 0..1, that `degrade` spoils a chip as files and resampling do.
     Raises InputError for values out of range.
     """
 
@@ -46,12 +53,15 @@ class Augmentation:
     haze: float = 0.35
     clear: float = 0.0
     offset: float = 0.0
+    degraded: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.zoom >= 1 and self.gain >= 1):
             raise InputError(f"zoom {self.zoom} or gain {self.gain} does not fit; give factors of 1 or more")
-        if not (0 <= self.haze <= 1 and 0 <= self.clear <= 1):
-            raise InputError(f"haze {self.haze} or clear {self.clear} does not fit; give 0..1")
+        if not all(0 <= share <= 1 for share in (self.haze, self.clear, self.degraded)):
+            raise InputError(
+                f"haze {self.haze}, clear {self.clear} or degraded {self.degraded} does not fit; give 0..1"
+            )
         if not 0 <= self.offset <= 255:
             raise InputError(f"offset {self.offset} does not fit; give 0..255")
 
@@ -66,6 +76,23 @@ class Augmentation:
         levels = (_LEVELS - cleared * _PATH) / (1 - (1 - _TRANSMISSION) * cleared)
         curve = np.clip(np.maximum(levels, 0) * gains * (1 - veil) + airlight * veil + lifted, 0, 255)
         return np.asarray(cv2.LUT(chip, np.rint(curve).astype(np.uint8)[:, None, :]), np.uint8)
+
+    def degrade(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """(rows, cols, 3) uint8 -> the same chip, or with the probability `degraded` less of it.
+
+        Half of these have gone through a JPEG file, half through fewer pixels. Apart from the call, because a teacher
+        that sees the chip as it was says better what the spoilt one shows.
+        """
+        if rng.random() >= self.degraded:
+            return chip
+        rows, cols = chip.shape[:2]
+        if rng.random() < 0.5:
+            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_QUALITY))]
+            packed = cv2.imencode(".jpg", cv2.cvtColor(chip, cv2.COLOR_RGB2BGR), quality)[1]
+            return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB), np.uint8)
+        size = [max(1, round(side * rng.uniform(*_COARSER))) for side in (cols, rows)]
+        small = cv2.resize(chip, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (cols, rows), interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def _moved(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         if self.zoom > 1:

@@ -82,8 +82,8 @@ class StoredExamples:
 class Batches:
     """Batches of one epoch after another.
 
-    preprocess: removes their haze once they are varied: added haze is then removed as real haze is; None leaves it, for
-    teachers that have a way of their own.
+    preprocess: removes their haze once they are varied: added haze is then removed as real haze is. None leaves it, and
+    leaves chips undegraded, for teachers that have a way of their own.
     batch: chips in a batch. Some come from `synthetic`, as many of each as is said there; the others are `examples`,
     and an epoch shows all of these once.
     """
@@ -122,6 +122,11 @@ class Batches:
         pairs = [(self._augmentation(chip, rng), targets) for chip, targets in chain(own, made)]
         targets = np.stack([targets for _, targets in pairs]).astype(np.float32)
         chips = np.stack([chip for chip, _ in pairs])
-        return self._preprocess.cleared(chips) if self._preprocess else chips, {
-            name: targets[:, c] for name, c in self._columns.items()
-        }
+        if self._preprocess:
+            chips = self._preprocess.cleared(degraded(chips, self._augmentation, rng))
+        return chips, {name: targets[:, c] for name, c in self._columns.items()}
+
+
+def degraded(chips: Chips, augmentation: Augmentation, rng: np.random.Generator) -> Chips:
+    """(n, chip, chip, 3) -> the same, some of them spoilt, see `Augmentation.degrade`."""
+    return np.stack([augmentation.degrade(chip, rng) for chip in chips])

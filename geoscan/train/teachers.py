@@ -17,7 +17,8 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Head
 from geoscan.model.split import Split
 from geoscan.model.tensorflow_runtime import TensorFlowDetector
-from geoscan.train.batches import Batch, Epochs
+from geoscan.train.augment import Augmentation
+from geoscan.train.batches import Batch, Epochs, degraded
 from geoscan.train.job import fold_directory
 from geoscan.train.recipe import Recipe
 
@@ -101,13 +102,21 @@ class DistilledBatches:
     targets). One more target, `TEACHER_FEATURES`, (n, channels), holds the features of all teachers side by side: a
     student that must predict them learns from chips of which 17 scores tell little (Romero et al. 2015, section 2.2).
 
-    batches: of chips with their haze. preprocess: removes it for the student.
+    batches: of chips with their haze. preprocess: removes it for the student. augmentation: how many of the student's
+    chips are degraded; the teachers see them as they were. seed: of the degradation.
     """
 
     def __init__(
-        self, batches: Epochs, teachers: Sequence[Teacher], heads: tuple[Head, ...], preprocess: Preprocess
+        self,
+        batches: Epochs,
+        teachers: Sequence[Teacher],
+        heads: tuple[Head, ...],
+        preprocess: Preprocess,
+        augmentation: Augmentation,
+        seed: int,
     ) -> None:
         self._batches, self._teachers, self._heads, self._preprocess = batches, teachers, heads, preprocess
+        self._augmentation, self._seed = augmentation, seed
         probe = list(islice(batches.epoch(0), _PROBE))
         features = np.concatenate([self._ask(chips)[1] for chips, _ in probe])
         self._mean, self._spread = features.mean(0), features.std(0) + _LEAST_SPREAD
@@ -123,7 +132,7 @@ class DistilledBatches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; the teachers score one while the student learns from another."""
         batches = self._batches.epoch(number)
-        return made_ahead(lambda _: self._distilled(next(batches)), len(self), workers=1)
+        return made_ahead(lambda step: self._distilled(next(batches), (number, step)), len(self), workers=1)
 
     def _ask(self, chips: Chips) -> tuple[Scores, Features]:
         """Mean scores of the teachers, and the features of all."""
@@ -131,7 +140,8 @@ class DistilledBatches:
         scores = np.mean([scores for scores, _ in answers], axis=0)
         return scores, np.concatenate([features for _, features in answers], axis=1)
 
-    def _distilled(self, batch: Batch) -> Batch:
+    def _distilled(self, batch: Batch, place: tuple[int, int]) -> Batch:
+        """Place: epoch and step."""
         chips, known = batch
         scores, features = self._ask(chips)
         # Of channels that are seldom other than 0 a few values would outweigh all others.
@@ -143,4 +153,5 @@ class DistilledBatches:
             soft = np.where(np.isnan(labels), score, _TRUST * labels + (1 - _TRUST) * score)
             targets[head.name] = soft.astype(np.float32)
             column += len(head.labels)
-        return self._preprocess.cleared(chips), targets
+        rng = np.random.default_rng((self._seed, *place))
+        return self._preprocess.cleared(degraded(chips, self._augmentation, rng)), targets

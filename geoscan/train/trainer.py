@@ -215,7 +215,9 @@ class Trainer:
         """Return a student, which is the network with one more output, and what it learns from teachers too."""
         recipe = self.recipe
         asked = [teacher(package, recipe.batch) for package in teachers]
-        batches = DistilledBatches(task.batches, asked, recipe.spec.heads, recipe.preprocess)
+        batches = DistilledBatches(
+            task.batches, asked, recipe.spec.heads, recipe.preprocess, recipe.augmentation, recipe.split.seed
+        )
         with self.devices.scope():
             student = with_output(network, TEACHER_FEATURES, POOL, batches.channels)
         losses = {**task.losses, TEACHER_FEATURES: feature_loss(recipe.feature_weight)}

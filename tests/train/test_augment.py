@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -145,3 +147,51 @@ def test_clearing_is_drawn_with_its_probability():
     rng = np.random.default_rng(0)
     changed = np.mean([(half(CHIP, rng) != CHIP).any() for _ in range(400)])
     assert changed == pytest.approx(0.25, abs=0.06)
+
+
+def ground(side=48):
+    """Smooth ground with edges, as chips have: files spoil it less than noise."""
+    rows, cols = np.mgrid[:side, :side] / side
+    pixels = np.stack([90 + 80 * rows, 60 + 90 * cols, 40 + 60 * rows * cols], axis=-1)
+    pixels[side // 3 : side // 2, side // 4 : side // 2] = (220, 190, 140)
+    return np.rint(pixels).astype(np.uint8)
+
+
+def spoilt(how, n=200):
+    chip, rng = ground(), np.random.default_rng(3)
+    return chip, [how.degrade(chip, rng) for _ in range(n)]
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.4, 60, 100), (1.0, 195, 200)])
+def test_a_share_of_the_chips_is_degraded(share, least, most):
+    chip, made = spoilt(replace(NONE, degraded=share))
+    assert least <= sum((one != chip).any() for one in made) <= most
+    assert {(one.shape, one.dtype.name) for one in made} == {((48, 48, 3), "uint8")}
+
+
+def test_a_degraded_chip_shows_the_same_in_the_same_colours():
+    chip, made = spoilt(replace(NONE, degraded=1.0))
+    for one in made:
+        apart = one.astype(float) - chip
+        np.testing.assert_allclose(apart.mean(axis=(0, 1)), 0, atol=3)
+        assert np.abs(apart).mean() < 12
+
+
+def test_degraded_by_files_and_by_resampling():
+    """A file leaves the blocks' own edges where they are; resampling draws the edge of the bright field out."""
+    chip, made = spoilt(replace(NONE, degraded=1.0))
+    edge = np.abs(np.diff(chip.astype(float), axis=0)).max()
+    soft = [np.abs(np.diff(one.astype(float), axis=0)).max() < 0.75 * edge for one in made]
+    assert 0.25 < np.mean(soft) < 0.75
+
+
+def test_the_same_draws_degrade_alike():
+    for _ in range(3):
+        one, other = (replace(NONE, degraded=1.0).degrade(CHIP, np.random.default_rng(5)) for _ in range(2))
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_a_share(share):
+    with pytest.raises(InputError, match=r"degraded .* does not fit"):
+        Augmentation(degraded=share)

@@ -24,6 +24,7 @@ from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches
 
 NONE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
+SPOILING = replace(NONE, degraded=1.0)
 PLAIN = Preprocess(32, 3.7, "visual", None)
 N = 23
 CHIPS = np.arange(N, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3)
@@ -253,12 +254,41 @@ def test_teachers_see_chips_with_their_haze_and_the_student_without():
     noise = np.random.default_rng(5).integers(60, 160, (N, 8, 8, 3), dtype=np.uint8)
     examples = StoredExamples(noise, TARGETS, np.arange(N))
     plain = Batches(examples, PLANET_HEADS, None, batch=4, seed=1, augmentation=NONE)
-    made = DistilledBatches(plain, [teacher(0.1, seen)], PLANET_HEADS, preprocess)
+    made = DistilledBatches(plain, [teacher(0.1, seen)], PLANET_HEADS, preprocess, NONE, 0)
     seen.clear()
     (hazy, _), (clear, _) = next(plain.epoch(0)), next(made.epoch(0))
     np.testing.assert_array_equal(seen[0], hazy)
     np.testing.assert_array_equal(clear, preprocess.cleared(hazy))
     assert (clear != hazy).any()
+
+
+def test_teachers_see_chips_before_they_are_degraded():
+    """Haze is removed last, as from a scene that was stored with it."""
+    preprocess, seen = replace(PLAIN, chip=8, dehaze=DarkLevel()), []
+    noise = np.random.default_rng(5).integers(60, 160, (N, 8, 8, 3), dtype=np.uint8)
+    plain = Batches(
+        StoredExamples(noise, TARGETS, np.arange(N)), PLANET_HEADS, None, batch=4, seed=1, augmentation=SPOILING
+    )
+    made = DistilledBatches(plain, [teacher(0.1, seen)], PLANET_HEADS, preprocess, SPOILING, 0)
+    seen.clear()
+    (as_they_were, _), (first, _), (again, _) = (next(one.epoch(0)) for one in (plain, made, made))
+    assert (as_they_were[:, None] == noise).all(axis=(2, 3, 4)).any(axis=1).all()
+    np.testing.assert_array_equal(seen[0], as_they_were)
+    np.testing.assert_array_equal(first, again)
+    rng = np.random.default_rng((0, 0, 0))
+    spoilt = np.stack([SPOILING.degrade(chip, rng) for chip in as_they_were])
+    np.testing.assert_array_equal(first, preprocess.cleared(spoilt))
+    assert (spoilt != as_they_were).any(axis=(1, 2, 3)).all()
+
+
+def test_without_a_teacher_chips_are_degraded_at_once():
+    options = {"batch": N, "seed": 1}
+    noise = np.random.default_rng(5).integers(60, 160, (N, 8, 8, 3), dtype=np.uint8)
+    examples = StoredExamples(noise, TARGETS, np.arange(N))
+    at_once, _ = next(Batches(examples, PLANET_HEADS, PLAIN, augmentation=SPOILING, **options).epoch(0))
+    later, _ = next(Batches(examples, PLANET_HEADS, None, augmentation=SPOILING, **options).epoch(0))
+    assert (at_once != later).any(axis=(1, 2, 3)).all()
+    np.testing.assert_allclose(at_once.mean(axis=(1, 2)), later.mean(axis=(1, 2)), atol=25)
 
 
 def test_haze_is_removed_once_a_chip_is_varied():
@@ -341,7 +371,7 @@ def teacher(offset, seen=None):
 def test_soft_targets_are_the_teachers_scores_or_lie_between_them_and_known_labels(heads):
     """Of a softmax and a sigmoid head alike; columns of a teacher are in the order of its heads."""
     plain = batches(heads=heads)
-    made, unknown = DistilledBatches(plain, [teacher(0.2), teacher(0.4)], heads, PLAIN), 0
+    made, unknown = DistilledBatches(plain, [teacher(0.2), teacher(0.4)], heads, PLAIN, NONE, 0), 0
     assert len(made) == len(plain) == 5
     distilled = list(made.epoch(1))
     assert len(distilled) == 5
@@ -361,7 +391,7 @@ def test_teachers_score_what_the_student_sees():
     """Augmented and synthetic chips."""
     mixed = MixedChips(CHIPS, np.arange(N))
     seen, options = [], {"augmentation": Augmentation(), "synthetic": [(mixed, 2)]}
-    distilled = DistilledBatches(batches(**options), [teacher(0.1, seen)], PLANET_HEADS, PLAIN)
+    distilled = DistilledBatches(batches(**options), [teacher(0.1, seen)], PLANET_HEADS, PLAIN, NONE, 0)
     seen.clear()  # what mean and spread of the features are taken from
     learned = [chips for chips, _ in distilled.epoch(2)]
     assert len(learned) == 11
@@ -370,7 +400,7 @@ def test_teachers_score_what_the_student_sees():
 
 def test_features_of_all_teachers_are_targets_of_one_scale():
     plain = batches()
-    distilled = DistilledBatches(plain, [teacher(0.2), teacher(40.0)], PLANET_HEADS, PLAIN)
+    distilled = DistilledBatches(plain, [teacher(0.2), teacher(40.0)], PLANET_HEADS, PLAIN, NONE, 0)
     assert distilled.channels == 4
     made = list(distilled.epoch(0))  # the batches that the scale is taken from
     features = np.concatenate([targets[TEACHER_FEATURES] for _, targets in made])
@@ -383,7 +413,7 @@ def test_features_of_all_teachers_are_targets_of_one_scale():
 
 
 def test_a_distilled_epoch_may_be_left_in_the_middle_and_passes_errors_on():
-    made = DistilledBatches(batches(), [teacher(0.1)], PLANET_HEADS, PLAIN)
+    made = DistilledBatches(batches(), [teacher(0.1)], PLANET_HEADS, PLAIN, NONE, 0)
     epoch = made.epoch(0)
     next(epoch)
     epoch.close()
@@ -393,7 +423,7 @@ def test_a_distilled_epoch_may_be_left_in_the_middle_and_passes_errors_on():
         raise DatasetError("broken")
 
     with pytest.raises(DatasetError, match="broken"):
-        list(DistilledBatches(batches(), [broken], PLANET_HEADS, PLAIN).epoch(0))
+        list(DistilledBatches(batches(), [broken], PLANET_HEADS, PLAIN, NONE, 0).epoch(0))
 
 
 def test_training_and_scan_see_the_same_pixels(tmp_path, make_scene):
