@@ -150,22 +150,22 @@ def report(found: Found, names: Sequence[str]) -> Mapping[str, Variant]:
     return {name: summary(each, base) for name, each in runs.items()}
 
 
-def draw(told: Mapping[str, Variant], figure: str, path: Path) -> None:
+def draw(told: Mapping[str, Variant], measure: str, path: Path) -> None:
     """Draw the figure of each look over the conditions."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    _, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for name, variant in told.items():
         values = [one.value for one in variant.figures.values()]
         axes.plot(range(len(values)), values, marker="o", label=name, linewidth=2.5 if name == "wide" else 1.2)
     conditions = list(next(iter(told.values())).figures)
     axes.set_xticks(range(len(conditions)), conditions, rotation=25, ha="right", size=8)
-    axes.set_ylabel(f"{figure}, mean of {FOLDS} folds")
+    axes.set_ylabel(f"{measure}, mean of {FOLDS} folds")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, ncols=len(told), loc="outside upper center")
     plt.savefig(path, dpi=110)
 
 

@@ -9,7 +9,8 @@ set -euo pipefail
 data=$1 out=$2
 small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv"
     --licence "Amazon Mining Watch (MIT, Earth Genome; Copernicus Sentinel data)" --unchecked GeoCompass2023)
-eurosat=(--pretrain "$data/eurosat-rgb.zip" --batch 64 --folds 5 --tta)
+folds=(--batch 64 --folds 5 --tta)
+eurosat=(--pretrain "$data/eurosat-rgb.zip" "${folds[@]}")
 planet=(--kaggle-dir "$data/planet")
 mkdir -p "$out"
 
@@ -23,11 +24,13 @@ train() { # what was begun is gone on with, an interrupted package too; another 
 }
 
 # 10 m: a network that begins with ImageNet and EuroSAT, trained without each fold, teaches a DenseNet, which learns from
-# what it says of EuroSAT's landscapes, too. Scans with both average over symmetries.
+# what it says of EuroSAT's landscapes, too, and learns for two more epochs, each fold from its own network. (The one that
+# ships met degraded chips in these two alone.) Scans with both average over symmetries.
 train sentinel2-lite "${small[@]}" "${eurosat[@]}" --preset lite-small --init imagenet --pretrain-epochs 2 \
     --rate 1e-3 --epochs 6 --keep-folds
-train sentinel2 "${small[@]}" "${eurosat[@]}" --pretrain-epochs 3 --distill "$out/sentinel2-lite" \
-    --unlabelled "$data/eurosat-rgb.zip" --rate 2e-3 --epochs 4 --keep-folds
+student=(--distill "$out/sentinel2-lite" --unlabelled "$data/eurosat-rgb.zip" --rate 2e-3 --keep-folds)
+train sentinel2-first "${small[@]}" "${eurosat[@]}" --pretrain-epochs 3 "${student[@]}" --epochs 4
+train sentinel2 "${small[@]}" "${folds[@]}" --init "$out/sentinel2-first" "${student[@]}" --epochs 2
 
 # 3 to 3.7 m: two larger networks, fine-tuned on Planet's chips as they are, teach a DenseNet on many more pictures; it
 # and the smaller one then teach it to do without the haze.
