@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAINT = 0.05
-"""A chip on which no label scores so much is not scored again, see `Averaged`. Of 3,846 chips that networks of two folds
-of `sentinel2` had not seen, none with a lower first score had a mean above 0.14, which is less than any operating point
-flags. Dehazed forest scores 0.02 to 0.05, so that a lower limit would cost eight times as much."""
+"""A chip on which no label scores so much is not scored again, see `Averaged`.
+
+Of 3,846 chips that networks of two folds of `sentinel2` had not seen, none with a lower first score had a mean above
+0.14, which is less than any operating point flags. Forest without haze scores 0.02 to 0.05 there: with a lower limit
+most of it would be scored eight times.
+"""
 
 
 class Detector(Protocol):
