@@ -92,7 +92,7 @@ def test_with_tta_each_chip_is_scored_in_its_symmetries_and_the_layer_says_so(ma
     plain, averaged = (run(scene, package, detector=CornerIsPositive, tta=tta) for tta in (False, True))
     mines = [scores.scores[:, LABELS.index(MINE)] for scores in (plain, averaged)]
     np.testing.assert_allclose(*mines, rtol=1e-6, err_msg="chips of one grey look alike from all sides")
-    ramp = np.arange(6, 6 + 6 * CHIP, dtype=np.uint8)[None, :, None].repeat(3, 0).repeat(7 * CHIP, 2)
+    ramp = np.arange(20, 20 + 6 * CHIP, dtype=np.uint8)[None, :, None].repeat(3, 0).repeat(7 * CHIP, 2)
     scene = make_scene(pixels=ramp, name="ramp.tif")
     plain, averaged = (run(scene, package, detector=CornerIsPositive, tta=tta) for tta in (False, True))
     gain = (averaged.scores - plain.scores)[:, LABELS.index(MINE)]
