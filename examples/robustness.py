@@ -50,16 +50,14 @@ def main() -> None:
     split = package.card.split
     if split is None:
         parser.error(f"{options.package} does not say which chips it has seen")
-    folds = [fold_directory(package.path, fold) for fold in range(split.folds or 0)]
-    if missing := [fold for fold in folds if not fold.is_dir()]:
+    parts = range(split.folds) if split.folds else (None,)
+    paths = [package.path if part is None else fold_directory(package.path, part) for part in parts]
+    if missing := [path for path in paths if not path.is_dir()]:
         parser.error(f"there is no {missing[0]}; train with --folds and --keep-folds")
     material = gather(TrainingData(source), package.card.preprocess, split, cache_directory())
     if material.split.data != split.data:
         parser.error(f"{options.package} was trained with other chips")
-    if folds:
-        means = np.mean([judged(load(path), material, fold) for fold, path in enumerate(folds)], axis=0)
-    else:
-        means = np.array(judged(package, material, None))
+    means = np.mean([judged(load(path), material, part) for part, path in zip(parts, paths, strict=True)], axis=0)
     figures = {name: round(float(value), 4) for name, value in zip(CONDITIONS, means, strict=True)}
     for name, value in figures.items():
         print(f"{name}: {value:.3f}")

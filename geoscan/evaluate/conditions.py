@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips
-from geoscan.train.augment import Augmentation
+from geoscan.train.augment import Augmentation, through_fewer_pixels, through_jpeg
 
 Change: TypeAlias = Callable[[Chips], Chips]
 """(n, rows, cols, 3) chips with their haze -> the same places, seen otherwise."""
@@ -41,21 +40,14 @@ def surface(chips: Chips) -> Chips:
 
 
 def coarser(chips: Chips) -> Chips:
-    """Bring chips to half of their resolution and back, as scenes of larger pixels are read."""
-    side = chips.shape[1]
-    small = [cv2.resize(chip, (side // 2, side // 2), interpolation=cv2.INTER_AREA) for chip in chips]
-    return np.stack([cv2.resize(chip, (side, side), interpolation=cv2.INTER_LINEAR) for chip in small]).astype(np.uint8)
+    """Bring chips to half of their resolution and back."""
+    half = chips.shape[1] // 2
+    return np.stack([through_fewer_pixels(chip, half, half) for chip in chips])
 
 
 def jpeg(quality: int) -> Change:
     """Compress chips as JPEG and open them again. quality: 1..100."""
-
-    def change(chips: Chips) -> Chips:
-        blue_first = [cv2.cvtColor(chip, cv2.COLOR_RGB2BGR) for chip in chips]  # as OpenCV writes colours
-        packed = [cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for chip in blue_first]
-        return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR_RGB), np.uint8) for one in packed])
-
-    return change
+    return lambda chips: np.stack([through_jpeg(chip, quality) for chip in chips])
 
 
 def shifted(chips: Chips) -> Chips:

@@ -85,14 +85,11 @@ class Augmentation:
         """
         if rng.random() >= self.degraded:
             return chip
-        rows, cols = chip.shape[:2]
         if rng.random() < 0.5:
-            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_QUALITY))]
-            packed = cv2.imencode(".jpg", cv2.cvtColor(chip, cv2.COLOR_RGB2BGR), quality)[1]
-            return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB), np.uint8)
-        size = [max(1, round(side * rng.uniform(*_COARSER))) for side in (cols, rows)]
-        small = cv2.resize(chip, size, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(small, (cols, rows), interpolation=cv2.INTER_LINEAR), np.uint8)
+            return through_jpeg(chip, int(rng.integers(*_QUALITY)))
+        rows, cols = chip.shape[:2]
+        width, height = (max(1, round(side * rng.uniform(*_COARSER))) for side in (cols, rows))
+        return through_fewer_pixels(chip, height, width)
 
     def _moved(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         if self.zoom > 1:
@@ -105,3 +102,16 @@ class Augmentation:
             moved = cv2.warpAffine(chip, matrix, (cols, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
             chip = np.asarray(moved, np.uint8)
         return symmetry(chip, int(rng.integers(SYMMETRIES))) if self.symmetries else chip
+
+
+def through_jpeg(chip: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Compress a chip, (rows, cols, 3), as JPEG, and open it again. quality: 1..100."""
+    blue_first = cv2.cvtColor(chip, cv2.COLOR_RGB2BGR)  # as OpenCV writes colours
+    packed = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def through_fewer_pixels(chip: NDArray[np.uint8], rows: int, cols: int) -> NDArray[np.uint8]:
+    """Bring a chip, (rows, cols, 3), to fewer pixels and back to its own, as scenes of larger pixels are read."""
+    small = cv2.resize(chip, (cols, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, chip.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)

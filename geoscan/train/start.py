@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from geoscan.data.class_folders import ClassFolders
 from geoscan.model.backend import keras
 from geoscan.model.network import build
-from geoscan.model.package import Package, find
+from geoscan.model.package import Package, find, load
 from geoscan.model.pretrained import imagenet, scaled
 from geoscan.model.split import Split
 from geoscan.train.devices import policy
@@ -56,7 +56,7 @@ def packages_of(package: Package | None, split: Split) -> dict[int | None, Packa
     packages: dict[int | None, Package] = {None: package}
     for fold in range(split.folds or 0):
         kept = fold_directory(package.path, fold)
-        packages[fold] = find(str(kept.absolute())) if kept.is_dir() else package
+        packages[fold] = load(kept) if kept.is_dir() else package
     _warn_of_leak(packages, split)
     return packages
 

@@ -59,12 +59,11 @@ def main(words: list[str] | None = None) -> None:
     sys.stdout.write(json.dumps(machine, indent=2) + "\n")
     if (machine["load"] or 0) > _BUSY:
         sys.stderr.write(f"warning: this machine is busy (load {machine['load']:.1f}), so figures are too low\n")
+    sizes = TINY if options.tiny else Sizes()
+    sizes = replace(sizes, models=options.models or sizes.models)
     with tempfile.TemporaryDirectory(prefix="geoscan-bench-") as folder:
         for name in options.only:
-            sizes = TINY if options.tiny else Sizes()
-            work = Work(
-                Path(folder), replace(sizes, models=options.models or sizes.models), options.torch_python, sections
-            )
+            work = Work(Path(folder), sizes, options.torch_python, sections)
             sections[name] = {**_measured(name, work), "tiny": options.tiny, "machine": machine}
             failed = failed or bool(sections[name]["error"])
             sys.stdout.write(f"\n{tables.section(name, sections[name])}\n")
@@ -120,12 +119,13 @@ def _sections(text: str) -> list[str]:
 
 def _models(text: str) -> tuple[str, ...]:
     """Take names and directories of packages."""
+    names = tuple(text.split(","))
     try:
-        for name in text.split(","):
+        for name in names:
             find(name)
     except PackageError as err:
         raise argparse.ArgumentTypeError(str(err)) from err
-    return tuple(text.split(","))
+    return names
 
 
 def _measured(name: str, work: Work) -> dict[str, Any]:
