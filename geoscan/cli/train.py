@@ -221,8 +221,14 @@ def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Reci
         spec=architecture,
         preprocess=Preprocess(architecture.chip, gsd, radiometry, ways[how["dehaze"]]),
         schedule=Schedule(epochs, how["patience"], how["rate"], warmup=min(3, epochs / 8)),
-        # Kaggle's chips are JPEG files themselves.
-        augmentation=Augmentation(haze=0.5, clear=clear, offset=60 if alone else 30, degraded=0.4 if alone else 0.0),
+        augmentation=Augmentation(
+            haze=0.5,
+            clear=clear,
+            offset=60 if alone else 30,
+            # Kaggle's chips say of the weather, too, and are JPEG files themselves.
+            clouded=0.4 if alone else 0.0,
+            degraded=0.4 if alone else 0.0,
+        ),
         split=Split(how["seed"], how["held_out"], how["folds"], how["cap_cloudy"], how["unchecked"]),
         batch=how["batch"],
         mixed=how["batch"] // 8 if alone else 12,

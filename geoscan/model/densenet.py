@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from geoscan.model.backend import keras
 from geoscan.model.normalization import BatchNormalization
+from geoscan.model.resizing import resized
 from geoscan.model.spec import DenseNetSpec
 
 
@@ -11,6 +12,8 @@ def trunk(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePoli
     """Last feature map, (n, rows, cols, channels), of scaled chips, (n, chip, chip, 3)."""
     if spec.shrink > 1:
         x = keras.layers.AveragePooling2D(spec.shrink, dtype=dtype, name="shrink")(x)
+    if spec.side is not None:
+        x = resized(x, spec.side, spec.chip, dtype)
     x = _stem(x, spec, dtype)
     channels = spec.stem
     for i, depth in enumerate(spec.blocks, start=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from geoscan.model.backend import keras
 from geoscan.model.normalization import BatchNormalization
+from geoscan.model.resizing import resized
 from geoscan.model.spec import EfficientNetSpec
 
 _BLOCKS = (  # expansion, channels, repeats, stride, kernel
@@ -21,11 +22,7 @@ _STEM, _LAST = 32, 1280
 def trunk(x: keras.KerasTensor, spec: EfficientNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     """Last feature map, (n, rows, cols, 1280), of scaled chips, (n, chip, chip, 3)."""
     if spec.side != spec.chip:
-        resize = keras.layers.Resizing(
-            spec.side, spec.side, antialias=spec.side < spec.chip, dtype=dtype, name="resize"
-        )
-        # Else every layer after it takes over its default, training=True, when the network is called without saying.
-        x = resize(x, training=False)
+        x = resized(x, spec.side, spec.chip, dtype)
     x = keras.layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, dtype=dtype, name="stem_conv")(x)
     x = _norm(x, "stem", dtype)
     channels = _STEM

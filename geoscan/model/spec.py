@@ -65,6 +65,8 @@ class DenseNetSpec(_Headed):
     dropout: rate before the heads, in [0, 1).
     chip: side of the input, in pixels.
     shrink: the network looks at the chip averaged over `shrink` x `shrink` pixels.
+    side: or at the chip enlarged to `side` x `side` pixels, between which it is interpolated: convolutions of a stride
+        see small chips in more places then. None leaves it.
     stem_stride: 4 is the 7 x 7 convolution and max pooling of the paper; 2 and 1 keep more detail in small chips.
     mean, std: of the chips' red, green and blue, 0..255; the network subtracts and divides by them itself.
     heads: groups of labels; the scores' columns are their labels, in this order.
@@ -77,6 +79,7 @@ class DenseNetSpec(_Headed):
     dropout: float = 0.2
     chip: int = 256
     shrink: int = 1
+    side: int | None = None
     stem_stride: StemStride = 4
     mean: tuple[float, float, float] = PLANET_MEAN
     std: tuple[float, float, float] = PLANET_STD
@@ -92,14 +95,23 @@ class DenseNetSpec(_Headed):
             raise PackageError(f"stem_stride {self.stem_stride} is not known; choose 1, 2 or 4")
         if self.shrink < 1 or self.chip % self.shrink:
             raise PackageError(f"shrink {self.shrink} must divide the chip of {self.chip} px")
-        if self.chip < self.reduction:
-            raise PackageError(f"a chip of {self.chip} px is too small; these blocks need {self.reduction} px or more")
+        if self.side is not None and (self.side <= self.chip or self.shrink > 1):
+            raise PackageError(
+                f"a side of {self.side} px must be more than the chip's {self.chip}, without shrink {self.shrink}"
+            )
+        if self.seen < self.reduction:
+            raise PackageError(f"a chip of {self.seen} px is too small; these blocks need {self.reduction} px or more")
         _check(self)
 
     @property
+    def seen(self) -> int:
+        """Pixels along each side that the first convolution sees."""
+        return self.side or self.chip // self.shrink
+
+    @property
     def reduction(self) -> int:
-        """Pixels of the chip, along one side, to one cell of the last feature map."""
-        reduction: int = self.shrink * self.stem_stride * 2 ** (len(self.blocks) - 1)
+        """How many of these there are to one cell of the last feature map."""
+        reduction: int = self.stem_stride * 2 ** (len(self.blocks) - 1)
         return reduction
 
 
@@ -139,8 +151,7 @@ _MOST_CHIP, _MOST_BLOCKS, _MOST_DEPTH, _MOST_CHANNELS, _MOST_LABELS = 2048, 8, 1
 
 def _check(spec: Spec) -> None:
     """Refuse what no network can have, or no memory holds."""
-    sizes = (spec.chip, spec.side) if isinstance(spec, EfficientNetSpec) else (spec.chip,)
-    if max(sizes) > _MOST_CHIP or len(spec.labels) > _MOST_LABELS:
+    if max(spec.chip, spec.side or 0) > _MOST_CHIP or len(spec.labels) > _MOST_LABELS:
         raise PackageError(f"chips of up to {_MOST_CHIP} px and {_MOST_LABELS} labels fit; got {spec}"[:_LONGEST])
     if isinstance(spec, DenseNetSpec) and (
         len(spec.blocks) > _MOST_BLOCKS
@@ -167,7 +178,7 @@ PRESETS: Mapping[str, Spec] = MappingProxyType(
     {
         "densenet121": DenseNetSpec(blocks=(6, 12, 24, 16), growth=32, stem=64),
         "compact": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, shrink=2),
-        "compact-small": DenseNetSpec(blocks=(3, 6, 8), growth=24, stem=32, chip=48, stem_stride=2),
+        "compact-small": DenseNetSpec(blocks=(3, 6, 8), growth=24, stem=32, chip=48, side=72, stem_stride=2),
         "lite": EfficientNetSpec(side=160),
         "lite-large": EfficientNetSpec(side=224),
         "lite-small": EfficientNetSpec(side=72, chip=48),

@@ -111,7 +111,7 @@ def multiplications(spec: Spec) -> float:
 
 
 def _of_densenet(spec: DenseNetSpec) -> float:
-    side = spec.chip / spec.shrink
+    side: float = spec.seen
     strides, kernel = (2, 7) if spec.stem_stride == 4 else (spec.stem_stride, 3)
     work = kernel**2 * 3 * spec.stem * (side / strides) ** 2
     side, channels = side / spec.stem_stride, spec.stem

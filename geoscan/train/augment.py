@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoscan.errors import InputError
 from geoscan.symmetry import SYMMETRIES, symmetry
+from geoscan.train.clouds import clouded
 
 _LEVELS = np.arange(256, dtype=np.float32)[:, None]
 
@@ -43,7 +44,8 @@ class Augmentation:
         for J: top-of-atmosphere chips (Sentinel-2 L1C) come to look like surface reflectance (L2A).
     offset: counts of 255 that are added to all bands of every fourth chip, as by an offset that nobody declared: the
         0.1 reflectance of Sentinel-2's are 85 counts at DN / 3000.
-    degraded: probability, 0..1, that `degrade` spoils a chip as files and resampling do.
+    clouded: probability, 0..1, that `degrade` lays the remnants of clouds over a chip.
+    degraded: probability, 0..1, that it spoils one as files and resampling do.
     Raises InputError for values out of range.
     """
 
@@ -53,15 +55,15 @@ class Augmentation:
     haze: float = 0.35
     clear: float = 0.0
     offset: float = 0.0
+    clouded: float = 0.0
     degraded: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.zoom >= 1 and self.gain >= 1):
             raise InputError(f"zoom {self.zoom} or gain {self.gain} does not fit; give factors of 1 or more")
-        if not all(0 <= share <= 1 for share in (self.haze, self.clear, self.degraded)):
-            raise InputError(
-                f"haze {self.haze}, clear {self.clear} or degraded {self.degraded} does not fit; give 0..1"
-            )
+        shares = {name: getattr(self, name) for name in ("haze", "clear", "clouded", "degraded")}
+        if wrong := [f"{name} {share}" for name, share in shares.items() if not 0 <= share <= 1]:
+            raise InputError(f"{' and '.join(wrong)} does not fit; give 0..1")
         if not 0 <= self.offset <= 255:
             raise InputError(f"offset {self.offset} does not fit; give 0..255")
 
@@ -78,11 +80,13 @@ class Augmentation:
         return np.asarray(cv2.LUT(chip, np.rint(curve).astype(np.uint8)[:, None, :]), np.uint8)
 
     def degrade(self, chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """(rows, cols, 3) uint8 -> the same chip, or with the probability `degraded` less of it.
+        """(rows, cols, 3) uint8 -> the same chip, or with the probabilities `clouded` and `degraded` less of it.
 
-        Half of these have gone through a JPEG file, half through fewer pixels. Apart from the call, because a teacher
-        that sees the chip as it was says better what the spoilt one shows.
+        Half of the degraded have gone through a JPEG file, half through fewer pixels. Apart from the call, because a
+        teacher that sees the chip as it was says better what the spoilt one shows.
         """
+        if rng.random() < self.clouded:
+            chip = clouded(chip, rng)
         if rng.random() >= self.degraded:
             return chip
         if rng.random() < 0.5:

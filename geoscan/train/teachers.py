@@ -34,6 +34,9 @@ _FARTHEST = 4.0
 _LEAST_SPREAD = 1e-3
 """Added to each standard deviation, so that a channel that never changes is not divided by 0."""
 
+_SPOILING = 1
+"""Tells the random numbers by which chips are degraded from those by which the batch was made."""
+
 Teacher: TypeAlias = Callable[[Chips], tuple[Scores, Features]]
 """(n, chip, chip, 3) with their haze -> (n, labels) scores, columns in the order of the heads' labels, and
 (n, channels) features."""
@@ -153,5 +156,5 @@ class DistilledBatches:
             soft = np.where(np.isnan(labels), score, _TRUST * labels + (1 - _TRUST) * score)
             targets[head.name] = soft.astype(np.float32)
             column += len(head.labels)
-        rng = np.random.default_rng((self._seed, *place))
+        rng = np.random.default_rng((self._seed, *place, _SPOILING))
         return self._preprocess.cleared(degraded(chips, self._augmentation, rng)), targets

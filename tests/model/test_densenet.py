@@ -25,7 +25,8 @@ def test_densenet121_has_the_weights_of_keras_applications():
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"stem_stride": 4}, {"stem_stride": 1}, {"shrink": 4}, {"blocks": (2, 1, 1), "chip": 48}]
+    "change",
+    [{}, {"stem_stride": 4}, {"stem_stride": 1}, {"shrink": 4}, {"side": 96}, {"blocks": (2, 1, 1), "chip": 48}],
 )
 def test_features_have_one_cell_for_each_reduction(change):
     spec = replace(SPEC, **change)
@@ -35,5 +36,5 @@ def test_features_have_one_cell_for_each_reduction(change):
         channels += depth * spec.growth
         if i + 1 < len(spec.blocks):
             channels = int(channels * spec.compression)
-    cells = spec.chip // spec.reduction
+    cells = spec.seen // spec.reduction
     assert made.get_layer(FEATURES).output.shape == (None, cells, cells, channels)

@@ -26,6 +26,7 @@ SPECS = {
     "densenet": SPEC,
     "densenet of the paper": DenseNetSpec(blocks=(2, 1), growth=4, stem=8, chip=32),
     "shrunk densenet": DenseNetSpec(blocks=(1, 2), growth=4, stem=8, chip=48, shrink=2, heads=MINE_HEADS),
+    "enlarged densenet": DenseNetSpec(blocks=(1, 2), growth=4, stem=8, chip=32, side=48, stem_stride=2),
     "larger efficientnet": EfficientNetSpec(side=48, chip=32),
     "smaller efficientnet": EfficientNetSpec(side=40, chip=64, heads=MINE_HEADS),
     "efficientnet": EfficientNetSpec(side=32, chip=32),

@@ -64,7 +64,7 @@ def test_presets_are_for_chips_of_their_sensors():
     }
     assert [PRESETS[name].side for name in ("lite", "lite-large", "lite-small")] == [160, 224, 72]
     for name in ("densenet121", "compact", "compact-small"):
-        assert PRESETS[name].chip % PRESETS[name].reduction == 0
+        assert PRESETS[name].seen % PRESETS[name].reduction == 0
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -82,10 +82,15 @@ def test_unknown_preset_names_the_known_ones():
 
 @pytest.mark.parametrize(
     ("change", "reduction"),
-    [({}, 4), ({"stem_stride": 4}, 8), ({"shrink": 4}, 16), ({"blocks": (1,)}, 2), ({"blocks": (1, 1, 1)}, 8)],
+    [({}, 4), ({"stem_stride": 4}, 8), ({"shrink": 4}, 4), ({"blocks": (1,)}, 2), ({"blocks": (1, 1, 1)}, 8)],
 )
-def test_reduction_counts_shrink_stem_and_transitions(change, reduction):
+def test_reduction_counts_stem_and_transitions(change, reduction):
     assert replace(SMALL, **change).reduction == reduction
+
+
+@pytest.mark.parametrize(("change", "seen"), [({}, 64), ({"shrink": 4}, 16), ({"side": 96}, 96)])
+def test_a_network_sees_the_chip_in_its_own_size(change, seen):
+    assert replace(SMALL, **change).seen == seen
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,10 @@ def test_reduction_counts_shrink_stem_and_transitions(change, reduction):
         {"compression": float("nan")},
         {"shrink": 0},
         {"shrink": 3},
+        {"side": 24},
+        {"side": SMALL.chip},
+        {"side": 2 * SMALL.chip, "shrink": 2},
+        {"side": 10**6},
         {"stem_stride": 3},
         {"chip": 2},
         *_IMPOSSIBLE,

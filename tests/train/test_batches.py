@@ -275,7 +275,7 @@ def test_teachers_see_chips_before_they_are_degraded():
     assert (as_they_were[:, None] == noise).all(axis=(2, 3, 4)).any(axis=1).all()
     np.testing.assert_array_equal(seen[0], as_they_were)
     np.testing.assert_array_equal(first, again)
-    rng = np.random.default_rng((0, 0, 0))
+    rng = np.random.default_rng((0, 0, 0, 1))
     spoilt = np.stack([SPOILING.degrade(chip, rng) for chip in as_they_were])
     np.testing.assert_array_equal(first, preprocess.cleared(spoilt))
     assert (spoilt != as_they_were).any(axis=(1, 2, 3)).all()
