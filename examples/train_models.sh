@@ -24,13 +24,15 @@ train() { # what was begun is gone on with, an interrupted package too; another 
 }
 
 # 10 m: a network that begins with ImageNet and EuroSAT, trained without each fold, teaches a DenseNet, which learns from
-# what it says of EuroSAT's landscapes, too, and learns for two more epochs, each fold from its own network. (The one that
-# ships met degraded chips in these two alone.) Scans with both average over symmetries.
+# what it says of EuroSAT's landscapes, too, and learns for four more epochs, each fold from its own network. (The one that
+# ships met degraded chips in these four alone, and remnants of clouds, and 72 px in place of 48, in the last two alone.)
+# Scans with both average over symmetries.
 train sentinel2-lite "${small[@]}" "${eurosat[@]}" --preset lite-small --init imagenet --pretrain-epochs 2 \
     --rate 1e-3 --epochs 6 --keep-folds
 student=(--distill "$out/sentinel2-lite" --unlabelled "$data/eurosat-rgb.zip" --rate 2e-3 --keep-folds)
 train sentinel2-first "${small[@]}" "${eurosat[@]}" --pretrain-epochs 3 "${student[@]}" --epochs 4
-train sentinel2 "${small[@]}" "${folds[@]}" --init "$out/sentinel2-first" "${student[@]}" --epochs 2
+train sentinel2-second "${small[@]}" "${folds[@]}" --init "$out/sentinel2-first" "${student[@]}" --epochs 2
+train sentinel2 "${small[@]}" "${folds[@]}" --init "$out/sentinel2-second" "${student[@]}" --epochs 2
 
 # 3 to 3.7 m: two larger networks, fine-tuned on Planet's chips as they are, teach a DenseNet on many more pictures; it
 # and the smaller one then teach it to do without the haze.

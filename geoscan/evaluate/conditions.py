@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoscan.arrays import Chips
 from geoscan.train.augment import Augmentation, through_fewer_pixels, through_jpeg
+from geoscan.train.clouds import clouded
 
 Change: TypeAlias = Callable[[Chips], Chips]
 """(n, rows, cols, 3) chips with their haze -> the same places, seen otherwise."""
@@ -39,6 +40,11 @@ def surface(chips: Chips) -> Chips:
     return np.stack([_ATMOSPHERE(chip, np.random.default_rng(i)) for i, chip in enumerate(chips)])
 
 
+def under_clouds(chips: Chips) -> Chips:
+    """Lay remnants of thin cloud over chips, as masks leave them over; the same ones each time."""
+    return np.stack([clouded(chip, np.random.default_rng(i)) for i, chip in enumerate(chips)])
+
+
 def coarser(chips: Chips) -> Chips:
     """Bring chips to half of their resolution and back."""
     half = chips.shape[1] // 2
@@ -66,6 +72,7 @@ CONDITIONS: Final[Mapping[str, Change]] = {
     "thin haze (0.8 comes through)": haze(0.8),
     "haze (0.6 comes through)": haze(0.6),
     "thick haze (0.4 comes through)": haze(0.4),
+    "remnants of thin cloud": under_clouds,
     "half of the resolution": coarser,
     "JPEG of quality 60": jpeg(60),
     "shifted by a quarter of a chip": shifted,

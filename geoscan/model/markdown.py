@@ -129,7 +129,7 @@ def _network(card: Card) -> list[tuple[str, Cell]]:
     rows: list[tuple[str, Cell]] = [("family", f"{_FAMILIES[family]} ({_PAPERS[family]})")]
     if card.training.parameters is not None:
         rows.append(("parameters", card.training.parameters))
-    options = asdict(card.spec)
+    options = {name: value for name, value in asdict(card.spec).items() if value is not None}
     rows += [(readable(name), _option(options[name])) for name in options if name not in {"family", "heads"}]
     return rows + [(f"head `{h.name}`", f"{h.activation} over {', '.join(h.labels)}") for h in card.spec.heads]
 
