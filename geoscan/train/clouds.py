@@ -47,7 +47,7 @@ def clouded(chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     apart = rng.uniform(-_APART, _APART, 2) if rng.random() < _RARE else np.zeros(2)
     veil = opaque * np.stack([_moved(thick, apart * place) for place in (1, 0, -1)], axis=-1)
     light = rng.uniform(*_WHITE) + rng.uniform(-12, 12, 3)
-    made = np.rint((ground * (1 - veil) + light * veil).clip(0, 255)).astype(np.uint8)
+    made = np.asarray(np.rint((ground * (1 - veil) + light * veil).clip(0, 255)), np.uint8)
     chance = rng.random()
     if chance < _MASKED:
         hole = _coarse(thick, int(rng.choice(_CELLS))) > rng.uniform(0.5, 0.95)
