@@ -195,11 +195,11 @@ def test_only_what_may_be_something_is_looked_at_again():
 
     chips = np.zeros((5, 6, 6, 3), np.uint8)
     chips[1, 0, 0] = 100  # in a corner
-    chips[3, 0, 1] = 5  # beside it
+    chips[3, 0, 1] = 8  # beside it
     chips[4, 0, :2] = 1  # too faint
     scores = Averaged(corner)(chips)
     assert asked == [5, 7 * 2]
-    expected = np.float32([[0, 0], [2 / 8, 0], [0, 0], [0, 0.05 / 8], [0.01, 0.01]])
+    expected = np.float32([[0, 0], [2 / 8, 0], [0, 0], [0, 0.08 / 8], [0.01, 0.01]])
     np.testing.assert_allclose(scores, expected, atol=1e-7)
     assert Averaged(corner)(chips[:1]).tolist() == [[0, 0]]
     assert asked[2:] == [1]
