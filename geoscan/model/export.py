@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from geoscan.errors import PackageError, one_line
+from geoscan.model.openvino_backend import ops, ov
 from geoscan.model.package import EVIDENCE
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import threading
 from typing import Final
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from geoscan.arrays import Chips, Evidence, Scores, filled
 from geoscan.errors import PackageError, one_line
 from geoscan.machine import BATCH, cores, is_shortage
 from geoscan.model.contents import check_operations
+from geoscan.model.openvino_backend import ov
 from geoscan.model.package import EVIDENCE, NETWORK, Package, check_finite
 
 _SETTINGS: Final = {

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import openvino as ov
 import pytest
 import scipy.special
 from tiny_model import SPEC, network
@@ -12,6 +11,7 @@ from geoscan.errors import PackageError
 from geoscan.labels import MINE
 from geoscan.model.export import export
 from geoscan.model.network import FEATURES, with_output
+from geoscan.model.openvino_backend import ov
 from geoscan.model.package import EVIDENCE, _portable
 from geoscan.model.spec import EfficientNetSpec, Head
 

@@ -241,6 +241,7 @@ def test_a_replaced_package_is_never_used_by_mistake(tmp_path, which):
 def test_a_machine_that_lacks_a_runtime_is_one_line(tiny, monkeypatch, which, module):
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, f"geoscan.model.{which}_runtime")
+    monkeypatch.delitem(sys.modules, "geoscan.model.openvino_backend", raising=False)
     runtime._detector.cache_clear()
     with pytest.raises(PackageError, match=f"the runtime {which} cannot be used on .*; install it there, or") as caught:
         detector(tiny.path, tiny.card.digest, 4, which)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as ops
 
 from geoscan.machine import cores
+from geoscan.model.openvino_backend import ops, ov
 from geoscan.model.package import NETWORK
 
 _SIDE: Final = 2048
