@@ -1,6 +1,9 @@
-"""The trunk of an EfficientNet-Lite0 in Keras."""
+"""The trunk of an EfficientNet-Lite in Keras."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
 
 from geoscan.model.backend import keras
 from geoscan.model.normalization import BatchNormalization
@@ -17,6 +20,10 @@ _BLOCKS = (  # expansion, channels, repeats, stride, kernel
     (6, 320, 1, 1, 3),
 )
 _STEM, _LAST = 32, 1280
+_SCALES = {"efficientnet-lite0": (1.0, 1.0), "efficientnet-lite1": (1.0, 1.1), "efficientnet-lite2": (1.1, 1.2)}
+"""By family, factors of channels and repeats (Tan and Le 2019, section 3.3). In Lite both ends are spared."""
+_MULTIPLE = 8
+"""Channels come in multiples of this."""
 
 
 def trunk(x: keras.KerasTensor, spec: EfficientNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
@@ -26,12 +33,21 @@ def trunk(x: keras.KerasTensor, spec: EfficientNetSpec, dtype: str | keras.DType
     x = keras.layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, dtype=dtype, name="stem_conv")(x)
     x = _norm(x, "stem", dtype)
     channels = _STEM
-    for i, (expansion, wanted, repeats, stride, kernel) in enumerate(_BLOCKS, start=1):
+    for i, (expansion, wanted, repeats, stride, kernel) in enumerate(_scaled(spec.family), start=1):
         for j in range(1, repeats + 1):
             x = _block(x, channels, expansion, wanted, stride if j == 1 else 1, kernel, f"block{i}_{j}", dtype)
             channels = wanted
     x = keras.layers.Conv2D(_LAST, 1, use_bias=False, dtype=dtype, name="last_conv")(x)
     return _norm(x, "last", dtype)
+
+
+def _scaled(family: str) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield the rows of the table, scaled as a family scales them."""
+    width, depth = _SCALES[family]
+    for i, (expansion, channels, repeats, stride, kernel) in enumerate(_BLOCKS):
+        inner = 0 < i < len(_BLOCKS) - 1
+        wide = int(channels * width + _MULTIPLE / 2) // _MULTIPLE * _MULTIPLE
+        yield expansion, wide, math.ceil(repeats * depth) if inner else repeats, stride, kernel
 
 
 def _block(

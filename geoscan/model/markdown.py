@@ -38,8 +38,13 @@ _POINTS = (
 )
 _OLD_POINTS = "Its training, by an earlier version, kept no scores from which the others could be told."
 
-_FAMILIES = {"densenet": "DenseNet-BC", "efficientnet-lite0": "EfficientNet-Lite0"}
-_PAPERS = {"densenet": "Huang, Liu, van der Maaten, Weinberger 2017", "efficientnet-lite0": "Tan, Le 2019"}
+_DENSENET = "DenseNet-BC"
+_DENSENET_PAPER, _EFFICIENTNET_PAPER = "Huang, Liu, van der Maaten, Weinberger 2017", "Tan, Le 2019"
+
+
+def _family(card: Card) -> str:
+    family = card.spec.family
+    return _DENSENET if family == "densenet" else family.replace("efficientnet-lite", "EfficientNet-Lite")
 
 
 def card_markdown(card: Card) -> str:
@@ -125,8 +130,8 @@ def _input(card: Card) -> list[tuple[str, Cell]]:
 
 
 def _network(card: Card) -> list[tuple[str, Cell]]:
-    family = card.spec.family
-    rows: list[tuple[str, Cell]] = [("family", f"{_FAMILIES[family]} ({_PAPERS[family]})")]
+    paper = _DENSENET_PAPER if card.spec.family == "densenet" else _EFFICIENTNET_PAPER
+    rows: list[tuple[str, Cell]] = [("family", f"{_family(card)} ({paper})")]
     if card.training.parameters is not None:
         rows.append(("parameters", card.training.parameters))
     options = {name: value for name, value in asdict(card.spec).items() if value is not None}
@@ -174,7 +179,7 @@ def _model_row(card: Card, size: int) -> tuple[Cell, ...]:
         native,
         usable,
         f"{card.preprocess.chip} px, {card.preprocess.chip * card.preprocess.gsd:.0f} m",
-        _FAMILIES[card.spec.family],
+        _family(card),
         weights,
         card.figures.headline,
     )

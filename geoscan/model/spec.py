@@ -13,6 +13,7 @@ from geoscan.labels import LAND, MINE, WEATHER
 
 Activation: TypeAlias = Literal["softmax", "sigmoid"]
 StemStride: TypeAlias = Literal[1, 2, 4]
+LiteFamily: TypeAlias = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,9 @@ class DenseNetSpec(_Headed):
 
 @dataclass(frozen=True, slots=True)
 class EfficientNetSpec(_Headed):
-    """An EfficientNet-Lite0 over square RGB chips: Tan and Le 2019, table 1, ReLU6, no squeeze-and-excitation.
+    """An EfficientNet-Lite over square RGB chips: Tan and Le 2019, table 1, ReLU6, no squeeze-and-excitation.
 
+    family: Lite0, or Lite1 and Lite2, which are deeper, and Lite2 wider.
     side: the chip is brought to `side` x `side` pixels inside the network.
     chip, dropout, mean, std, heads: as in `DenseNetSpec`. mean and std are ImageNet's: chips of forest, dark and of
         little contrast, are then spread about as wide as what the stored weights learned from, (x - 127) / 128.
@@ -130,9 +132,11 @@ class EfficientNetSpec(_Headed):
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     heads: tuple[Head, ...] = PLANET_HEADS
-    family: Literal["efficientnet-lite0"] = "efficientnet-lite0"
+    family: LiteFamily = "efficientnet-lite0"
 
     def __post_init__(self) -> None:
+        if self.family not in get_args(LiteFamily):
+            raise PackageError(f"no family is called {self.family!r}; choose one of {', '.join(get_args(LiteFamily))}")
         if self.chip < 1 or self.side < 32:
             raise PackageError(f"an EfficientNet needs a chip of 1 px and a side of 32 px or more; got {self}")
         _check(self)
@@ -182,12 +186,15 @@ PRESETS: Mapping[str, Spec] = MappingProxyType(
         "lite": EfficientNetSpec(side=160),
         "lite-large": EfficientNetSpec(side=224),
         "lite-small": EfficientNetSpec(side=72, chip=48),
+        "lite1-small": EfficientNetSpec(side=144, chip=48, family="efficientnet-lite1"),
+        "lite2-small": EfficientNetSpec(side=144, chip=48, family="efficientnet-lite2"),
     }
 )
 """`densenet121` is the paper's; `compact` a small network for few chips, which sees them at half the resolution, and
 `compact-small` one for chips of 48 px, as 10 m sensors need them.
 
-`lite`, `lite-large` and `lite-small` are meant to begin with ImageNet's weights, and to teach these two.
+Those that begin with `lite` are meant to begin with ImageNet's weights, and to teach these two; `lite1-small` and
+`lite2-small` see a chip of 48 px three times as large, and take a GPU.
 """
 
 

@@ -23,10 +23,14 @@ from geoscan.symmetry import SYMMETRIES
 _START_SECONDS: Final[dict[Runtime, float]] = {"tensorflow": 5.0, "openvino": 0.5}
 """To start a runtime, to load a network, and to compile it."""
 
-_LITE_SIDE, _LITE_WORK = 224, 407e6
-"""Multiplications of an EfficientNet-Lite0 for a chip of so many pixels a side; they grow with its area."""
+_LITE: Final = {
+    "efficientnet-lite0": (224, 407e6),
+    "efficientnet-lite1": (240, 631e6),
+    "efficientnet-lite2": (260, 899e6),
+}
+"""Pixels along each side of a chip, and multiplications of an EfficientNet for it; they grow with its area."""
 
-_EFFICIENCY: Final = {"densenet": 0.65, "efficientnet-lite0": 0.3}
+_DENSE_EFFICIENCY, _LITE_EFFICIENCY = 0.65, 0.3
 """Multiplications a second of a network's, as a share of those of one large product of matrices."""
 
 _PRODUCT: Final = 512
@@ -100,13 +104,14 @@ def _speed(family: str) -> float:
         start = time.perf_counter()
         one @ one
         took.append(time.perf_counter() - start)
-    return float(_PRODUCT**3 / np.median(took)) * _EFFICIENCY[family]
+    return float(_PRODUCT**3 / np.median(took)) * (_DENSE_EFFICIENCY if family == "densenet" else _LITE_EFFICIENCY)
 
 
 def multiplications(spec: Spec) -> float:
     """Count the multiplications of a network's convolutions for one chip."""
     if isinstance(spec, EfficientNetSpec):
-        return _LITE_WORK * (spec.side / _LITE_SIDE) ** 2
+        side, work = _LITE[spec.family]
+        return work * (spec.side / side) ** 2
     return _of_densenet(spec)
 
 

@@ -4,6 +4,7 @@ from math import prod
 import numpy as np
 import pytest
 
+from geoscan.errors import PackageError
 from geoscan.model.backend import keras
 from geoscan.model.network import FEATURES, build
 from geoscan.model.spec import PRESETS, EfficientNetSpec, Head
@@ -18,6 +19,19 @@ def lite0():
 
 def test_has_the_published_number_of_parameters(lite0):
     assert sum(prod(variable.shape) for variable in lite0.trainable_variables) == 4_652_008
+
+
+@pytest.mark.parametrize(
+    ("family", "parameters"), [("efficientnet-lite1", 5_416_680), ("efficientnet-lite2", 6_092_072)]
+)
+def test_deeper_and_wider_ones_have_theirs(family, parameters):
+    made = build(EfficientNetSpec(side=64, chip=64, heads=IMAGENET, family=family))
+    assert sum(prod(variable.shape) for variable in made.trainable_variables) == parameters
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(PackageError, match="no family is called 'efficientnet-lite9'; choose one of"):
+        EfficientNetSpec(side=64, family="efficientnet-lite9")
 
 
 def test_trunk_is_the_published_one(lite0):
@@ -45,7 +59,9 @@ def test_blocks_that_keep_their_shape_add_their_input(lite0):
     ]
 
 
-@pytest.mark.parametrize(("name", "cells"), [("lite", 5), ("lite-large", 7), ("lite-small", 3)])
+@pytest.mark.parametrize(
+    ("name", "cells"), [("lite", 5), ("lite-large", 7), ("lite-small", 3), ("lite1-small", 5), ("lite2-small", 5)]
+)
 def test_presets_look_at_their_side(name, cells):
     made = build(PRESETS[name])
     spec = PRESETS[name]

@@ -61,8 +61,11 @@ def test_presets_are_for_chips_of_their_sensors():
         "lite": 256,
         "lite-large": 256,
         "lite-small": 48,
+        "lite1-small": 48,
+        "lite2-small": 48,
     }
-    assert [PRESETS[name].side for name in ("lite", "lite-large", "lite-small")] == [160, 224, 72]
+    sides = {name: PRESETS[name].side for name in PRESETS if name.startswith("lite")}
+    assert sides == {"lite": 160, "lite-large": 224, "lite-small": 72, "lite1-small": 144, "lite2-small": 144}
     for name in ("densenet121", "compact", "compact-small"):
         assert PRESETS[name].seen % PRESETS[name].reduction == 0
 
@@ -75,7 +78,7 @@ def test_preset_takes_other_heads(name):
 
 
 def test_unknown_preset_names_the_known_ones():
-    known = "densenet121, compact, compact-small, lite, lite-large, lite-small"
+    known = "densenet121, compact, compact-small, lite, lite-large, lite-small, lite1-small, lite2-small"
     with pytest.raises(PackageError, match=rf"'resnet'.*{known}$"):
         preset("resnet")
 
