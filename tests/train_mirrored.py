@@ -18,7 +18,7 @@ from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.loop import Outcome, Schedule, Task, fit
 from geoscan.train.losses import loss_of
-from geoscan.train.step import Step
+from geoscan.train.tensorflow_step import TensorFlowStep
 
 HEAD = Head("land", ("road", "water"), "sigmoid")
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.0, heads=(HEAD,))
@@ -69,7 +69,7 @@ def overflow(strategy: tf.distribute.Strategy) -> dict[str, bool]:
     """Make a step of which only the last chip's gradient overflows."""
     built = network(strategy, dtype="mixed_float16")
     with strategy.scope():
-        step = Step(built, LOSSES, keras.optimizers.SGD(0.1))
+        step = TensorFlowStep(built, LOSSES, keras.optimizers.SGD(0.1))
     targets = np.zeros((6, 2), np.float32)
     targets[5] = np.inf
     before = built.get_weights()
@@ -99,7 +99,7 @@ def main(folder: Path) -> None:
         found["resumed"] = train(network(two, frozen=False), folder / "killed.npz", resume=True).history
     found["overflow"] = overflow(two)
     try:
-        Step(shared, LOSSES, keras.optimizers.SGD())(CHIPS[:5], {"land": TARGETS[:5]})
+        TensorFlowStep(shared, LOSSES, keras.optimizers.SGD())(CHIPS[:5], {"land": TARGETS[:5]})
     except DatasetError as err:
         found["odd"] = str(err)
     json.dump(found, sys.stdout)

@@ -2,7 +2,8 @@
 
 Whoever needs them takes them from here, `from geoscan.model.backend import keras, tf`, and nowhere else: importing this
 module starts TensorFlow, which takes seconds, and the settings below must be made before. With KERAS_BACKEND=jax it
-starts JAX in its place: networks are then built and loaded as ever, and whatever takes `tf` says that it cannot.
+starts JAX in its place: networks are then built, loaded and trained as ever, and whatever takes `tf` says that it
+cannot.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from geoscan.errors import PackageError
 
-__all__ = ["gpus", "keras", "tf"]
+__all__ = ["ON_JAX", "gpus", "keras", "seed", "tf"]
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,10 @@ def _without_noise() -> Iterator[None]:
 
 
 _BACKEND = os.environ["KERAS_BACKEND"]
+ON_JAX = _BACKEND == "jax"
+"""Whether JAX computes, not TensorFlow."""
 if _BACKEND not in ("tensorflow", "jax"):
-    raise PackageError(f"KERAS_BACKEND is {_BACKEND}, geoscan's networks load on tensorflow and jax; unset it")
+    raise PackageError(f"KERAS_BACKEND is {_BACKEND}, geoscan's networks run on tensorflow and jax; unset it")
 with _without_noise():
     import keras
 
@@ -74,13 +77,23 @@ with _without_noise():
 def __getattr__(name: str) -> Any:
     """Say why there is no `tf`, where there is none."""
     if name == "tf":
-        raise PackageError(f"KERAS_BACKEND is {_BACKEND}, geoscan scans and trains on tensorflow; unset it")
+        raise PackageError(f"KERAS_BACKEND is {_BACKEND}, this takes tensorflow; unset it")
     raise AttributeError(name)
+
+
+def seed(number: int) -> None:
+    """Seed whatever Keras draws from. On JAX too it imports TensorFlow for that, where there is one."""
+    with _without_noise():
+        keras.utils.set_random_seed(number)
 
 
 @cache
 def gpus() -> list[Any]:
-    """List TensorFlow's GPUs, and let it take their memory bit by bit as it needs it."""
+    """List the GPUs that TensorFlow or JAX sees, and let TensorFlow take their memory bit by bit as it needs it."""
+    if ON_JAX:
+        import jax
+
+        return [device for device in jax.devices() if device.platform == "gpu"]
     found: list[Any] = tf.config.list_physical_devices("GPU")
     for gpu in found:
         try:

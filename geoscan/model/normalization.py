@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from geoscan.model.backend import keras
+from geoscan.model.backend import ON_JAX, keras
 
 
 class FusedNormalization(keras.layers.BatchNormalization):  # type: ignore[misc] # Keras ships no types
@@ -34,4 +34,4 @@ class FusedNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         return outputs
 
 
-BatchNormalization = FusedNormalization if keras.backend.backend() == "tensorflow" else keras.layers.BatchNormalization
+BatchNormalization = keras.layers.BatchNormalization if ON_JAX else FusedNormalization

@@ -1,4 +1,4 @@
-"""Networks that TensorFlow runs: in training, and in scans where there is a GPU."""
+"""Networks that TensorFlow runs, or JAX where Keras is on it: in training, and in scans where there is a GPU."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _Lane: TypeAlias = Callable[[Chips], Mapping[str, Any]]
 
 
 class NetworkDetector:
-    """Runs a network of TensorFlow for one fixed batch shape, compiled by XLA on a GPU.
+    """Runs a network of Keras for one fixed batch shape, compiled by XLA on a GPU, and by JAX anywhere.
 
-    One call at a time computes, in whatever thread: TensorFlow uses all cores, or the GPU, for it. Weights may change
-    between calls, as they do in training.
+    One call at a time computes, in whatever thread: it has all cores, or the GPU. Weights may change between calls, as
+    they do in training.
     """
 
     _lanes: list[_Lane]
@@ -64,7 +64,10 @@ class NetworkDetector:
             from geoscan.model.network import POOL, with_output
 
             network = with_output(network, POOL, POOL)
-        self._lanes = [self._lane(network, "/GPU:0" if gpus else "/CPU:0")]
+        if backend.ON_JAX:
+            self._lanes = [_jax_lane(network)]
+        else:
+            self._lanes = [self._lane(network, "/GPU:0" if gpus else "/CPU:0")]
 
     def _lane(self, network: keras.Model, device: str) -> _Lane:
         """Make what sends batches through a network on a device."""
@@ -111,24 +114,42 @@ class NetworkDetector:
             yield _arrived(*waiting.popleft())
 
 
+def _jax_lane(network: keras.Model) -> _Lane:
+    """Make what sends batches through a network on JAX' first device."""
+    import jax
+
+    @jax.jit
+    def run(trained: list[Any], others: list[Any], chips: Any) -> Mapping[str, Any]:
+        answers: Mapping[str, Any] = network.stateless_call(trained, others, chips, training=False)[0]
+        return answers
+
+    def lane(batch: Chips) -> Mapping[str, Any]:
+        trained, others = network.trainable_variables, network.non_trainable_variables
+        answers: Mapping[str, Any] = run([one.value for one in trained], [one.value for one in others], batch)
+        return answers
+
+    return lane
+
+
 def _arrived(answers: Mapping[str, Any], count: int) -> dict[str, NDArray[np.float32]]:
     """Wait for answers, and leave out those to what fills up the batch."""
-    return {name: answer.numpy()[:count] for name, answer in answers.items()}
+    return {name: np.asarray(answer)[:count] for name, answer in answers.items()}
 
 
 class TensorFlowDetector(NetworkDetector):
     """Runs a package with TensorFlow. On GPUs the network computes in half precision, its heads in single; several
-    share the batches of a call, and each takes as many chips at once as its memory holds.
+    share the batches of a call, and each takes as many chips at once as its memory holds. JAX takes the first alone,
+    and single precision.
     """
 
     def __init__(
         self, package: Package, batch: int = BATCH, *, compiled: bool | None = None, features: bool = False
     ) -> None:
         """Load the network; see `NetworkDetector`. Raises PackageError when that cannot be done."""
-        from geoscan.model.backend import gpus
+        from geoscan.model.backend import ON_JAX, gpus
 
         spec, devices = package.card.spec, [f"/GPU:{n}" for n in range(len(gpus()))]
-        if not devices:
+        if ON_JAX or not devices:
             super().__init__(package.network(), spec, batch, compiled=compiled, features=features)
             return
         networks = _half_precision(package, devices)

@@ -17,8 +17,9 @@ from geoscan.model.backend import gpus, keras
 from geoscan.progress import Advance
 from geoscan.train.batches import Epochs
 from geoscan.train.checkpoint import Checkpoint
+from geoscan.train.devices import strategy_of
 from geoscan.train.losses import Loss
-from geoscan.train.step import Step
+from geoscan.train.step import Step, step_of
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def fit(
     if len(task.batches) < 1:
         raise DatasetError("there are fewer chips than one batch holds; pass a smaller --batch, or more chips")
     # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
-    step = Step(network, task.losses, _optimizer(network, schedule, len(task.batches)), compiled=bool(gpus()))
+    step = step_of(network, task.losses, _optimizer(network, schedule, len(task.batches)), compiled=bool(gpus()))
     state = _State(network, step.optimizer, task.validate, schedule.keep, checkpoint)
     if checkpoint.resume:
         state.restore()
@@ -138,7 +139,7 @@ def _optimizer(network: keras.Model, schedule: Schedule, steps: int) -> keras.op
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps * schedule.epochs - warmup), warmup_target=schedule.rate, warmup_steps=warmup
     )
-    with network.distribute_strategy.scope():
+    with strategy_of(network).scope():
         return keras.optimizers.AdamW(
             rate, weight_decay=schedule.decay, use_ema=True, ema_momentum=schedule.average, clipnorm=_LONGEST
         )
@@ -151,10 +152,13 @@ def _epoch(step: Step, batches: Epochs, epoch: int, advance: Advance) -> float:
     after each batch, which costs as much as the training itself on a CPU.
     """
     losses = []
-    for chips, targets in batches.epoch(epoch):
-        losses.append(step(chips, targets))
-        advance(len(chips))
-    return float(np.mean(losses))
+    try:
+        for chips, targets in batches.epoch(epoch):
+            losses.append(step(chips, targets))
+            advance(len(chips))
+    finally:
+        step.settle()
+    return float(np.mean([float(loss) for loss in losses]))
 
 
 class _State:

@@ -15,7 +15,7 @@ from geoscan.data.chips import warn
 from geoscan.data.class_folders import ClassFolders
 from geoscan.data.deal import stratified_group_split
 from geoscan.errors import DatasetError, PackageError
-from geoscan.model.backend import keras
+from geoscan.model.backend import keras, seed
 from geoscan.model.network import build
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Head, Spec
@@ -98,7 +98,7 @@ def pretrain(
         len(source.class_names),
         len(validation),
     )
-    keras.utils.set_random_seed(how.seed)
+    seed(how.seed)
     head = Head(HEAD, source.class_names, "softmax")
     classifier = replace(spec, heads=(head,))
     network = build(classifier)

@@ -18,7 +18,7 @@ from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
 from geoscan.evaluate.metrics import mine_figures
 from geoscan.labels import LABELS, MINE, MINE_COLUMN
-from geoscan.model.backend import keras, tf
+from geoscan.model.backend import keras, seed
 from geoscan.model.figures import MineFigures
 from geoscan.model.look import Look
 from geoscan.model.network import POOL, with_output
@@ -31,7 +31,7 @@ from geoscan.train import look as looks
 from geoscan.train.batches import Batches, StoredExamples, Synthetic
 from geoscan.train.card import UnseenScores, epoch_figures, make_card
 from geoscan.train.checkpoint import Checkpoint
-from geoscan.train.devices import strategy
+from geoscan.train.devices import Strategy, strategy
 from geoscan.train.job import CHECKPOINT, Job, fold_directory
 from geoscan.train.loop import Outcome, Task, Validate, fit
 from geoscan.train.losses import Loss, feature_loss, loss_of, positive_weights
@@ -73,7 +73,7 @@ class Trainer:
     start: Start
     teachers: Mapping[int | None, Sequence[Package]]
     unlabelled: Images | None
-    devices: tf.distribute.Strategy = field(default_factory=strategy)
+    devices: Strategy = field(default_factory=strategy)
 
     def cross_validate(self) -> UnseenScores:
         """Train a network without each fold, and return the scores of each fold by the one that has not seen it."""
@@ -93,10 +93,10 @@ class Trainer:
         """Train a network, without one fold if it is given, and score the chips that it was not trained on."""
         recipe = self.recipe
         training, validation = self.material.sides(without)
-        keras.utils.set_random_seed(recipe.split.seed)
+        seed(recipe.split.seed)
         with self.devices.scope():
             network = self.start.network(without)
-        keras.utils.set_random_seed(recipe.split.seed)
+        seed(recipe.split.seed)
         one_device = self.devices.num_replicas_in_sync == 1
         detect = NetworkDetector(network, recipe.spec, compiled=None if one_device else False)
         task = Task(self._losses(training), self._batches(training, without), self._validate(detect, validation))

@@ -25,7 +25,7 @@ def chips_per_second(normalisation):
     from geoscan.model.package import _portable
     from geoscan.model.spec import preset
     from geoscan.train.losses import loss_of
-    from geoscan.train.step import Step
+    from geoscan.train.tensorflow_step import TensorFlowStep
 
     def speed(work):
         work()
@@ -40,7 +40,7 @@ def chips_per_second(normalisation):
         spec = preset(name)
         network = build(spec) if normalisation == "fused" else _portable(build(spec), spec)
         losses = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in spec.heads}
-        step = Step(network, losses, keras.optimizers.AdamW(1e-3))
+        step = TensorFlowStep(network, losses, keras.optimizers.AdamW(1e-3))
         chips = rng.integers(0, 256, (BATCH, spec.chip, spec.chip, 3), np.uint8)
         targets = {head.name: rng.random((BATCH, len(head.labels)), np.float32) for head in spec.heads}
         answer = tf.function(lambda pixels, network=network: network(pixels, training=False))

@@ -43,7 +43,7 @@ def test_shipped_models_answer_alike_on_jax(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "KERAS_BACKEND is jax, geoscan scans and trains on tensorflow; unset it" in done.stdout
+    assert "KERAS_BACKEND is jax, this takes tensorflow; unset it" in done.stdout
     rng = np.random.default_rng(0)
     for package in shipped():
         spec = package.card.spec

@@ -538,7 +538,7 @@ def test_refuses_chips_that_are_smaller_than_the_network_takes(data, cache, tmp_
 
 
 def test_a_loss_that_is_no_number_ends_the_run(data, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("geoscan.train.step.Step.__call__", lambda *given: float("nan"))
+    monkeypatch.setattr("geoscan.train.tensorflow_step.TensorFlowStep.__call__", lambda *given: float("nan"))
     with pytest.raises(InputError, match="the loss of epoch 1 is nan; pass a smaller --rate"):
         run(SHORT, data, Job(tmp_path / "out", cache))
 

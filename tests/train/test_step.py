@@ -10,7 +10,7 @@ from geoscan.model.backend import keras
 from geoscan.model.network import build
 from geoscan.model.spec import DenseNetSpec
 from geoscan.train.losses import loss_of
-from geoscan.train.step import Step
+from geoscan.train.tensorflow_step import TensorFlowStep
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=8, stem_stride=1, dropout=0.3)
 LOSSES = {head.name: loss_of(head, np.ones(len(head.labels), np.float32)) for head in SPEC.heads}
@@ -26,7 +26,7 @@ def fresh():
 
 def test_it_is_the_step_that_keras_makes():
     network, optimizer = fresh()
-    step = Step(network, LOSSES, optimizer)
+    step = TensorFlowStep(network, LOSSES, optimizer)
     twin, again = fresh()
     twin.compile(again, loss=LOSSES, jit_compile=False)
     for _ in range(3):
@@ -37,8 +37,8 @@ def test_it_is_the_step_that_keras_makes():
 
 def test_only_half_precision_scales_the_loss():
     network, optimizer = fresh()
-    assert Step(network, LOSSES, optimizer).optimizer is optimizer
-    half = Step(build(SPEC, "mixed_float16"), LOSSES, keras.optimizers.SGD())
+    assert TensorFlowStep(network, LOSSES, optimizer).optimizer is optimizer
+    half = TensorFlowStep(build(SPEC, "mixed_float16"), LOSSES, keras.optimizers.SGD())
     assert isinstance(half.optimizer, keras.optimizers.LossScaleOptimizer)
 
 

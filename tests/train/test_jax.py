@@ -1,0 +1,40 @@
+"""What a training on JAX comes to, beside the same one on TensorFlow."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from train.jax_fit import EPOCHS, train
+
+pytestmark = [
+    pytest.mark.large,
+    pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed"),
+]
+
+
+def on_jax(checkpoint: Path, out: Path):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("jax_fit.py"), checkpoint, str(EPOCHS), out],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(out) as found:
+        return dict(found)
+
+
+def test_a_training_goes_on_where_jax_computes_and_comes_to_the_same(tmp_path):
+    wanted, history = train(tmp_path / "whole.npz", EPOCHS)
+    train(tmp_path / "begun.npz", 1)
+    found = on_jax(tmp_path / "begun.npz", tmp_path / "found.npz")
+    assert len(history) == EPOCHS
+    np.testing.assert_allclose(found["losses"], [one["loss"] for one in history], rtol=2e-3)
+    np.testing.assert_allclose(found["scores"], [one["score"] for one in history], rtol=2e-3)
+    for n, value in enumerate(wanted.get_weights()):
+        np.testing.assert_allclose(found[f"w{n}"], value, rtol=2e-2, atol=5e-3)
