@@ -17,6 +17,7 @@ class JaxStep:
     """Changes a network's weights by one batch, compiled, on JAX' first device.
 
     All that changes stays on the device between the steps: to assign hundreds of variables takes as long as a step.
+    Each step gives its memory to the next, so that the variables hold copies.
     losses, optimizer: as in `TensorFlowStep`.
     """
 
@@ -30,9 +31,10 @@ class JaxStep:
 
     def __call__(self, chips: Chips, targets: Targets) -> Any:
         """Make the step, and return the loss of the weights before it, which is on its way."""
-        if self._state is None:
-            self._state = tuple([one.value for one in some] for some in self._variables)
-        loss, self._state = self._run(self._state, chips, dict(targets))
+        state, self._state = self._state, None  # whatever breaks a step off leaves the variables as they were
+        if state is None:
+            state = tuple([jax.numpy.array(one.value) for one in some] for some in self._variables)
+        loss, self._state = self._run(state, chips, dict(targets))
         if self._before is not None:
             self._before.block_until_ready()  # or batches without end would wait on the device
         self._before = loss

@@ -16,9 +16,9 @@ pytestmark = [
 ]
 
 
-def on_jax(checkpoint: Path, out: Path):
+def on_jax(checkpoint: Path, out: Path, epochs: int = EPOCHS):
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("jax_fit.py"), checkpoint, str(EPOCHS), out],
+        [sys.executable, Path(__file__).with_name("jax_fit.py"), checkpoint, str(epochs), out],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
@@ -29,8 +29,14 @@ def on_jax(checkpoint: Path, out: Path):
         return dict(found)
 
 
-def test_a_training_goes_on_where_jax_computes_and_comes_to_the_same(tmp_path):
-    wanted, history = train(tmp_path / "whole.npz", EPOCHS)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What TensorFlow alone comes to."""
+    return train(tmp_path_factory.mktemp("whole") / "run.npz", EPOCHS)
+
+
+def test_a_training_goes_on_where_jax_computes_and_comes_to_the_same(tmp_path, whole):
+    wanted, history = whole
     train(tmp_path / "begun.npz", 1)
     found = on_jax(tmp_path / "begun.npz", tmp_path / "found.npz")
     assert len(history) == EPOCHS
@@ -38,3 +44,13 @@ def test_a_training_goes_on_where_jax_computes_and_comes_to_the_same(tmp_path):
     np.testing.assert_allclose(found["scores"], [one["score"] for one in history], rtol=2e-3)
     for n, value in enumerate(wanted.get_weights()):
         np.testing.assert_allclose(found[f"w{n}"], value, rtol=2e-2, atol=5e-3)
+
+
+def test_a_training_begun_on_jax_goes_on_without_it(tmp_path, whole):
+    wanted, history = whole
+    on_jax(tmp_path / "begun.npz", tmp_path / "found.npz", 1)
+    made, found = train(tmp_path / "begun.npz", EPOCHS)
+    for one, other in zip(found, history, strict=True):
+        assert one == pytest.approx(other, rel=2e-3)
+    for one, other in zip(made.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-2, atol=5e-3)
