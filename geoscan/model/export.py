@@ -97,12 +97,12 @@ def _resizing(layer: keras.Layer, x: Node) -> Node:
 
 def _conv(layer: keras.Layer, x: Node) -> Node:
     kernel = _weights(layer)["kernel"].transpose(3, 2, 0, 1)
-    return ops.convolution(x, kernel, **_window(layer), dilations=[1, 1])
+    return ops.convolution(x, _constant(kernel), **_window(layer), dilations=[1, 1])
 
 
 def _depthwise(layer: keras.Layer, x: Node) -> Node:
     kernel = _weights(layer)["kernel"].transpose(2, 3, 0, 1)[:, :, None]
-    return ops.group_convolution(x, kernel, **_window(layer), dilations=[1, 1])
+    return ops.group_convolution(x, _constant(kernel), **_window(layer), dilations=[1, 1])
 
 
 def _normalization(layer: keras.Layer, x: Node) -> Node:
@@ -138,6 +138,13 @@ def _window(layer: keras.Layer) -> dict[str, Any]:
         "pads_end": [0, 0],
         "auto_pad": {"same": "same_upper", "valid": "valid"}[layer.padding],
     }
+
+
+def _constant(values: NDArray[np.float32]) -> Node:
+    """Write weights in half precision where it holds them exactly: half the size, the same scores."""
+    half = values.astype(np.float16, order="C")  # OpenVINO takes the numbers as they lie
+    exact = np.array_equal(half, values)
+    return ops.convert(ops.constant(half), "f32") if exact else ops.constant(values)
 
 
 def _weights(layer: keras.Layer) -> Mapping[str, NDArray[np.float32]]:

@@ -10,6 +10,7 @@ import importlib.resources
 import itertools
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,10 @@ MARKDOWN = "card.md"
 
 _SEALED = (WEIGHTS, NETWORK, "network.bin")
 """What the digest covers, beside the card."""
+
+_WORTH_PACKING = 0.75
+"""Share of its size above which a file in an archive is stored as it is: weights hardly get smaller, unless half
+precision holds them."""
 
 _LONGEST_NUMBER = 18
 """Digits of a whole number; what is longer fits into no float."""
@@ -438,4 +443,5 @@ def _make_reproducible(source: Path, target: Path) -> None:
                 facts = json.loads(content)
                 facts.pop("date_saved", None)
                 content = json.dumps(facts, sort_keys=True).encode()
-            new.writestr(zipfile.ZipInfo(name), content)
+            packed = len(zlib.compress(content)) < _WORTH_PACKING * len(content)
+            new.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)

@@ -5,15 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.special
-from tiny_model import SPEC, network
+from tiny_model import SPEC, card, network, package
 
 from geoscan.errors import PackageError
 from geoscan.labels import MINE
 from geoscan.model.export import export
 from geoscan.model.network import FEATURES, with_output
 from geoscan.model.openvino_backend import ov
-from geoscan.model.package import EVIDENCE, _portable
+from geoscan.model.openvino_runtime import OpenVinoDetector
+from geoscan.model.package import EVIDENCE, _portable, save
 from geoscan.model.spec import EfficientNetSpec, Head
+from geoscan.model.tensorflow_runtime import NetworkDetector
 
 
 @pytest.mark.parametrize("spec", [SPEC, EfficientNetSpec(side=32, chip=48)])
@@ -22,6 +24,23 @@ def test_equal_networks_give_equal_files(tmp_path, spec):
         export(_portable(network(spec, seed=3), spec), tmp_path / f"{name}.xml")
     for suffix in (".xml", ".bin"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_weights_that_half_precision_holds_take_half_of_the_room(tmp_path):
+    """The same numbers arrive, and so do the same scores."""
+    spec = EfficientNetSpec(side=32, chip=48)
+    whole = network(spec, seed=3)
+    whole.set_weights([value.astype(np.float16).astype(np.float32) for value in whole.get_weights()])
+    saved = save(tmp_path / "halves", whole, card(spec))
+    plain = package(tmp_path / "plain", spec, seed=3)
+    for name in ("network.bin", "weights.keras"):
+        sizes = [(one.path / name).stat().st_size for one in (saved, plain)]
+        assert sizes[0] < 0.6 * sizes[1], name
+    for found, wanted in zip(saved.network().get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    chips = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), np.uint8)
+    found, wanted = OpenVinoDetector(saved)(chips), NetworkDetector(whole, spec)(chips)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_it_takes_any_number_of_chips_and_names_its_heads(tmp_path):
