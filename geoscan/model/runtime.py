@@ -25,9 +25,9 @@ FAINT = 0.075
 """A chip on which no label scores so much is not scored again, see `Averaged`.
 
 Of 3,846 chips that networks of two folds of `sentinel2` had not seen, four with a lower first score had a mean of 0.152
-to 0.19, where `sensitive` lets chips join others, and none a higher one; none of the four shows a mine. Of
-`sentinel2-lite`, whose views differ more, 77 would have reached its 0.135, four of them mines. Average precision is the
-same to 0.0001. Forest without haze scores 0.02 to 0.07: with a lower limit most of it would be scored eight times.
+to 0.19, where `sensitive` lets chips join others, and none a higher one; none of the four shows a mine. Of its teacher,
+whose views differ more, 77 would have reached its 0.135, four of them mines. Average precision is the same to 0.0001.
+Forest without haze scores 0.02 to 0.07: with a lower limit most of it would be scored eight times.
 """
 
 
