@@ -198,13 +198,19 @@ def test_features_are_those_of_the_published_network(family, stored, lite):
 
 
 def test_a_uniform_is_recognised(family, stored):
-    """Matplotlib ships a photograph of Grace Hopper in hers; of ImageNet's thousand classes, 652 is the uniform (834, a
-    suit, may come first)."""
+    """Matplotlib ships a photograph of Grace Hopper in hers; of ImageNet's thousand classes, 652 is the uniform.
+
+    A Lite2 wavers between that and 834, a suit: both score 14.67 at this side, which is not its own.
+    """
     with cbook.get_sample_data("grace_hopper.jpg") as file:
         photo = Image.open(file).convert("RGB")
     chip = np.asarray(photo.crop((0, 0, photo.width, photo.width)).resize((160, 160), Image.Resampling.BICUBIC))
     found = features(imagenet(EfficientNetSpec(side=160, chip=160, family=family)), chip[None]).mean(axis=(1, 2))
-    assert 652 in (found @ stored["_fc.weight"].T + stored["_fc.bias"])[0].argsort()[-2:]
+    *_, second, first = (found @ stored["_fc.weight"].T + stored["_fc.bias"])[0].argsort()
+    if family == "efficientnet-lite2":
+        assert {first, second} == {652, 834}
+    else:
+        assert first == 652
 
 
 def padded_as_ours(layer):
