@@ -76,6 +76,14 @@ class Schedule:
         if self.keep not in ("best", "last"):
             raise InputError(f"keep {self.keep!r} is not known; choose best or last")
 
+    def rate_at(self, step: int, steps: int) -> float:
+        """Learning rate of a step, counted from 0 over the whole run. steps: of an epoch."""
+        warmup = round(steps * self.warmup)
+        if step < warmup:
+            return self.rate * step / warmup
+        through = (step - warmup) / max(1, steps * self.epochs - warmup)
+        return self.rate * (1 + math.cos(math.pi * min(through, 1))) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -111,14 +119,14 @@ def fit(
     if len(task.batches) < 1:
         raise DatasetError("there are fewer chips than one batch holds; pass a smaller --batch, or more chips")
     # On a CPU, XLA takes a minute to compile the training step and runs it no faster.
-    step = step_of(network, task.losses, _optimizer(network, schedule, len(task.batches)), compiled=bool(gpus()))
+    step = step_of(network, task.losses, _optimizer(network, schedule), compiled=bool(gpus()))
     state = _State(network, step.optimizer, task.validate, schedule.keep, checkpoint)
     if checkpoint.resume:
         state.restore()
     interrupted = False
     try:
         while state.epoch < schedule.epochs and state.epoch - state.best_epoch < schedule.patience:
-            loss = _epoch(step, task.batches, state.epoch, advance)
+            loss = _epoch(step, task.batches, state.epoch, schedule, advance)
             if not math.isfinite(loss):
                 raise InputError(f"the loss of epoch {state.epoch + 1} is {loss}; pass a smaller --rate")
             state.end_epoch(loss)
@@ -133,19 +141,15 @@ def fit(
     return Outcome(state.history, state.best_epoch, state.seconds, interrupted)
 
 
-def _optimizer(network: keras.Model, schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
-    """Return AdamW as the schedule has it. steps: of an epoch."""
-    warmup = round(steps * schedule.warmup)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps * schedule.epochs - warmup), warmup_target=schedule.rate, warmup_steps=warmup
-    )
+def _optimizer(network: keras.Model, schedule: Schedule) -> keras.optimizers.Optimizer:
+    """Return AdamW as the schedule has it."""
     with strategy_of(network).scope():
         return keras.optimizers.AdamW(
-            rate, weight_decay=schedule.decay, use_ema=True, ema_momentum=schedule.average, clipnorm=_LONGEST
+            schedule.rate, weight_decay=schedule.decay, use_ema=True, ema_momentum=schedule.average, clipnorm=_LONGEST
         )
 
 
-def _epoch(step: Step, batches: Epochs, epoch: int, advance: Advance) -> float:
+def _epoch(step: Step, batches: Epochs, epoch: int, schedule: Schedule, advance: Advance) -> float:
     """Run all steps of an epoch and return the mean loss.
 
     Step by step, not `network.fit`: TensorFlow's generator data sets make the allocator give memory back to the system
@@ -153,8 +157,8 @@ def _epoch(step: Step, batches: Epochs, epoch: int, advance: Advance) -> float:
     """
     losses = []
     try:
-        for chips, targets in batches.epoch(epoch):
-            losses.append(step(chips, targets))
+        for n, (chips, targets) in enumerate(batches.epoch(epoch), start=epoch * len(batches)):
+            losses.append(step(chips, targets, schedule.rate_at(n, len(batches))))
             advance(len(chips))
     finally:
         step.settle()

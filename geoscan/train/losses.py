@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -18,39 +19,47 @@ _MOST = 2.0
 """Largest weight of a positive."""
 
 
-def loss_of(head: Head, weights: NDArray[np.float32]) -> Loss:
-    """Return the cross-entropy of a head: (n, labels) targets and answers, 0..1 -> (n,), the sum over the labels.
+@dataclass(frozen=True, eq=False)
+class CrossEntropy:
+    """Cross-entropy of a head: (n, labels) targets and answers, 0..1 -> (n,), the sum over the labels.
 
     Targets may lie between 0 and 1 (soft targets); NaN is unknown and counts nowhere.
-    weights: (labels,), how much more a positive counts than its label's negatives.
+    exclusive: whether exactly one label holds. weights: (labels,), how much more a positive counts than its label's
+    negatives; no tensor, for it would lie on one of several devices.
     """
-    weight = np.asarray(weights, np.float32)  # no tensor yet: it would lie on one of several devices
 
-    def exclusive(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
-        known = keras.ops.where(keras.ops.isnan(targets), 0.0, targets)
-        right = keras.ops.clip(answers, _LEAST, 1.0)
-        return -keras.ops.sum(known * weight * keras.ops.log(right), axis=-1)
+    exclusive: bool
+    weights: NDArray[np.float32]
 
-    def independent(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
+    def __call__(self, targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each chip."""
         unknown = keras.ops.isnan(targets)
         targets = keras.ops.where(unknown, 0.0, targets)
+        if self.exclusive:
+            right = keras.ops.clip(answers, _LEAST, 1.0)
+            return -keras.ops.sum(targets * self.weights * keras.ops.log(right), axis=-1)
         answers = keras.ops.clip(answers, _LEAST, 1 - _LEAST)
-        each = -targets * weight * keras.ops.log(answers) - (1 - targets) * keras.ops.log(1 - answers)
+        each = -targets * self.weights * keras.ops.log(answers) - (1 - targets) * keras.ops.log(1 - answers)
         return keras.ops.sum(keras.ops.where(unknown, 0.0, each), axis=-1)
 
-    return exclusive if head.activation == "softmax" else independent
 
-
-def feature_loss(weight: float) -> Loss:
-    """Return the loss of features (hint loss: Romero et al. 2015, section 2.2).
+@dataclass(frozen=True)
+class FeatureLoss:
+    """Loss of features (hint loss: Romero et al. 2015, section 2.2).
 
     (n, channels) targets and answers -> (n,), `weight` times the mean squared error.
     """
 
-    def loss(targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
-        return weight * keras.ops.mean(keras.ops.square(targets - answers), axis=-1)
+    weight: float
 
-    return loss
+    def __call__(self, targets: keras.KerasTensor, answers: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each chip."""
+        return self.weight * keras.ops.mean(keras.ops.square(targets - answers), axis=-1)
+
+
+def loss_of(head: Head, weights: NDArray[np.float32]) -> CrossEntropy:
+    """Return the loss of a head. weights: see `CrossEntropy`."""
+    return CrossEntropy(head.activation == "softmax", np.asarray(weights, np.float32))
 
 
 def positive_weights(targets: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -21,8 +21,11 @@ class Step(Protocol):
 
     optimizer: keras.optimizers.Optimizer
 
-    def __call__(self, chips: Chips, targets: Targets) -> Any:
-        """Make a step, and return the loss of the weights before it, a number that may still be on its way."""
+    def __call__(self, chips: Chips, targets: Targets, rate: float | None = None) -> Any:
+        """Make a step, and return the loss of the weights before it, a number that may still be on its way.
+
+        rate: learning rate of the optimizer from now on; None leaves it.
+        """
 
     def settle(self) -> None:
         """Leave the weights in the network's variables, and the optimizer's in its own: they may lag behind till then.

@@ -47,11 +47,13 @@ class TensorFlowStep:
             self.optimizer.build(network.trainable_variables)
         self._run = tf.function(self._shared, jit_compile=compiled and self._replicas == 1, autograph=False)
 
-    def __call__(self, chips: Chips, targets: Targets) -> float:
+    def __call__(self, chips: Chips, targets: Targets, rate: float | None = None) -> float:
         """Make the step, and return the loss of the weights before it.
 
-        Raises DatasetError when the replicas cannot share the batch equally.
+        rate: see `Step`. Raises DatasetError when the replicas cannot share the batch equally.
         """
+        if rate is not None:
+            self.optimizer.learning_rate = rate
         return float(self._run(self._split(chips), {name: self._split(part) for name, part in targets.items()}))
 
     def settle(self) -> None:

@@ -34,7 +34,7 @@ from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.devices import Strategy, strategy
 from geoscan.train.job import CHECKPOINT, Job, fold_directory
 from geoscan.train.loop import Outcome, Task, Validate, fit
-from geoscan.train.losses import Loss, feature_loss, loss_of, positive_weights
+from geoscan.train.losses import FeatureLoss, Loss, loss_of, positive_weights
 from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.recipe import Recipe
 from geoscan.train.scoring import score
@@ -220,7 +220,7 @@ class Trainer:
         )
         with self.devices.scope():
             student = with_output(network, TEACHER_FEATURES, POOL, batches.channels)
-        losses = {**task.losses, TEACHER_FEATURES: feature_loss(recipe.feature_weight)}
+        losses: dict[str, Loss] = {**task.losses, TEACHER_FEATURES: FeatureLoss(recipe.feature_weight)}
         return student, replace(task, losses=losses, batches=batches)
 
     def _validate(self, detect: Detector, validation: NDArray[np.intp]) -> Validate | None:

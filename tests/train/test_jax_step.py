@@ -54,3 +54,15 @@ def test_a_training_begun_on_jax_goes_on_without_it(tmp_path, whole):
         assert one == pytest.approx(other, rel=2e-3)
     for one, other in zip(made.get_weights(), wanted.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-2, atol=5e-3)
+
+
+def test_folds_that_differ_in_weights_and_rate_share_one_program():
+    script = Path(__file__).with_name("jax_programs.py")
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

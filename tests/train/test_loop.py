@@ -119,6 +119,18 @@ def test_learns(whole):
     assert not outcome.interrupted
 
 
+@pytest.mark.parametrize(("warmup", "epochs"), [(3, 10), (0.25, 2), (0.05, 1), (0, 5), (3, 2)])
+def test_the_rate_rises_and_falls_as_a_cosine_over_all_steps(warmup, epochs):
+    schedule, steps = Schedule(epochs, rate=0.02, warmup=warmup), 8
+    first = round(steps * warmup)
+    wanted = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps * epochs - first), warmup_target=0.02, warmup_steps=first
+    )
+    found = [schedule.rate_at(step, steps) for step in range(steps * epochs + 1)]
+    np.testing.assert_allclose(found, [float(wanted(step)) for step in range(steps * epochs + 1)], atol=1e-8)
+    assert max(found) <= 0.02
+
+
 def test_the_network_is_left_with_the_best_epochs_averaged_weights(tmp_path):
     seen = []
     network, outcome = train(tmp_path / "c.npz", figures=[0.1, 0.9, 0.2], seen=seen)

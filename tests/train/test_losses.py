@@ -3,7 +3,7 @@ import pytest
 
 from geoscan.model.backend import tf
 from geoscan.model.spec import Head
-from geoscan.train.losses import feature_loss, loss_of, positive_weights
+from geoscan.train.losses import FeatureLoss, loss_of, positive_weights
 
 WEATHER = Head("weather", ("clear", "haze", "cloudy"), "softmax")
 LAND = Head("land", ("road", "water"), "sigmoid")
@@ -105,5 +105,5 @@ def test_weights_count_known_chips_alone():
 def test_the_loss_of_features_is_least_where_they_are_alike_and_grows_with_its_weight():
     targets = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 3.0]], np.float32)
     answers = np.array([[2.0, -2.0, 2.5], [0.0, 1.0, 3.0]], np.float32)
-    np.testing.assert_allclose(feature_loss(3.0)(targets, targets), [0, 0])
-    np.testing.assert_allclose(feature_loss(3.0)(targets, answers), [5, 0], rtol=1e-6)
+    np.testing.assert_allclose(FeatureLoss(3.0)(targets, targets), [0, 0])
+    np.testing.assert_allclose(FeatureLoss(3.0)(targets, answers), [5, 0], rtol=1e-6)
