@@ -136,6 +136,7 @@ def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
     assert recipe.spec.labels == ("artisinal_mine",)
     assert recipe.preprocess == Preprocess(48, 10.0, "sentinel2-l1c", DarkLevel())
     assert (recipe.augmentation.clear, recipe.augmentation.offset) == (0.5, 60)
+    assert (recipe.batch, recipe.mixed, recipe.unlabelled) == (32, 10, 12), "which leaves ten of the labelled chips"
 
 
 def test_a_folder_of_chips_may_hold_its_index(asked):
