@@ -42,6 +42,21 @@ def test_only_half_precision_scales_the_loss():
     assert isinstance(half.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_the_rate_of_a_step_stays_until_another_is_given(dtype):
+    network = build(SPEC, dtype)
+    step = TensorFlowStep(network, LOSSES, keras.optimizers.SGD(0.1))
+
+    def changed(rate=None):
+        before = [keras.ops.convert_to_numpy(one) for one in network.trainable_variables]
+        step(CHIPS, TARGETS, rate)
+        after = [keras.ops.convert_to_numpy(one) for one in network.trainable_variables]
+        return any((one != other).any() for one, other in zip(before, after, strict=True))
+
+    assert [changed(), changed(0.0), changed(), changed(0.2)] == [True, False, False, True]
+    assert float(step.optimizer.learning_rate) == pytest.approx(0.2)
+
+
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
     """What `tests/train_mirrored.py` found."""
