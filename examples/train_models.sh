@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train models like those that geoscan ships, from Kaggle's chips, Amazon Mining Watch's and EuroSAT.
 #
-#     examples/train_models.sh DATA OUT      about ten hours on 2 cores
+#     examples/train_models.sh DATA OUT      about twenty hours on 2 cores
 #
 # DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
 # Needs `pip install '.[imagenet]'`. Started again, it goes on where it was.
