@@ -77,7 +77,10 @@ class Schedule:
             raise InputError(f"keep {self.keep!r} is not known; choose best or last")
 
     def rate_at(self, step: int, steps: int) -> float:
-        """Learning rate of a step, counted from 0 over the whole run. steps: of an epoch."""
+        """Learning rate of a step, counted from 0 over the whole run. steps: of an epoch.
+
+        As Keras' CosineDecay; that one would be part of a compiled step, of which each fold has its own then.
+        """
         warmup = round(steps * self.warmup)
         if step < warmup:
             return self.rate * step / warmup

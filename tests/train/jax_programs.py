@@ -1,6 +1,7 @@
-"""What a step on JAX is compiled to, and where that is kept, checked where Keras runs on JAX."""
+"""What a step on JAX is compiled to, and where that is kept: `jax_programs.py FOLDER`, where Keras runs on JAX."""
 
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -12,22 +13,22 @@ from geoscan.model.network import POOL, build, with_output
 from geoscan.train import jax_step
 from geoscan.train.jax_step import JaxStep
 from geoscan.train.losses import FeatureLoss, loss_of
+from geoscan.train.teachers import TEACHER_FEATURES
 
 RNG = np.random.default_rng(0)
 CHIPS = RNG.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
 TARGETS = {head.name: RNG.random((4, len(head.labels))).astype(np.float32) for head in SPEC.heads}
-FEATURES = {"features_of_others": np.ones((4, 2), np.float32)}
+TARGETS[TEACHER_FEATURES] = np.ones((4, 2), np.float32)
 
 
 def program(weight, rate, epsilon=1e-7):
-    """Return the text of a step, and its losses at two rates, the second 0."""
+    """Return the texts of three steps and their losses, at this rate, at 0, and at the same again."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    network = with_output(build(SPEC), "features_of_others", POOL, 2)
+    network = with_output(build(SPEC), TEACHER_FEATURES, POOL, 2)
     losses = {head.name: loss_of(head, np.full(len(head.labels), weight, np.float32)) for head in SPEC.heads}
-    step = JaxStep(
-        network, {**losses, "features_of_others": FeatureLoss(weight)}, keras.optimizers.Adam(rate, epsilon=epsilon)
-    )
+    losses[TEACHER_FEATURES] = FeatureLoss(weight)
+    step = JaxStep(network, losses, keras.optimizers.Adam(rate, epsilon=epsilon))
     texts = []
     compiled = step._run
 
@@ -36,8 +37,7 @@ def program(weight, rate, epsilon=1e-7):
         return compiled(*given)
 
     step._run = told
-    targets = {**TARGETS, **FEATURES}
-    came = [float(step(CHIPS, targets, rate)), float(step(CHIPS, targets, 0.0)), float(step(CHIPS, targets))]
+    came = [float(step(CHIPS, TARGETS, rate)), float(step(CHIPS, TARGETS, 0.0)), float(step(CHIPS, TARGETS))]
     step.settle()
     assert step.optimizer.learning_rate == 0
     return texts, came
@@ -53,9 +53,12 @@ if __name__ == "__main__":
     assert came[0] != came[1] == came[2], "a step at a rate of 0 changes no weights"
 
     jax_step.gpus = lambda: ["one"]
-    os.environ["XDG_CACHE_HOME"] = "somewhere"
-    jax_step._keep_programs()
-    assert Path(jax.config.jax_compilation_cache_dir) == Path("somewhere/geoscan/jax")
+    os.environ["XDG_CACHE_HOME"] = sys.argv[1]
+    kept = Path(sys.argv[1]) / "geoscan" / "jax"
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    program(1.0, 0.01)
+    assert list(kept.glob("jit__changed-*")), "though JAX has compiled others before"
+    assert Path(jax.config.jax_compilation_cache_dir) == kept
     jax.config.update("jax_compilation_cache_dir", "elsewhere")
     jax_step._keep_programs()
     assert jax.config.jax_compilation_cache_dir == "elsewhere", "which was asked for"

@@ -16,15 +16,20 @@ pytestmark = [
 ]
 
 
-def on_jax(checkpoint: Path, out: Path, epochs: int = EPOCHS):
+def run_on_jax(script: str, *arguments: object):
+    """Run a script that lies beside this one, where Keras runs on JAX."""
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("jax_fit.py"), checkpoint, str(epochs), out],
+        [sys.executable, Path(__file__).with_name(script), *map(str, arguments)],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def on_jax(checkpoint: Path, out: Path, epochs: int = EPOCHS):
+    run_on_jax("jax_fit.py", checkpoint, epochs, out)
     with np.load(out) as found:
         return dict(found)
 
@@ -56,13 +61,5 @@ def test_a_training_begun_on_jax_goes_on_without_it(tmp_path, whole):
         np.testing.assert_allclose(one, other, rtol=2e-2, atol=5e-3)
 
 
-def test_folds_that_differ_in_weights_and_rate_share_one_program():
-    script = Path(__file__).with_name("jax_programs.py")
-    done = subprocess.run(
-        [sys.executable, script],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_folds_that_differ_in_weights_and_rate_share_one_program_which_is_kept(tmp_path):
+    run_on_jax("jax_programs.py", tmp_path)
