@@ -15,6 +15,10 @@ from geoscan.errors import ShortageError
 _NVIDIA: Final = (Path("/proc/driver/nvidia/gpus"), Path("/dev/nvidia0"), Path("/dev/dxg"))
 """What there is where the driver of a GPU is loaded; the last on Windows' Linux."""
 
+_CPU: Final = Path("/proc/cpuinfo")
+_BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instructions by which Intel's and AMD's CPUs multiply bfloat16, as Linux names them."""
+
 _LIBRARIES: Final = 0.85e9
 """Bytes of addresses that the libraries of any command take; most are never filled."""
 
@@ -76,6 +80,13 @@ def may_have_gpu() -> bool:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     hidden = visible is not None and visible.split(",")[0].strip() in ("", "-1")
     return not hidden and any(path.exists() for path in _NVIDIA)
+
+
+def multiplies_bfloat16() -> bool:
+    """Tell whether the CPU multiplies bfloat16 numbers itself; where the system does not tell, it is said not to."""
+    with suppress(OSError):  # elsewhere than on Linux
+        return not _BFLOAT16.isdisjoint(_CPU.read_text().split())
+    return False
 
 
 def peak_rss_mb() -> float | None:

@@ -16,6 +16,20 @@ def test_small_chips_make_larger_batches_and_gpus_much_larger_ones(monkeypatch):
     assert machine.batch_of(256, "tensorflow") == 16
 
 
+def test_the_flags_of_the_cpu_tell_whether_it_multiplies_bfloat16(tmp_path, monkeypatch):
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "_CPU", told)
+    assert not machine.multiplies_bfloat16()
+    for flags, wanted in (
+        ("fma avx512f avx512_bf16 pku", True),
+        ("avx512f amx_bf16 amx_tile", True),
+        ("fma avx2 avx512f avx512_vnni", False),
+        ("avx512_bf16x", False),
+    ):
+        told.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n")
+        assert machine.multiplies_bfloat16() == wanted, flags
+
+
 ASK = "from geoscan.machine import peak_rss_mb; print(peak_rss_mb())"
 
 

@@ -38,7 +38,7 @@ def run(recipe: Recipe, data: TrainingData, job: Job) -> tuple[Package, Outcome]
     A run that resumes none deletes what an earlier one left to be resumed.
     """
     job.check()
-    trainer = _trainer(recipe, data, job)
+    trainer = open_run(recipe, data, job)
     mosaics = trainer.validation_mosaics()
     if not job.resume:
         job.clear_up()
@@ -74,7 +74,7 @@ def material_of(recipe: Recipe, data: TrainingData, cache: Path, track: Track = 
     return material
 
 
-def _trainer(recipe: Recipe, data: TrainingData, job: Job) -> Trainer:
+def open_run(recipe: Recipe, data: TrainingData, job: Job) -> Trainer:
     """Open all that a run needs. Raises DatasetError, PackageError, OutputError, see `run`."""
     package = package_of(recipe)
     recipe = resolved(recipe, package)

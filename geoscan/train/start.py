@@ -91,8 +91,8 @@ class Start:
 
     def _begun(self, without: int | None) -> keras.Model:
         if self.recipe.init == "imagenet":
-            return imagenet(self.recipe.spec, policy())
-        network = build(self.recipe.spec, policy())
+            return imagenet(self.recipe.spec, policy(self.recipe.spec))
+        network = build(self.recipe.spec, policy(self.recipe.spec))
         if self.packages:
             package = self.packages[without]
             copied = transfer(package.network(), network)

@@ -21,7 +21,7 @@ from geoscan.labels import LABELS, MINE, MINE_COLUMN
 from geoscan.model.backend import keras, seed
 from geoscan.model.figures import MineFigures
 from geoscan.model.look import Look
-from geoscan.model.network import POOL, with_output
+from geoscan.model.network import POOL, build, with_output
 from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
 from geoscan.model.runtime import Averaged, Detector
@@ -106,8 +106,9 @@ class Trainer:
         name = CHECKPOINT if without is None else f".fold{without + 1}.npz"
         checkpoint = self.job.checkpoint(name, self._identity(without))
         outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
-        scores = self._score(self._as_scans(detect), self.material.chips, validation)
-        return Trained(without, network, outcome, UnseenScores(validation, scores, recipe.tta))
+        whole = self._in_single_precision(network)
+        scores = self._score(self._as_scans(NetworkDetector(whole, recipe.spec)), self.material.chips, validation)
+        return Trained(without, whole, outcome, UnseenScores(validation, scores, recipe.tta))
 
     def facts(self, trained: Trained) -> Training:
         """What a card says of how its network was trained."""
@@ -168,6 +169,12 @@ class Trainer:
         """What the training chips look like, with their haze, all but those of one part."""
         training, _ = self.material.sides(without)
         return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
+
+    def _in_single_precision(self, network: keras.Model) -> keras.Model:
+        """Return the network as packages hold it and scans run it, for figures to be of that one, on one device."""
+        whole = build(self.recipe.spec)
+        whole.set_weights(network.get_weights())
+        return whole
 
     def _losses(self, training: NDArray[np.intp]) -> dict[str, Loss]:
         weights = dict(zip(LABELS, positive_weights(self.material.targets[training]), strict=True))

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from geoscan.model.backend import tf
+from geoscan.model.spec import PRESETS
 from geoscan.train import devices
 
 
@@ -18,9 +19,9 @@ def gpus(monkeypatch):
     return pretend
 
 
-def test_half_precision_where_every_gpu_is_fast_at_it(gpus):
+@pytest.mark.parametrize("spec", [PRESETS["compact"], PRESETS["lite1-small"]], ids=lambda spec: spec.family)
+def test_half_precision_where_every_gpu_is_fast_at_it(gpus, spec):
     for capabilities, wanted in (
-        ([], "float32"),
         ([(7, 0)], "mixed_float16"),
         ([(8, 6), (9, 0)], "mixed_float16"),
         ([(6, 1)], "float32"),
@@ -28,7 +29,16 @@ def test_half_precision_where_every_gpu_is_fast_at_it(gpus):
         ([None], "float32"),
     ):
         gpus(*capabilities)
-        assert devices.policy() == wanted, capabilities
+        assert devices.policy(spec) == wanted, capabilities
+
+
+def test_a_cpu_that_multiplies_bfloat16_takes_it_for_a_densenet_alone(gpus, monkeypatch):
+    gpus()
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: True)
+    assert devices.policy(PRESETS["compact"]) == "mixed_bfloat16"
+    assert devices.policy(PRESETS["lite1-small"]) == "float32"
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: False)
+    assert devices.policy(PRESETS["compact"]) == "float32"
 
 
 def test_a_cpu_needs_no_strategy(gpus):

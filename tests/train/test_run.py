@@ -30,7 +30,7 @@ from geoscan.train.job import CHECKPOINT, Job
 from geoscan.train.loop import Schedule
 from geoscan.train.mosaics import Mosaics
 from geoscan.train.recipe import Recipe
-from geoscan.train.run import material_of, run
+from geoscan.train.run import material_of, open_run, run
 from geoscan.train.scoring import score
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=8, shrink=8, stem_stride=2, dropout=0.0)
@@ -125,6 +125,24 @@ def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained
     scores = score(NetworkDetector(package.network(), SPEC), SPEC.labels, RECIPE.preprocess, made.chips, rows)
     wanted = figures(package.card, Answers(made.targets[rows], scores, places=made.groups[rows]))
     assert package.card.figures.f2_all.tuned == pytest.approx(wanted.f2_all.tuned, abs=1e-6)
+
+
+def test_a_network_that_learned_in_bfloat16_is_judged_as_scans_run_it(root, cache, tmp_path, monkeypatch, untraced):
+    monkeypatch.setattr("geoscan.train.start.policy", lambda spec: "mixed_bfloat16")
+    recipe = replace(RECIPE, split=Split(folds=2), schedule=replace(RECIPE.schedule, epochs=1))
+    opened = open_run(recipe, planet(root), Job(tmp_path / "out", cache))
+    trained = opened.train(0)
+    assert {layer.compute_dtype for layer in trained.network.layers} == {"float32"}
+    _, rows = opened.material.sides(0)
+    detect = NetworkDetector(trained.network, SPEC)
+    wanted = score(detect, SPEC.labels, RECIPE.preprocess, opened.material.chips, rows)
+    assert np.array_equal(trained.scores.scores, wanted)
+    learned = opened.start.network(0)
+    assert {layer.compute_dtype for layer in learned.layers} == {"bfloat16", "float32"}
+    learned.set_weights(trained.network.get_weights())
+    near = score(NetworkDetector(learned, SPEC), SPEC.labels, RECIPE.preprocess, opened.material.chips, rows)
+    assert near == pytest.approx(wanted, abs=0.05)
+    assert not np.array_equal(near, wanted)
 
 
 def test_validation_sees_chips_as_they_are(root, cache, tmp_path, monkeypatch, untraced):
