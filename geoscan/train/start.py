@@ -48,15 +48,17 @@ def resolved(recipe: Recipe, package: Package | None) -> Recipe:
 def packages_of(package: Package | None, split: Split) -> dict[int | None, Package]:
     """Return what each network of a run begins with, by the fold that it is trained without; empty without a package.
 
-    A fold's network begins with that of the package's own networks that has not seen the fold, where they were kept.
+    A fold's network begins with that of the package's own networks that has not seen the fold, where they were kept and
+    the package has learned from these chips.
     Logs a warning where one may have seen chips that it is validated on. Raises PackageError for a damaged one.
     """
     if package is None:
         return {}
     packages: dict[int | None, Package] = {None: package}
+    of_these = package.card.split is not None and package.card.split.data == split.data
     for fold in range(split.folds or 0):
         kept = fold_directory(package.path, fold)
-        packages[fold] = load(kept) if kept.is_dir() else package
+        packages[fold] = load(kept) if of_these and kept.is_dir() else package
     _warn_of_leak(packages, split)
     return packages
 
@@ -115,14 +117,18 @@ class Start:
 
 
 def _warn_of_leak(packages: Mapping[int | None, Package], split: Split) -> None:
-    """Log a warning for the first package that may have seen chips of the validation side of its network."""
+    """Log a warning for the first package that may have seen chips of the validation side of its network.
+
+    Small chips are on it where a share is held out; with folds they only teach.
+    """
+    judging = {split.data} if split.folds else {split.data, split.small} - {None}
     for fold, package in packages.items():
         if fold is None and split.folds:
             continue  # it learns from all, and no figure is of it
         before, wanted = package.card.split, split if fold is None else split.without_fold(fold)
         if before is None or before.same_as(wanted):
             continue
-        if {before.data, before.small} & {split.data, split.small} - {None}:
+        if {before.data, before.small} & judging:
             log.warning(
                 "%s learned from another split of these chips: figures on the validation chips will flatter",
                 package.path,

@@ -375,6 +375,17 @@ def test_warns_of_folds_that_were_dealt_otherwise(folded, data, cache, tmp_path,
     assert "will flatter" in caplog.text
 
 
+def test_a_package_of_small_chips_begins_every_network_of_folds_of_others(folded, caplog):
+    """Its own networks were kept from folds of its chips, which say nothing of these; small chips judge no fold."""
+    package, small = load(folded[0].path), folded[0].card.split.data
+    assert (package.path / "fold1").is_dir()
+    others = Split(folds=2, kind="kaggle", data="others", small=small)
+    assert start.packages_of(package, others) == {None: package, 0: package, 1: package}
+    assert not caplog.text
+    start.packages_of(package, Split(kind="kaggle", data="others", small=small))
+    assert "will flatter" in caplog.text, "mosaics of those that are held out are judged"
+
+
 def test_refuses_to_begin_with_another_architecture_or_nothing(trained, data, cache, tmp_path):
     other = replace(SHORT, spec=replace(SPEC, growth=5, stem=6))
     for recipe, words in (
