@@ -30,12 +30,9 @@ train sentinel2-lite "${small[@]}" "${folds[@]}" --batch 64 --pretrain "$data/eu
 train sentinel2 "${small[@]}" "${folds[@]}" --batch 128 --distill "$out/sentinel2-lite" \
     --unlabelled "$data/eurosat-rgb.zip" --rate 2.5e-3 --epochs 18
 
-# 3 to 3.7 m: two larger networks, fine-tuned on Planet's chips as they are, teach a DenseNet on many more pictures; it
-# and the smaller one then teach it to do without the haze.
-train planet-lite "${planet[@]}" "${small[@]}" --preset lite --init imagenet --rate 6e-4 --epochs 16 --dehaze none
-train planet-lite-large "${planet[@]}" "${small[@]}" --preset lite-large --init imagenet --rate 6e-4 --epochs 16 \
-    --dehaze none
-train planet-hazy "${planet[@]}" "${small[@]}" --distill "$out/planet-lite" --distill "$out/planet-lite-large" \
-    --rate 1e-3 --unlabelled "$data/eurosat-rgb.zip" --epochs 50 --patience 50 --dehaze none
-train planet "${planet[@]}" "${small[@]}" --init "$out/planet-hazy" --distill "$out/planet-hazy" \
-    --distill "$out/planet-lite" --rate 5e-4 --unlabelled "$data/eurosat-rgb.zip" --epochs 10
+# 3 to 3.7 m: the same two, brought to Planet's chips. Their networks begin as those of 10 m, which see the ground in pixels of
+# nearly the same size and know mines.
+train planet-lite "${planet[@]}" "${small[@]}" --folds 5 --keep-folds --preset lite1 --init "$out/sentinel2-lite" \
+    --rate 6e-4 --epochs 10 --dehaze none
+train planet "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2" --distill "$out/planet-lite" \
+    --unlabelled "$data/eurosat-rgb.zip" --rate 1.5e-3 --epochs 8

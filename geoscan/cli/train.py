@@ -21,7 +21,7 @@ class _RecipeOptions(TypedDict):
     """Options that decide what a run learns, as the command line gives them."""
 
     preset: str | None
-    init: str
+    init: str | None
     pretrain_epochs: int
     distill: tuple[str, ...]
     epochs: int
@@ -53,9 +53,8 @@ class _RecipeOptions(TypedDict):
 )
 @click.option(
     "--init",
-    default="none",
-    show_default=True,
-    help="First weights: none (random), imagenet, or a model package of the same architecture.",
+    help="First weights: none (random), imagenet, or a model package of the same architecture.  [default: none; "
+    "sentinel2 for Kaggle's chips and --preset compact]",
 )
 @click.option(
     "--pretrain",
@@ -233,7 +232,8 @@ def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Reci
         batch=how["batch"],
         mixed=how["batch"] * 5 // 16 if alone else 12,
         unlabelled=how["batch"] * 3 // 8 if alone else 4,
-        init=how["init"],
+        # The shipped model for 10 m sees the ground in pixels of nearly the same size, and knows mines.
+        init=how["init"] or ("sentinel2" if preset == "compact" and not alone else "none"),
         tta=how["tta"],
         pretrain_epochs=how["pretrain_epochs"] if chips.classes else 0,
         distill=how["distill"],

@@ -181,22 +181,22 @@ def _check(spec: Spec) -> None:
 PRESETS: Mapping[str, Spec] = MappingProxyType(
     {
         "densenet121": DenseNetSpec(blocks=(6, 12, 24, 16), growth=32, stem=64),
-        "compact": DenseNetSpec(blocks=(3, 6, 8), growth=32, stem=32, shrink=2),
+        "compact": DenseNetSpec(blocks=(1, 6, 12, 12), growth=32, stem=32, shrink=2, stem_stride=2),
         "compact-small": DenseNetSpec(blocks=(1, 6, 12, 12), growth=32, stem=32, chip=48, side=72, stem_stride=2),
-        "lite": EfficientNetSpec(side=160),
-        "lite-large": EfficientNetSpec(side=224),
+        "lite1": EfficientNetSpec(side=192, family="efficientnet-lite1"),
         "lite-small": EfficientNetSpec(side=72, chip=48),
         "lite1-small": EfficientNetSpec(side=144, chip=48, family="efficientnet-lite1"),
         "lite2-small": EfficientNetSpec(side=144, chip=48, family="efficientnet-lite2"),
     }
 )
-"""`densenet121` is the paper's; `compact` a small network for few chips, which sees them at half the resolution, and
-`compact-small` one for chips of 48 px, as 10 m sensors need them. Its last block sees 64 of the 72 px that the others
-see, so a strip of 53 m at the right and at the bottom weighs less than the rest: averaged over symmetries every edge
-does.
+"""`densenet121` is the paper's. `compact` is a small network for few chips, which sees them at half the resolution, and
+`compact-small` the same one for chips of 48 px, as 10 m sensors need them: both see the ground in pixels of nearly 7 m,
+so one may begin with the other's weights. Of the 72 px that `compact-small` sees its last block sees 64, so a strip of
+53 m at the right and at the bottom weighs less than the rest: averaged over symmetries every edge does.
 
-Those that begin with `lite` are meant to begin with ImageNet's weights, and to teach these two; `lite1-small` and
-`lite2-small` see a chip of 48 px three times as large, and take a GPU.
+Those that begin with `lite` are meant to begin with ImageNet's weights, and to teach these two. `lite1-small` and
+`lite2-small` see a chip of 48 px three times as large, and take a GPU; `lite1` sees its chips at nearly their scale, so
+it, too, may begin with the other's weights.
 """
 
 

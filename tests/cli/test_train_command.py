@@ -13,6 +13,7 @@ from geoscan.dark_channel import DarkChannel
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError
+from geoscan.model.package import find
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, PRESETS, DenseNetSpec, preset
 from geoscan.model.split import Split
@@ -121,7 +122,7 @@ def test_without_options_a_run_is_plain(asked):
     assert data == TrainingData(KaggleSource(Path("labels")))
     assert recipe.spec == PRESETS["compact"]
     assert recipe.preprocess == Preprocess(256, 3.4, "visual", DarkLevel())
-    assert (recipe.init, recipe.distill, recipe.pretrain_epochs) == ("none", (), 0)
+    assert (recipe.init, recipe.distill, recipe.pretrain_epochs) == ("sentinel2", (), 0)
     assert recipe.split == Split(0, 0.2, None, 100)
     assert (recipe.augmentation.clear, recipe.augmentation.offset) == (0.0, 30)
     assert (recipe.schedule.epochs, recipe.schedule.patience, recipe.schedule.keep) == (60, 20, "best")
@@ -139,13 +140,25 @@ def test_chips_alone_are_sentinel_2_at_10_m_of_which_mines_are_known(asked):
     assert (recipe.batch, recipe.mixed, recipe.unlabelled) == (32, 10, 12), "which leaves ten of the labelled chips"
 
 
+def test_only_the_architecture_of_the_model_for_10_m_begins_with_its_weights(asked):
+    for words, wanted in (
+        ("--kaggle-dir labels --preset compact", "sentinel2"),
+        ("--kaggle-dir labels --init none", "none"),
+        ("--kaggle-dir labels --preset densenet121", "none"),
+        ("--chips reviewed", "none"),
+    ):
+        assert asked(*words.split())[0].init == wanted, words
+    shipped, compact = find("sentinel2").card.spec, PRESETS["compact"]
+    assert replace(shipped, chip=256, side=None, shrink=2, heads=compact.heads) == compact
+
+
 def test_a_folder_of_chips_may_hold_its_index(asked):
     _, data, _ = asked("--chips", "reviewed")
     assert data == TrainingData(ChipsSource(Path("reviewed"), Path("reviewed/index.csv")))
 
 
 def test_every_option_reaches_the_recipe(asked):
-    words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite --init imagenet "
+    words = "--kaggle-dir labels --chips chips.zip --index labels/train_v2.csv --preset lite1 --init imagenet "
     words += "--pretrain empty --pretrain-epochs 4 --unlabelled labels --licence MIT "
     words += "--distill one --distill two --epochs 4 --patience 3 --batch 7 "
     words += "--rate 0.5 --seed 9 --folds 3 --cap-cloudy 5 --dehaze local --clear 0.25 "
@@ -154,7 +167,7 @@ def test_every_option_reaches_the_recipe(asked):
     assert data == TrainingData(
         KaggleSource(Path("labels")), replace(SMALL, licence="MIT"), Path("empty"), Path("labels")
     )
-    assert recipe.spec == PRESETS["lite"]
+    assert recipe.spec == PRESETS["lite1"]
     assert recipe.preprocess == Preprocess(256, 3.0, "visual", DarkChannel())
     assert (recipe.init, recipe.pretrain_epochs, recipe.distill) == ("imagenet", 4, ("one", "two"))
     assert recipe.tta

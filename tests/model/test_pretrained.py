@@ -279,5 +279,5 @@ def test_scaled_changes_colours_alone():
     assert replace(spec, mean=before.mean, std=before.std) == before
     with pytest.raises(PackageError, match="there are none for another"):
         scaled(SPEC)
-    for name in ("lite", "lite-large", "lite-small"):
+    for name in ("lite1", "lite-small"):
         assert scaled(PRESETS[name]) == PRESETS[name]

@@ -58,14 +58,13 @@ def test_presets_are_for_chips_of_their_sensors():
         "densenet121": 256,
         "compact": 256,
         "compact-small": 48,
-        "lite": 256,
-        "lite-large": 256,
+        "lite1": 256,
         "lite-small": 48,
         "lite1-small": 48,
         "lite2-small": 48,
     }
     sides = {name: PRESETS[name].side for name in PRESETS if name.startswith("lite")}
-    assert sides == {"lite": 160, "lite-large": 224, "lite-small": 72, "lite1-small": 144, "lite2-small": 144}
+    assert sides == {"lite1": 192, "lite-small": 72, "lite1-small": 144, "lite2-small": 144}
     left_out = {
         name: PRESETS[name].seen % PRESETS[name].reduction for name in ("densenet121", "compact", "compact-small")
     }
@@ -80,7 +79,7 @@ def test_preset_takes_other_heads(name):
 
 
 def test_unknown_preset_names_the_known_ones():
-    known = "densenet121, compact, compact-small, lite, lite-large, lite-small, lite1-small, lite2-small"
+    known = "densenet121, compact, compact-small, lite1, lite-small, lite1-small, lite2-small"
     with pytest.raises(PackageError, match=rf"'resnet'.*{known}$"):
         preset("resnet")
 

@@ -17,8 +17,8 @@ MIB = 2**20
 
 def test_multiplications_are_those_of_the_papers():
     assert multiplications(replace(preset("densenet121"), chip=224)) == pytest.approx(2.87e9, rel=0.03)
-    assert multiplications(preset("lite-large")) == pytest.approx(407e6)
-    assert multiplications(preset("lite")) == pytest.approx(407e6 * (160 / 224) ** 2)
+    assert multiplications(preset("lite-small")) == pytest.approx(407e6 * (72 / 224) ** 2)
+    assert multiplications(preset("lite1")) == pytest.approx(631e6 * (192 / 240) ** 2)
     assert multiplications(preset("lite1-small")) == pytest.approx(631e6 * (144 / 240) ** 2)
     assert multiplications(preset("lite2-small")) == pytest.approx(899e6 * (144 / 260) ** 2)
 
