@@ -1,4 +1,6 @@
-"""What bfloat16, oneDNN and the fused normalisation gain: `pytest -n 0 -m large -s tests/benchmarks/test_train_speed.py`.
+"""What bfloat16, oneDNN and the fused normalisation gain.
+
+`pytest -n 0 -m large -s tests/benchmarks/test_train_speed.py` measures it.
 
 TensorFlow decides on oneDNN when it is loaded, so each way is a process of its own.
 """
