@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAINT = 0.075
-"""A chip on which no label scores so much is not scored again, see `Averaged`.
+"""A chip on which no label that is asked for scores so much is not scored again, see `Averaged`.
 
 Of 10,024 chips that networks of the folds of `sentinel2` had not seen, ten with a lower first score had a mean of 0.183
 to 0.291, where `sensitive` lets chips join others, and none a higher one; none of the ten shows a mine. Of its teacher,
@@ -44,15 +44,19 @@ class Averaged:
 
     A chip on which no label scores `FAINT` keeps its first scores. Most chips of a scene without mines are such, so
     that a model which knows nothing else scores them once, not eight times.
+
+    column: of the one label that matters, as mines do in a scan; the others then keep their first scores with it. None
+    asks for all labels.
     """
 
-    def __init__(self, detect: Detector) -> None:
+    def __init__(self, detect: Detector, column: int | None = None) -> None:
         self._detect = detect
+        self._asked = slice(None) if column is None else slice(column, column + 1)
 
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels)."""
         scores = self._detect(chips).copy()
-        again = np.flatnonzero((scores >= FAINT).any(axis=1))
+        again = np.flatnonzero((scores[:, self._asked] >= FAINT).any(axis=1))
         if len(again):
             # One call for all, for a detector fills up its last batch.
             views = np.concatenate([symmetry(chips[again], which) for which in range(1, SYMMETRIES)])

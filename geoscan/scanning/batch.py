@@ -196,9 +196,9 @@ def infer(make: Callable[[], Detector], batch: Prepared) -> ScoredBatch:
     return ScoredBatch(batch.tiles, scores, batch.strange, batch.white, batch.observed, batch.failed, seconds)
 
 
-def averaged(make: Callable[[], Detector]) -> Detector:
-    """Make a detector that gives means over symmetries: test-time augmentation."""
-    return Averaged(make())
+def averaged(make: Callable[[], Detector], column: int | None) -> Detector:
+    """Make a detector that gives means over symmetries: test-time augmentation. column: see `Averaged`."""
+    return Averaged(make(), column)
 
 
 def _patiently(scene: Scene, read: Callable[[], T]) -> T:

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from geoscan.labels import MINE
 from geoscan.machine import Runtime
 from geoscan.model.package import Package
 from geoscan.model.runtime import Detector, detector
@@ -57,7 +58,8 @@ def _scored(plan: Plan, workers: Workers, tiles: NDArray[np.integer], stages: di
     # Square by square, so that what neighbours share is read once.
     order = [tile for square in plan.grid.squares(tiles, SQUARE) for tile in square.tolist()]
     batches = [order[start : start + plan.batch] for start in range(0, len(order), plan.batch)]
-    make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime)
+    column = plan.package.card.labels.index(MINE)
+    make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime, column)
     if batches:
         workers.begin(make)
     ready = partial(naming, plan, partial(prepare, plan), by_tile)
@@ -67,10 +69,13 @@ def _scored(plan: Plan, workers: Workers, tiles: NDArray[np.integer], stages: di
         yield Part.of(scored, len(plan.package.card.labels))
 
 
-def detector_of(package: Package, tta: bool, batch: int, runtime: Runtime) -> Callable[[], Detector]:
+def detector_of(
+    package: Package, tta: bool, batch: int, runtime: Runtime, column: int | None = None
+) -> Callable[[], Detector]:
     """Return what makes a package's detector in whatever process: an address travels there, not weights.
 
-    tta: means over symmetries (test-time augmentation). batch: chips that are scored at once.
+    tta: means over symmetries (test-time augmentation); column: of the label that they matter for, None for all.
+    batch: chips that are scored at once.
     """
     make = partial(detector, package.path.absolute(), package.card.digest, batch, runtime)
-    return partial(averaged, make) if tta else make
+    return partial(averaged, make, column) if tta else make

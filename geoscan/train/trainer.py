@@ -85,7 +85,7 @@ class Trainer:
             if (known := self._known_scores(fold, kept)) is None:
                 log.info("fold %d of %d: %d chips kept out", fold + 1, folds, len(rows))
                 known = self._fold_scores(fold)
-                kept.write({}, {"scores": known})
+                kept.write({"tta": self.recipe.tta}, {"scores": known})
             scores[rows] = known
         return UnseenScores(self.material.judging, scores[self.material.judging], self.recipe.tta)
 
@@ -142,7 +142,7 @@ class Trainer:
         return mine_figures(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])
 
     def _known_scores(self, fold: int, kept: Checkpoint) -> Scores | None:
-        """Scores of a fold that an earlier run has finished, None where it must be trained.
+        """Scores of a fold that an earlier run has finished, None where it must be trained, or only judged otherwise.
 
         Raises DatasetError when a run with other options or data finished it.
         """
@@ -151,7 +151,8 @@ class Trainer:
         if (found := kept.read()) is None:
             log.warning("%s cannot be read; that fold is trained anew", kept.path)
             return None
-        return found[1]["scores"]
+        notes, arrays = found
+        return arrays["scores"] if notes.get("tta") == self.recipe.tta else None
 
     def _fold_scores(self, fold: int) -> Scores:
         """Train a network without a fold, keep it if asked to, and return its scores of that fold."""
@@ -250,8 +251,9 @@ class Trainer:
         return Averaged(detect) if self.recipe.tta else detect
 
     def _identity(self, without: int | None) -> dict[str, Any]:
-        """What decides how a training goes, by name; patience only decides how long."""
+        """What decides how a training goes, by name: not how it is judged; and patience only decides how long."""
         options = asdict(self.recipe)
+        del options["tta"]
         schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
         classes = self.start.classes
         data = {

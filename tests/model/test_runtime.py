@@ -205,6 +205,22 @@ def test_only_what_may_be_something_is_looked_at_again():
     assert asked[2:] == [1]
 
 
+def test_where_one_label_matters_the_others_make_nothing_to_be_looked_at_again():
+    asked = []
+
+    def corner(chips):
+        asked.append(len(chips))
+        return chips[:, 0, :2, 0].astype(np.float32) / 100
+
+    chips = np.zeros((3, 6, 6, 3), np.uint8)
+    chips[0, 0, :2] = [[4], [90]]
+    chips[1, 0, :2] = [[80], [90]]
+    scores = Averaged(corner, 0)(chips)
+    assert asked == [3, 7]
+    # Two views of eight see a corner where it was, and one sees a pixel beside it there.
+    np.testing.assert_allclose(scores, np.float32([[0.04, 0.9], [0.8 * 2 / 8, 0.9 / 8], [0, 0]]), atol=1e-7)
+
+
 @pytest.mark.parametrize("which", RUNTIMES)
 def test_a_detector_is_loaded_once(tiny, monkeypatch, which):
     loads, gate = [], threading.Barrier(4)

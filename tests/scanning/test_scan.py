@@ -87,6 +87,24 @@ def test_the_polygons_are_the_bright_blocks(make_scene, package):
     assert sum(one.n_chips for one in detect(scores).detections) == flagged(scores).sum()
 
 
+def test_with_tta_only_chips_that_may_show_a_mine_are_scored_again(make_scene, package):
+    """Every chip shows something, such as forest; a scan searches for mines."""
+    asked = []
+
+    class Forest(CornerIsPositive):
+        def __call__(self, chips):
+            asked.append(len(chips))
+            scores = super().__call__(chips)
+            scores[:, LABELS.index("primary")] = 0.9
+            return scores
+
+    pixels = np.full((3, 4 * CHIP, 4 * CHIP), 10, np.uint8)
+    pixels[:, :CHIP, :CHIP] = 200
+    scores = run(make_scene(pixels=pixels), package, detector=Forest, tta=True, batch=16)
+    assert asked == [16, 7]
+    assert scores.scores[:, LABELS.index(MINE)].max() == pytest.approx(200 / 255)
+
+
 def test_with_tta_each_chip_is_scored_in_its_symmetries_and_the_layer_says_so(make_scene, package):
     scene = make_scene(pixels=blocks())
     plain, averaged = (run(scene, package, detector=CornerIsPositive, tta=tta) for tta in (False, True))

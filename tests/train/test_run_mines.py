@@ -569,6 +569,20 @@ def test_a_damaged_fold_is_trained_anew(folded, data, cache, tmp_path, caplog):
     equal(load(package.path).card, folded[0].card)
 
 
+def test_what_is_trained_may_be_judged_by_averaged_scores_without_training_again(data, cache, tmp_path):
+    ticks = Ticks(FOLDED, Stopped())
+    with pytest.raises(Stopped):
+        run(FOLDS, data, Job(tmp_path / "mines", cache, advance=ticks, keep_folds=True))
+    ticks = Ticks()
+    averaged = replace(FOLDS, tta=True)
+    package, _ = run(averaged, data, Job(tmp_path / "mines", cache, resume=True, advance=ticks, keep_folds=True))
+    assert ticks.done < FOLDED / 2, "the last epoch alone, in which it was stopped"
+    wanted, _ = run(averaged, data, Job(tmp_path / "anew", cache))
+    equal(package.card, wanted.card)
+    assert package.card.tta
+    assert load(package.path / "fold1").card.tta
+
+
 def test_refuses_too_few_chips(cache, tmp_path):
     few = TrainingData(ChipsSource(*small_chips.make(tmp_path / "few", 2, places=2, side=16, broken=False)))
     with pytest.raises(DatasetError, match="1 are left to train and 1 that are not only cloudy"):
