@@ -263,7 +263,7 @@ class Model:
     def predict(self, chips: Sequence[Visual] | NDArray[np.uint8], *, runtime: str = AUTO) -> pd.DataFrame:
         """Score chips as a scan does: prepared, and averaged over symmetries, as the model's card says.
 
-        A scan averages only where there may be a mine; here all labels count.
+        A scan leaves the other labels as they are where mines score next to nothing; here they are averaged, too.
 
         chips: (n, 3, chip, chip) uint8, or a sequence of (3, chip, chip): red, green, blue, 0..255, of the model's size
         and resolution. runtime: see `ScanOptions`.

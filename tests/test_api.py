@@ -291,6 +291,10 @@ def test_predict_averages_when_the_card_says_so(make_scene, package, monkeypatch
     chips, scores = chips_of(make_scene((3, 64, 96)), packages.load(package.path))
     averaged = geoscan.load_model(str(package.path)).predict(chips)[MINE]
     np.testing.assert_array_equal(averaged, scores[:, LABELS.index(MINE)])
+    monkeypatch.setattr("geoscan.scanning.run.detector", partial(fakes.made, fakes.InForest))
+    other = geoscan.load_model(str(package.path)).predict(chips)
+    np.testing.assert_array_equal(other[MINE], averaged, err_msg="what else is seen makes no other mine")
+    assert (other["primary"] > 0.8).all()
     assert (np.abs(averaged - chips[:, :, 0, 0].mean(axis=1) / 255) > 0.01).any()
 
 

@@ -236,7 +236,7 @@ def tta(command: Callable[..., None]) -> Callable[..., None]:
         "--tta/--no-tta",
         default=None,
         help="Test-time augmentation: average the scores of the 8 rotations and mirror images of a chip: steadier, "
-        "slower. Chips on which all labels score next to nothing are not repeated.  "
+        "slower. Chips whose score for mines is next to nothing are not repeated.  "
         "[default: as the model's card has it]",
     )(command)
 

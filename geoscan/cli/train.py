@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from geoscan.train.recipe import Recipe
 
 
+_KNOWS_MINES = "sentinel2"
+"""The model that Kaggle's chips begin with: it sees the ground in pixels of nearly the same size."""
+
+
 class _RecipeOptions(TypedDict):
     """Options that decide what a run learns, as the command line gives them."""
 
@@ -54,7 +58,7 @@ class _RecipeOptions(TypedDict):
 @click.option(
     "--init",
     help="First weights: none (random), imagenet, or a model package of the same architecture.  [default: none; "
-    "sentinel2 for Kaggle's chips and --preset compact]",
+    "sentinel2 for Kaggle's chips and --preset compact, but where --chips beside them are held out]",
 )
 @click.option(
     "--pretrain",
@@ -216,6 +220,7 @@ def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Reci
     ways: dict[str, Dehazing | None] = {"wide": DarkLevel(), "local": DarkChannel(), "none": None}
     clear = how["clear"] if how["clear"] is not None else 0.5 if alone else 0.0
     epochs = how["epochs"]
+    judged = chips.small is not None and not how["folds"]  # mosaics of small chips that may have taught that model
     return Recipe(
         spec=architecture,
         preprocess=Preprocess(architecture.chip, gsd, radiometry, ways[how["dehaze"]]),
@@ -232,8 +237,7 @@ def _recipe(chips: TrainingData, gsd: float | None, how: _RecipeOptions) -> Reci
         batch=how["batch"],
         mixed=how["batch"] * 5 // 16 if alone else 12,
         unlabelled=how["batch"] * 3 // 8 if alone else 4,
-        # The shipped model for 10 m sees the ground in pixels of nearly the same size, and knows mines.
-        init=how["init"] or ("sentinel2" if preset == "compact" and not alone else "none"),
+        init=how["init"] or (_KNOWS_MINES if preset == "compact" and not alone and not judged else "none"),
         tta=how["tta"],
         pretrain_epochs=how["pretrain_epochs"] if chips.classes else 0,
         distill=how["distill"],

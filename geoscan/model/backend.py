@@ -20,14 +20,15 @@ from typing import Any
 
 from geoscan.errors import PackageError
 
-__all__ = ["ON_JAX", "gpus", "keras", "seed", "tf"]
+__all__ = ["ONE_DNN", "ON_JAX", "gpus", "keras", "seed", "tf"]
 
 log = logging.getLogger(__name__)
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a machine without a GPU is no error
 # TensorFlow has oneDNN everywhere, but off on CPUs without AVX-512: there too training is up to 1.5 times as fast.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+ONE_DNN = os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+"""Whether TensorFlow computes with oneDNN."""
 
 _NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:|[IWE]0000 |To enable the following")
 

@@ -16,8 +16,8 @@ def build(spec: Spec, dtype: str | keras.DTypePolicy = "float32") -> keras.Model
     """Return the untrained network.
 
     Input: (n, chip, chip, 3) chips, red, green, blue, 0..255, any number type. Output: a dict of one (n, labels)
-    float32 array a head, each in 0..1. dtype: `mixed_float16` computes in half precision on a GPU and keeps the
-    heads in float32, where sums of many small numbers would overflow.
+    float32 array a head, each in 0..1. dtype: `mixed_float16` computes in half precision on a GPU, `mixed_bfloat16` in
+    bfloat16 on a CPU; both keep the heads in float32, where sums of many small numbers would overflow or be coarse.
     """
     chips = keras.Input((spec.chip, spec.chip, 3), name="chips")
     x = keras.layers.Rescaling(

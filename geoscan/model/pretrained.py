@@ -71,7 +71,7 @@ def _of_keras() -> list[NDArray[np.float32]]:
     except Exception as err:  # Keras raises whatever its download does
         raise PackageError(
             f"Keras' ImageNet weights cannot be fetched ({one_line(err)[:120]}); "
-            "connect to the internet once, or use --init none or the preset lite"
+            "connect to the internet once, or use --init none, or a preset that begins with lite"
         ) from err
     return [np.asarray(value) for value in network.get_weights()]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAINT = 0.075
-"""A chip on which no label that is asked for scores so much is not scored again, see `Averaged`.
+"""A score below it stays as it is, see `Averaged`.
 
 Of 10,024 chips that networks of the folds of `sentinel2` had not seen, ten with a lower first score had a mean of 0.183
 to 0.291, where `sensitive` lets chips join others, and none a higher one; none of the ten shows a mine. Of its teacher,
@@ -42,26 +42,28 @@ class Detector(Protocol):
 class Averaged:
     """Averages a detector's scores over the 8 symmetries of each chip: test-time augmentation.
 
-    A chip on which no label scores `FAINT` keeps its first scores. Most chips of a scene without mines are such, so
-    that a model which knows nothing else scores them once, not eight times.
+    A first score for mines below `FAINT` stays, so that mines have the same score whatever else is averaged. A chip on
+    which no label reaches it is scored once, not eight times: most chips of a scene without mines are such, for mines.
 
-    column: of the one label that matters, as mines do in a scan; the others then keep their first scores with it. None
-    asks for all labels.
+    mine: column of that label. alone: whether nothing else matters, as in a scan; a chip on which mines are faint then
+    keeps all of its first scores.
     """
 
-    def __init__(self, detect: Detector, column: int | None = None) -> None:
-        self._detect = detect
-        self._asked = slice(None) if column is None else slice(column, column + 1)
+    def __init__(self, detect: Detector, mine: int, *, alone: bool = False) -> None:
+        self._detect, self._mine, self._alone = detect, mine, alone
 
     def __call__(self, chips: Chips) -> Scores:
         """(n, chip, chip, 3) -> (n, labels)."""
         scores = self._detect(chips).copy()
-        again = np.flatnonzero((scores[:, self._asked] >= FAINT).any(axis=1))
+        faint = scores[:, self._mine] < FAINT
+        again = np.flatnonzero(~faint if self._alone else (scores >= FAINT).any(axis=1))
         if len(again):
             # One call for all, for a detector fills up its last batch.
             views = np.concatenate([symmetry(chips[again], which) for which in range(1, SYMMETRIES)])
             others = self._detect(views).reshape(SYMMETRIES - 1, len(again), -1)
+            first = scores[faint, self._mine]
             scores[again] = (scores[again] + others.sum(axis=0)) / SYMMETRIES
+            scores[faint, self._mine] = first
         return scores
 
 

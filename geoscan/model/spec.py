@@ -195,8 +195,8 @@ so one may begin with the other's weights. Of the 72 px that `compact-small` see
 53 m at the right and at the bottom weighs less than the rest: averaged over symmetries every edge does.
 
 Those that begin with `lite` are meant to begin with ImageNet's weights, and to teach these two. `lite1-small` and
-`lite2-small` see a chip of 48 px three times as large, and take a GPU; `lite1` sees its chips at nearly their scale, so
-it, too, may begin with the other's weights.
+`lite2-small` see a chip of 48 px three times as large, in pixels of 3.3 m, and take a GPU; `lite1` sees the ground in
+pixels of 4.5 m, and learns well from the weights of `lite1-small`.
 """
 
 

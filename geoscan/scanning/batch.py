@@ -196,9 +196,9 @@ def infer(make: Callable[[], Detector], batch: Prepared) -> ScoredBatch:
     return ScoredBatch(batch.tiles, scores, batch.strange, batch.white, batch.observed, batch.failed, seconds)
 
 
-def averaged(make: Callable[[], Detector], column: int | None) -> Detector:
-    """Make a detector that gives means over symmetries: test-time augmentation. column: see `Averaged`."""
-    return Averaged(make(), column)
+def averaged(make: Callable[[], Detector], mine: int, alone: bool) -> Detector:
+    """Make a detector that gives means over symmetries: test-time augmentation. mine, alone: see `Averaged`."""
+    return Averaged(make(), mine, alone=alone)
 
 
 def _patiently(scene: Scene, read: Callable[[], T]) -> T:

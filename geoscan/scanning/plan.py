@@ -43,7 +43,7 @@ class Plan:
 
     radiometry: Radiometry
     tta: bool
-    """Whether scores are means over symmetries (test-time augmentation)."""
+    """Whether scores are means over symmetries (test-time augmentation), see `Averaged`."""
 
     thresholds: Hysteresis
     operate: str

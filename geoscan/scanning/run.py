@@ -58,8 +58,7 @@ def _scored(plan: Plan, workers: Workers, tiles: NDArray[np.integer], stages: di
     # Square by square, so that what neighbours share is read once.
     order = [tile for square in plan.grid.squares(tiles, SQUARE) for tile in square.tolist()]
     batches = [order[start : start + plan.batch] for start in range(0, len(order), plan.batch)]
-    column = plan.package.card.labels.index(MINE)
-    make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime, column)
+    make = detector_of(plan.package, plan.tta, plan.batch, plan.runtime, alone=True)
     if batches:
         workers.begin(make)
     ready = partial(naming, plan, partial(prepare, plan), by_tile)
@@ -70,12 +69,12 @@ def _scored(plan: Plan, workers: Workers, tiles: NDArray[np.integer], stages: di
 
 
 def detector_of(
-    package: Package, tta: bool, batch: int, runtime: Runtime, column: int | None = None
+    package: Package, tta: bool, batch: int, runtime: Runtime, *, alone: bool = False
 ) -> Callable[[], Detector]:
     """Return what makes a package's detector in whatever process: an address travels there, not weights.
 
-    tta: means over symmetries (test-time augmentation); column: of the label that they matter for, None for all.
-    batch: chips that are scored at once.
+    tta: means over symmetries (test-time augmentation); alone: for mines alone, see `Averaged`. batch: chips that are
+    scored at once.
     """
     make = partial(detector, package.path.absolute(), package.card.digest, batch, runtime)
-    return partial(averaged, make, column) if tta else make
+    return partial(averaged, make, package.card.labels.index(MINE), alone) if tta else make

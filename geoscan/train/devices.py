@@ -1,4 +1,4 @@
-"""What a training computes on: one GPU, several, or the CPU; in half precision where that is faster."""
+"""What a training computes on: one GPU, several, or the CPU; in numbers of 16 bits where that is faster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from geoscan.machine import multiplies_bfloat16
-from geoscan.model.backend import ON_JAX, gpus
+from geoscan.model.backend import ON_JAX, ONE_DNN, gpus
 from geoscan.model.spec import DenseNetSpec, Spec
 
 _TENSOR_CORES = (7, 0)
@@ -56,18 +56,19 @@ def strategy_of(network: Any) -> Strategy:
 
 
 def policy(spec: Spec) -> str:
-    """Return the Keras dtype policy to train a network with: half precision where that is faster, or `float32`.
+    """Return the Keras dtype policy to train a network with: numbers of 16 bits where that is faster, or `float32`.
 
     `mixed_float16` if all GPUs are fast at it. A CPU is not: it would convert each number to single precision and back;
-    but newer ones multiply bfloat16. A step of a DenseNet then takes 0.6 of the time. Convolutions of single channels,
-    of which an EfficientNet has many, would take 1.5 times as long. On JAX it is `float32`: its tensor cores multiply
-    such numbers too, and with half precision a step of an EfficientNet was not compiled on an H100 in the time in which
-    this one had trained.
+    but newer ones multiply bfloat16, by oneDNN. A step of a DenseNet then takes 0.6 of the time. Convolutions of single
+    channels, of which an EfficientNet has many, would take 1.5 times as long. On JAX it is `float32`: its tensor cores
+    multiply such numbers too, and with half precision a step of an EfficientNet was not compiled on an H100 in the time
+    in which this one had trained.
     """
     if ON_JAX:
         return "float32"
     if not gpus():
-        return "mixed_bfloat16" if isinstance(spec, DenseNetSpec) and multiplies_bfloat16() else "float32"
+        quick = isinstance(spec, DenseNetSpec) and multiplies_bfloat16() and ONE_DNN
+        return "mixed_bfloat16" if quick else "float32"
     from geoscan.model.backend import tf
 
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus()]

@@ -24,6 +24,7 @@ from geoscan.progress import Advance
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Batches, Example
 from geoscan.train.checkpoint import Checkpoint
+from geoscan.train.devices import policy
 from geoscan.train.loop import Schedule, Task, Validate, fit
 from geoscan.train.losses import loss_of
 
@@ -101,7 +102,7 @@ def pretrain(
     seed(how.seed)
     head = Head(HEAD, source.class_names, "softmax")
     classifier = replace(spec, heads=(head,))
-    network = build(classifier)
+    network = build(classifier, policy(classifier))
     if begin is not None:
         transfer(begin, network)
     batches = Batches(

@@ -20,8 +20,9 @@ class TensorFlowStep:
     """Changes a network's weights by one batch.
 
     The network is trained by the tf.distribute.Strategy within whose scope it was built: each replica gets an equal
-    part of the batch and normalises over that part alone. Where the network computes in half precision the loss is
-    scaled, so that small gradients do not vanish (Micikevicius et al. 2018, section 3.2).
+    part of the batch and normalises over that part alone. Where the network computes in half precision (float16) the
+    loss is scaled, so that small gradients do not vanish (Micikevicius et al. 2018, section 3.2); bfloat16 has the
+    exponents of single precision.
 
     losses: by name of the head; their means over the batch are added up.
     optimizer: belongs to the step from then on. Its `clipnorm`, if any, is for the gradient of the whole batch.

@@ -25,7 +25,7 @@ from geoscan.model.network import POOL, build, with_output
 from geoscan.model.origin import Training
 from geoscan.model.package import Package, save
 from geoscan.model.runtime import Averaged, Detector
-from geoscan.model.spec import PLANET_MEAN, PLANET_STD
+from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
 from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.train import look as looks
 from geoscan.train.batches import Batches, StoredExamples, Synthetic
@@ -106,9 +106,11 @@ class Trainer:
         name = CHECKPOINT if without is None else f".fold{without + 1}.npz"
         checkpoint = self.job.checkpoint(name, self._identity(without))
         outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
-        whole = self._in_single_precision(network)
-        scores = self._score(self._as_scans(NetworkDetector(whole, recipe.spec)), self.material.chips, validation)
-        return Trained(without, whole, outcome, UnseenScores(validation, scores, recipe.tta))
+        if _in_less_than_single_precision(network):  # figures are of the network as a package holds it
+            network = _in_single_precision(network, recipe.spec)
+            detect = NetworkDetector(network, recipe.spec)
+        scores = self._score(self._as_scans(detect), self.material.chips, validation)
+        return Trained(without, network, outcome, UnseenScores(validation, scores, recipe.tta))
 
     def facts(self, trained: Trained) -> Training:
         """What a card says of how its network was trained."""
@@ -171,12 +173,6 @@ class Trainer:
         training, _ = self.material.sides(without)
         return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
 
-    def _in_single_precision(self, network: keras.Model) -> keras.Model:
-        """Return the network as packages hold it and scans run it, for figures to be of that one, on one device."""
-        whole = build(self.recipe.spec)
-        whole.set_weights(network.get_weights())
-        return whole
-
     def _losses(self, training: NDArray[np.intp]) -> dict[str, Loss]:
         weights = dict(zip(LABELS, positive_weights(self.material.targets[training]), strict=True))
         return {
@@ -235,7 +231,7 @@ class Trainer:
         """Return what measures a network after each epoch; None without validation chips.
 
         It compares epochs by single scores even where the recipe averages them over symmetries: averaging would take
-        up to eight times as long, after every epoch.
+        up to eight times as long, after every epoch. They are those of the precision that it learns in.
         """
         if not len(validation):
             return None
@@ -248,7 +244,7 @@ class Trainer:
 
     def _as_scans(self, detect: Detector) -> Detector:
         """Return a detector that averages scores over symmetries where the recipe, and so the card, says so."""
-        return Averaged(detect) if self.recipe.tta else detect
+        return Averaged(detect, self.recipe.spec.labels.index(MINE)) if self.recipe.tta else detect
 
     def _identity(self, without: int | None) -> dict[str, Any]:
         """What decides how a training goes, by name: not how it is judged; and patience only decides how long."""
@@ -266,3 +262,13 @@ class Trainer:
 
     def _digests(self, without: int | None) -> list[str]:
         return [package.card.digest for package in self.teachers[without]]
+
+
+def _in_less_than_single_precision(network: keras.Model) -> bool:
+    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in network.layers)
+
+
+def _in_single_precision(network: keras.Model, spec: Spec) -> keras.Model:
+    whole = build(spec)
+    whole.set_weights(network.get_weights())
+    return whole

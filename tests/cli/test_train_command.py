@@ -144,6 +144,8 @@ def test_only_the_architecture_of_the_model_for_10_m_begins_with_its_weights(ask
     for words, wanted in (
         ("--kaggle-dir labels --preset compact", "sentinel2"),
         ("--kaggle-dir labels --init none", "none"),
+        ("--kaggle-dir labels --chips reviewed", "none"),
+        ("--kaggle-dir labels --chips reviewed --folds 5", "sentinel2"),
         ("--kaggle-dir labels --preset densenet121", "none"),
         ("--chips reviewed", "none"),
     ):

@@ -93,7 +93,7 @@ def test_tta_is_what_the_mean_of_the_symmetries_makes(package, kaggle):
     def detect(chips):
         return np.full((len(chips), len(LABELS)), chips[:, 0, 0, 0].mean() / 255, np.float32)
 
-    asked = score([(package, detect), (package, Averaged(detect))], kaggle_sample(kaggle))
+    asked = score([(package, detect), (package, Averaged(detect, LABELS.index(MINE)))], kaggle_sample(kaggle))
     averaged = score([(package, detect)], kaggle_sample(kaggle), tta=True)
     np.testing.assert_array_equal(averaged[0].scores, asked[1].scores)
     assert (asked[0].scores != asked[1].scores).any()

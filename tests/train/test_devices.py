@@ -37,6 +37,9 @@ def test_a_cpu_that_multiplies_bfloat16_takes_it_for_a_densenet_alone(gpus, monk
     monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: True)
     assert devices.policy(PRESETS["compact"]) == "mixed_bfloat16"
     assert devices.policy(PRESETS["lite1-small"]) == "float32"
+    monkeypatch.setattr(devices, "ONE_DNN", False)
+    assert devices.policy(PRESETS["compact"]) == "float32"
+    monkeypatch.setattr(devices, "ONE_DNN", True)
     monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: False)
     assert devices.policy(PRESETS["compact"]) == "float32"
 

@@ -40,6 +40,8 @@ def test_only_half_precision_scales_the_loss():
     assert TensorFlowStep(network, LOSSES, optimizer).optimizer is optimizer
     half = TensorFlowStep(build(SPEC, "mixed_float16"), LOSSES, keras.optimizers.SGD())
     assert isinstance(half.optimizer, keras.optimizers.LossScaleOptimizer)
+    network, optimizer = build(SPEC, "mixed_bfloat16"), keras.optimizers.SGD()
+    assert TensorFlowStep(network, LOSSES, optimizer).optimizer is optimizer, "a checkpoint may move to another CPU"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])

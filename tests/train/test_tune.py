@@ -74,7 +74,8 @@ def scores(package, source) -> np.ndarray:
     """(n, labels), averaged over symmetries, of all chips in a folder or archive."""
     chips = Images(source, tuple(name for name in listed(source) if name != "broken.png"))
     pixels = np.stack([package.card.preprocess(chips.read(n)) for n in range(len(chips))])
-    return Averaged(NetworkDetector(package.network(), package.card.spec, 64))(pixels)
+    detect = NetworkDetector(package.network(), package.card.spec, 64)
+    return Averaged(detect, package.card.labels.index(MINE))(pixels)
 
 
 def alarmed(spec):

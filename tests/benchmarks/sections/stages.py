@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from geoscan import layers
+from geoscan.labels import MINE
 from geoscan.machine import cores
 from geoscan.model.package import find
 from geoscan.model.runtime import FAINT
@@ -142,7 +143,8 @@ def _again(plan: Plan, tiles: list[int]) -> float:
     if not plan.tta:
         return 0.0
     detect_once = detector_of(plan.package, False, plan.batch, plan.runtime)()
-    return float((detect_once(prepare(plan, tiles).chips) >= FAINT).any(axis=1).mean())
+    column = plan.package.card.labels.index(MINE)
+    return float((detect_once(prepare(plan, tiles).chips)[:, column] >= FAINT).mean())
 
 
 if __name__ == "__main__":
