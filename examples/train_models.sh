@@ -34,5 +34,5 @@ train sentinel2 "${small[@]}" "${folds[@]}" --batch 128 --distill "$out/sentinel
 # DenseNet in pixels of 6.8 m, at 10 m of 6.7; its teacher in pixels of 4.5 m, at 10 m of 3.3.
 train planet-lite "${planet[@]}" "${small[@]}" --folds 5 --keep-folds --preset lite1 --init "$out/sentinel2-lite" \
     --rate 6e-4 --epochs 10 --dehaze none
-train planet "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2" --distill "$out/planet-lite" \
+train planet "${planet[@]}" "${small[@]}" --folds 5 --keep-folds --init "$out/sentinel2" --distill "$out/planet-lite" \
     --unlabelled "$data/eurosat-rgb.zip" --rate 1.5e-3 --epochs 8

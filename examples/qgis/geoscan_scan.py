@@ -39,7 +39,7 @@ from qgis.core import (
     QgsSettings,
 )
 
-MODELS = ["auto", "planet", "planet-lite", "sentinel2", "sentinel2-lite"]
+MODELS = ["auto", "planet", "sentinel2", "sentinel2-lite"]
 POINTS = ["balanced", "sensitive", "strict"]
 
 FORMATS = "GeoPackage (*.gpkg);;GeoJSON (*.geojson);;FlatGeobuf (*.fgb);;GeoParquet (*.parquet)"

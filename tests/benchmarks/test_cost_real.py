@@ -32,7 +32,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scene(path, pixels=pixels, gsd=10, tiled=True, compress="deflate")
 
 
-@pytest.mark.parametrize("model", ["planet", "planet-lite", "sentinel2", "sentinel2-lite"])
+@pytest.mark.parametrize("model", ["planet", "sentinel2", "sentinel2-lite"])
 @pytest.mark.parametrize("which", ["example", "large"])
 def test_memory_and_time_are_told(model, which, large):
     if which == "large" and not model.startswith("sentinel2"):

@@ -532,7 +532,7 @@ def test_a_shipped_model_goes_on_to_the_same_bytes(tmp_path):
     words = (
         Path(__file__).parents[2] / "examples" / "scene.tif",
         "--model",
-        "planet-lite",
+        "planet",
         "--stride",
         96,
         "--jobs",

@@ -27,7 +27,7 @@ class Sizes:
     repeats: int = 5
     """Of what takes seconds only: the median counts."""
 
-    models: tuple[str, ...] = ("planet", "planet-lite", "sentinel2", "sentinel2-lite")
+    models: tuple[str, ...] = ("planet", "sentinel2", "sentinel2-lite")
     """Models that are taken apart: those that ship, or by directory."""
 
     network_seconds: float = 4.0
