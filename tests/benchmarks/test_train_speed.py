@@ -13,7 +13,7 @@ from time import perf_counter
 
 import pytest
 
-PRESETS = ("compact", "lite1", "lite-small")
+PRESETS = ("compact-small", "lite-small")
 WAYS = {
     "as it is": ("1", "fused", "chosen"),
     "single precision": ("1", "fused", "float32"),
@@ -61,6 +61,7 @@ def chips_per_second(normalisation, precision):
 
 
 @pytest.mark.large
+@pytest.mark.timeout(900)
 def test_training_and_scoring(capsys):
     speeds = {}
     for way, (switch, *how) in WAYS.items():
