@@ -9,7 +9,7 @@ set -euo pipefail
 data=$1 out=$2
 small=(--chips "$data/sentinel2-mines/chips.zip" --index "$data/sentinel2-mines/index.csv"
     --licence "Amazon Mining Watch (MIT, Earth Genome; Copernicus Sentinel data)" --unchecked GeoCompass2023)
-folds=(--folds 5 --tta --keep-folds)
+folds=(--folds 5 --keep-folds)
 planet=(--kaggle-dir "$data/planet")
 mkdir -p "$out"
 
@@ -25,14 +25,14 @@ train() { # what was begun is gone on with, an interrupted package too; another 
 # 10 m: a network that begins with ImageNet and EuroSAT and sees the chips three times as large, trained without each fold,
 # teaches a DenseNet from nothing, which learns from what it says of mixtures and of EuroSAT's landscapes, too. (The ones that
 # ship took 15 minutes of an H100, six networks at a time.) Scans with both average over symmetries.
-train sentinel2-lite "${small[@]}" "${folds[@]}" --batch 64 --pretrain "$data/eurosat-rgb.zip" --preset lite1-small \
+train sentinel2-lite "${small[@]}" "${folds[@]}" --tta --batch 64 --pretrain "$data/eurosat-rgb.zip" --preset lite1-small \
     --init imagenet --pretrain-epochs 1 --rate 1e-3 --epochs 8
-train sentinel2 "${small[@]}" "${folds[@]}" --batch 128 --distill "$out/sentinel2-lite" \
+train sentinel2 "${small[@]}" "${folds[@]}" --tta --batch 128 --distill "$out/sentinel2-lite" \
     --unlabelled "$data/eurosat-rgb.zip" --rate 2.5e-3 --epochs 18
 
 # 3 to 3.7 m: two of the same architectures begin as those of 10 m, which know mines, and learn from Planet's chips: the
 # DenseNet in pixels of 6.8 m, at 10 m of 6.7; its teacher in pixels of 4.5 m, at 10 m of 3.3.
-train planet-lite "${planet[@]}" "${small[@]}" --folds 5 --keep-folds --preset lite1 --init "$out/sentinel2-lite" \
+train planet-lite "${planet[@]}" "${small[@]}" "${folds[@]}" --preset lite1 --init "$out/sentinel2-lite" \
     --rate 6e-4 --epochs 10 --dehaze none
-train planet "${planet[@]}" "${small[@]}" --folds 5 --keep-folds --init "$out/sentinel2" --distill "$out/planet-lite" \
+train planet "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2" --distill "$out/planet-lite" \
     --unlabelled "$data/eurosat-rgb.zip" --rate 1.5e-3 --epochs 8
