@@ -81,7 +81,11 @@ class Seen:
         return whole
 
     @property
+    def mine(self) -> NDArray[np.float32]:
+        """(len(grid),): the score of each tile for mines, 0..1; NaN where it was not scored."""
+        return self.scores[:, self.labels.index(MINE)]
+
+    @property
     def flagged(self) -> NDArray[np.int32]:
         """Shape of the grid: 0 where a tile is part of no detection, else the detection's number from 1."""
-        mine = self.scores[:, self.labels.index(MINE)].reshape(self.grid.shape)
-        return flag(mine, self.provenance.thresholds)
+        return flag(self.mine.reshape(self.grid.shape), self.provenance.thresholds)

@@ -17,7 +17,7 @@ from geoscan.data.mine_chips import MineChips
 from geoscan.errors import DatasetError, PackageError, ReadError
 from geoscan.evaluate.figures import Answers
 from geoscan.grid import TileGrid
-from geoscan.labels import LABELS, MINE, columns
+from geoscan.labels import LABELS, columns
 from geoscan.machine import BATCH
 from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
@@ -117,7 +117,7 @@ def score(
     scorers = [
         _Scorer(
             package.card.preprocess,
-            Averaged(detect, package.card.labels.index(MINE)) if package.card.averages(tta) else detect,
+            Averaged(detect, package.card.spec.mine_column) if package.card.averages(tta) else detect,
             sample.gsd,
         )
         for package, detect in models

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from geoscan import files
 from geoscan.errors import InputError, spelt
-from geoscan.labels import MINE
 from geoscan.layers import beside, style
 from geoscan.polygons import described
 from geoscan.seen import Sight
@@ -68,11 +67,10 @@ def write(path: Path | str, seen: Seen) -> None:
 
 def values(seen: Seen) -> NDArray[np.uint8]:
     """Give the raster's values, (down, across); those of scores that are no numbers are `UNSEEN`, too."""
-    mine = seen.labels.index(MINE)
     found = np.full(len(seen.grid), UNSEEN, np.uint8)
     for start in range(0, len(found), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        scores = seen.scores[part, mine]
+        scores = seen.mine[part]
         known = (seen.sight[part] <= Sight.HAZY) & np.isfinite(scores)
         found[part][known] = np.rint(scores[known] / np.float32(SCALE))
     return found.reshape(seen.grid.shape)

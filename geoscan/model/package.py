@@ -159,7 +159,7 @@ class Card:
         scores: (n, labels), 0..1, as the model gives them; a row of NaN gives NaN.
         """
         calibrated = self.calibration.apply(scores, self.spec)
-        return self.calibration.mine_probability(calibrated[:, self.labels.index(MINE)], prior)
+        return self.calibration.mine_probability(calibrated[:, self.spec.mine_column], prior)
 
     def to_json(self) -> str:
         """As the text of `card.json`."""

@@ -37,6 +37,11 @@ class _Headed:
         """All labels, in the order of the scores' columns."""
         return tuple(label for head in self.heads for label in head.labels)
 
+    @property
+    def mine_column(self) -> int:
+        """Which column of the scores is of mines. Raises ValueError where none is."""
+        return self.labels.index(MINE)
+
     def alone(self, label: str) -> tuple[str, int] | None:
         """Name of the head that answers a label by a sigmoid, and its column there; None where no head does."""
         heads = [head for head in self.heads if label in head.labels and head.activation == "sigmoid"]

@@ -13,9 +13,8 @@ from shapely.geometry import MultiPolygon
 
 from geoscan.grid import Window
 from geoscan.ground import corner
-from geoscan.labels import MINE
 from geoscan.outlines import Outline
-from geoscan.polygons import Detection, flag
+from geoscan.polygons import Detection
 from geoscan.scanning.batch import SQUARE
 from geoscan.seen import Seen
 
@@ -59,8 +58,7 @@ class Place:
     def window(self, detection: Detection) -> Window:
         """Give what the model saw of a detection of this scene; where that is much, what lies around its best chip."""
         seen, grid = self.seen, self.seen.grid
-        scores = seen.scores[:, seen.labels.index(MINE)]
-        groups = flag(scores.reshape(grid.shape), seen.provenance.thresholds)
+        groups = seen.flagged
         inside = shapely.get_coordinates(detection.geometry.representative_point())
         col, row = np.floor(self.pixels(inside)[0] / grid.stride).astype(int).tolist()
         group, own = groups[row, col], row * grid.shape[1] + col
@@ -68,7 +66,7 @@ class Place:
         window = grid.around(tiles)
         if max(window.rows, window.cols) <= max(SQUARE, grid.chip):
             return window
-        core = grid[int(tiles[scores[tiles].argmax()])].core
+        core = grid[int(tiles[seen.mine[tiles].argmax()])].core
         return _around(core, SQUARE, grid.rows, grid.cols)
 
     def up(self) -> str:

@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.labels import MINE
 from geoscan.machine import Runtime
 from geoscan.model.package import Package
 from geoscan.model.runtime import Detector, detector
@@ -77,4 +76,4 @@ def detector_of(
     scored at once.
     """
     make = partial(detector, package.path.absolute(), package.card.digest, batch, runtime)
-    return partial(averaged, make, package.card.labels.index(MINE), alone) if tta else make
+    return partial(averaged, make, package.card.spec.mine_column, alone) if tta else make

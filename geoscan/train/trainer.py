@@ -244,7 +244,7 @@ class Trainer:
 
     def _as_scans(self, detect: Detector) -> Detector:
         """Return a detector that averages scores over symmetries where the recipe, and so the card, says so."""
-        return Averaged(detect, self.recipe.spec.labels.index(MINE)) if self.recipe.tta else detect
+        return Averaged(detect, self.recipe.spec.mine_column) if self.recipe.tta else detect
 
     def _identity(self, without: int | None) -> dict[str, Any]:
         """What decides how a training goes, by name: not how it is judged; and patience only decides how long."""

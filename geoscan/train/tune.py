@@ -169,12 +169,11 @@ class _Head:
     @classmethod
     def of(cls, network: keras.Model, card: Card) -> _Head:
         """Take it from a network. Raises PackageError where the mine score depends on those of other labels."""
-        head = next(head for head in card.spec.heads if MINE in head.labels)
-        if head.activation != "sigmoid":
+        if (place := card.spec.alone(MINE)) is None:
             raise PackageError(f"{card.name} weighs mines against other labels, and cannot be tuned; train it anew")
-        kernel, bias = network.get_layer(head.name).get_weights()
-        column = head.labels.index(MINE)
-        return cls(head.name, column, kernel[:, column].astype(np.float32), float(bias[column]))
+        layer, column = place
+        kernel, bias = network.get_layer(layer).get_weights()
+        return cls(layer, column, kernel[:, column].astype(np.float32), float(bias[column]))
 
     def put(self, network: keras.Model) -> None:
         """Put it into a network of the same spec."""
