@@ -12,8 +12,7 @@ def trunk(x: keras.KerasTensor, spec: DenseNetSpec, dtype: str | keras.DTypePoli
     """Last feature map, (n, rows, cols, channels), of scaled chips, (n, chip, chip, 3)."""
     if spec.shrink > 1:
         x = keras.layers.AveragePooling2D(spec.shrink, dtype=dtype, name="shrink")(x)
-    if spec.side is not None:
-        x = resized(x, spec.side, spec.chip, dtype)
+    x = resized(x, spec.side, spec.chip, dtype)
     x = _stem(x, spec, dtype)
     channels = spec.stem
     for i, depth in enumerate(spec.blocks, start=1):

@@ -28,8 +28,7 @@ _MULTIPLE = 8
 
 def trunk(x: keras.KerasTensor, spec: EfficientNetSpec, dtype: str | keras.DTypePolicy) -> keras.KerasTensor:
     """Last feature map, (n, rows, cols, 1280), of scaled chips, (n, chip, chip, 3)."""
-    if spec.side != spec.chip:
-        x = resized(x, spec.side, spec.chip, dtype)
+    x = resized(x, spec.side, spec.chip, dtype)
     x = keras.layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, dtype=dtype, name="stem_conv")(x)
     x = _norm(x, "stem", dtype)
     channels = _STEM

@@ -76,6 +76,8 @@ def _thickness(rows: int, cols: int, rng: np.random.Generator) -> _Map:
 
 def _moved(thick: _Map, away: NDArray[np.floating | np.integer]) -> _Map:
     """Move a map by some pixels, down and across."""
+    if not away.any():
+        return thick
     matrix = np.array([[1, 0, away[1]], [0, 1, away[0]]], np.float32)
     return np.asarray(cv2.warpAffine(thick, matrix, thick.shape[::-1], flags=cv2.INTER_LINEAR), np.float32)
 
