@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train models like those that geoscan ships, from Kaggle's chips, Amazon Mining Watch's and EuroSAT.
 #
-#     examples/train_models.sh DATA OUT      about twenty hours on 2 cores
+#     examples/train_models.sh DATA OUT      about twenty-one hours on 2 cores
 #
 # DATA holds planet/ (as Kaggle lays it out), sentinel2-mines/chips.zip with index.csv, and eurosat-rgb.zip.
 # Needs `pip install '.[imagenet]'`. Started again, it goes on where it was.
@@ -31,8 +31,11 @@ train sentinel2 "${small[@]}" "${folds[@]}" --tta --batch 128 --distill "$out/se
     --unlabelled "$data/eurosat-rgb.zip" --rate 2.5e-3 --epochs 18
 
 # 3 to 3.7 m: two of the same architectures begin as those of 10 m, which know mines, and learn from Planet's chips: the
-# DenseNet in pixels of 6.8 m, at 10 m of 6.7; its teacher in pixels of 4.5 m, at 10 m of 3.3.
+# DenseNet in pixels of 6.8 m, at 10 m of 6.7; its teacher in pixels of 4.5 m, at 10 m of 3.3. The DenseNet learns twice,
+# and begins the second time as the first time ended.
 train planet-lite "${planet[@]}" "${small[@]}" "${folds[@]}" --preset lite1 --init "$out/sentinel2-lite" \
     --rate 6e-4 --epochs 10 --dehaze none
-train planet "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2" --distill "$out/planet-lite" \
-    --unlabelled "$data/eurosat-rgb.zip" --rate 1.5e-3 --epochs 8
+taught=(--distill "$out/planet-lite" --unlabelled "$data/eurosat-rgb.zip" --rate 1.5e-3)
+train planet-begun "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2" "${taught[@]}" --epochs 8
+train planet "${planet[@]}" "${small[@]}" "${folds[@]}" --tta --init "$out/planet-begun" "${taught[@]}" \
+    --epochs 12
