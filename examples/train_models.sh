@@ -39,7 +39,6 @@ train sentinel2 "${small[@]}" "${folds[@]}" "${taught[@]}" --tta --init "$out/se
 train planet-lite "${planet[@]}" "${small[@]}" "${folds[@]}" --preset lite1 --init "$out/sentinel2-lite" \
     --rate 6e-4 --epochs 10 --dehaze none
 taught=(--distill "$out/planet-lite" --unlabelled "$data/eurosat-rgb.zip" --rate 1.5e-3)
-train planet-begun "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2-begun" "${taught[@]}" \
-    --epochs 8
+train planet-begun "${planet[@]}" "${small[@]}" "${folds[@]}" --init "$out/sentinel2-begun" "${taught[@]}" --epochs 8
 train planet "${planet[@]}" "${small[@]}" "${folds[@]}" --tta --init "$out/planet-begun" "${taught[@]}" \
     --epochs 12
