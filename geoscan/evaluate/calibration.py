@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit
 
 from geoscan.arrays import Scores, Targets
 from geoscan.evaluate.lookalikes import share_interval
 from geoscan.labels import MINE_COLUMN, columns
-from geoscan.model.calibration import Calibration, scaled
+from geoscan.model.calibration import Calibration, Curve, scaled
 from geoscan.model.figures import CalibrationFigures, ReliabilityBin, measured
 from geoscan.model.spec import Head, Spec
 
 COLDEST, HOTTEST = 0.1, 10.0
-"""No temperature leaves this range: on a few chips that are told apart without a mistake the best one would be 0."""
+"""No temperature, and no slope of a curve, leaves this range: on a few chips that are told apart without a mistake the
+best temperature would be 0."""
 
 FEWEST = 5
-"""Known positives, and negatives, of a head from which a temperature is fitted."""
+"""Known positives, and negatives, from which a head's temperature or a label's curve is fitted."""
 
 _BINS = 15
 _EDGES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -32,31 +35,44 @@ _Array = NDArray[np.float64]
 
 
 def fit_calibration(targets: Targets, scores: Scores, spec: Spec) -> Calibration:
-    """Fit one temperature a head by negative log likelihood: Guo, Pleiss, Sun, Weinberger 2017, section 4.2.
+    """Fit a curve for each label of a sigmoid head, and a temperature for each softmax head, by their likelihood.
 
     targets, scores: (n, 17), columns as `LABELS`, of chips that training did not see; targets 1, 0 or NaN for unknown,
     scores 0..1 as the model gives them. Columns of labels that the spec lacks are not looked at.
     The share of mines among these chips is counted; it is None where all of them are mines, or none is.
-    A temperature stays 1 with fewer than 5 positives or negatives, or when nothing in 0.1..10 is more likely.
+    With fewer than 5 positives or negatives, or when nothing is more likely, scores stay as they are.
     """
     mines = targets[:, MINE_COLUMN]
     share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
-    return Calibration(
-        temperatures={head.name: _temperature(*_counted(targets, scores, head), head) for head in spec.heads},
-        seen_prior=share if 0 < share < 1 else None,
-    )
+    curves: dict[str, Curve] = {}
+    temperatures: dict[str, float] = {}
+    for head in spec.heads:
+        if head.activation == "softmax":
+            temperatures[head.name] = _temperature(*_counted(targets, scores, head), head)
+            continue
+        for label, column in zip(head.labels, columns(head.labels), strict=True):
+            if curve := _curve(targets[:, column], scores[:, column]):
+                curves[label] = curve
+    return Calibration(temperatures, seen_prior=share if 0 < share < 1 else None, curves=curves)
+
+
+def calibrated_apart(
+    targets: Targets, scores: Scores, spec: Spec, parts: NDArray[np.integer]
+) -> Iterator[tuple[NDArray[np.bool_], Calibration]]:
+    """Calibrations that have not seen the chips that they are for: each part's is fitted on all the other parts.
+
+    targets, scores: (n, 17), as for `fit_calibration`. parts: (n,). Yields which chips are of a part, (n,), and its
+    calibration.
+    """
+    for part in np.unique(parts):
+        inside = parts == part
+        yield inside, fit_calibration(targets[~inside], scores[~inside], spec)
 
 
 def calibration_figures(
-    targets: Targets, scores: Scores, spec: Spec, calibration: Calibration
+    targets: Targets, scores: Scores, calibrated: Scores, spec: Spec
 ) -> dict[str, CalibrationFigures]:
-    """Say what calibration changes for each head, by its name.
-
-    targets, scores: (n, 17), as for `fit_calibration`; on the chips that fitted it the figures flatter a little.
-    """
-    calibrated = np.zeros_like(scores)
-    chosen = columns(spec.labels)
-    calibrated[:, chosen] = calibration.apply(scores[:, chosen], spec)
+    """Say what calibration changes for each head, by its name. targets, scores, calibrated: (n, 17)."""
     return {head.name: _figures(targets, scores, calibrated, head) for head in spec.heads}
 
 
@@ -133,6 +149,31 @@ def _temperature(true: _Array, scores: _Array, head: Head) -> float:
     found = minimize_scalar(lambda t: nll(math.exp(t)), bounds=bounds, method="bounded")
     temperature = math.exp(found.x)
     return temperature if nll(temperature) < nll(1.0) else 1.0
+
+
+def _curve(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> Curve | None:
+    """The curve of one label that is most likely a posteriori; None where nothing is fitted. targets, scores: (n,).
+
+    How far a, b and c are from what changes nothing has a prior, normal with a deviation of 1: it keeps the curve of a
+    label of few positives near its scores, and is nothing beside many.
+    """
+    if min((targets == 1).sum(), (targets == 0).sum()) < FEWEST:
+        return None
+    usable = ~np.isnan(targets) & (scores > 0) & (scores < 1)  # no curve moves the others
+    true = targets[usable].astype(np.float64)
+    score = np.clip(scores[usable].astype(np.float64), _SMALLEST, 1 - _SMALLEST)
+    terms = np.stack([np.log(score), -np.log1p(-score), np.ones_like(score)], axis=1)
+    unchanged = np.array([1.0, 1.0, 0.0])
+
+    def loss(curve: _Array) -> tuple[float, _Array]:
+        """Negative log of the posterior, and its gradient."""
+        odds, away = terms @ curve, curve - unchanged
+        value = (np.logaddexp(0, odds) - true * odds).sum() + away @ away / 2
+        return float(value), terms.T @ (expit(odds) - true) + away
+
+    slopes = (COLDEST, HOTTEST)
+    found = minimize(loss, unchanged, jac=True, method="L-BFGS-B", bounds=[slopes, slopes, (None, None)])
+    return Curve(*(float(value) for value in found.x)) if found.fun < loss(unchanged)[0] else None
 
 
 def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> CalibrationFigures:

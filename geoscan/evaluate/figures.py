@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from geoscan.arrays import Scores, Targets
 from geoscan.data.chips import only_cloudy
 from geoscan.data.deal import stratified_group_split
-from geoscan.evaluate.calibration import calibration_figures, reliability
+from geoscan.evaluate.calibration import calibrated_apart, calibration_figures, reliability
 from geoscan.evaluate.lookalikes import called, lookalikes
 from geoscan.evaluate.metrics import f2_interval, f2_samples, label_figures, mine_figures
 from geoscan.evaluate.operating import detection_figures
 from geoscan.evaluate.thresholds import START, cross_tuned_f2, predict
 from geoscan.labels import LABELS, MINE, MINE_COLUMN, columns
+from geoscan.model.calibration import Calibration
 from geoscan.model.figures import (
     CampaignFigures,
     DetectionFigures,
@@ -30,7 +32,7 @@ from geoscan.model.package import Card
 
 _CONSTANT = np.isin(LABELS, ("clear", "primary"))
 _FOLDS = 5
-"""Into so many parts chips are dealt to tune thresholds on some and judge them by another."""
+"""Into so many parts chips are dealt to fit thresholds and calibration on some and judge them by another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class Answers:
     """(n,), where each chip comes from; None for Kaggle's, which do not tell."""
 
     places: NDArray[np.integer] | None = None
-    """(n,), numbers of the places that chips show, where the card's thresholds were tuned on these same chips: the
-    tuned F2 is then of thresholds tuned on other places. None where the card's thresholds were tuned on other chips."""
+    """(n,), numbers of the places that chips show, where the card's thresholds and calibration were fitted to these
+    same chips: the tuned F2, and the probabilities, are then by what was fitted to other places. None where the card's
+    were fitted to other chips."""
 
     folds: NDArray[np.integer] | None = None
     """(n,), from 0, which of several networks gave each score; None where there is one."""
@@ -65,6 +68,7 @@ class Answers:
 def figures(card: Card, answers: Answers) -> Figures:
     """Measure what a model is worth, with the thresholds and the calibration of its card; its own figures are not read.
 
+    Where they were fitted to these chips, as `Answers.places` tells, F2 and calibration are crossed.
     Of every model each label, mines against the rest, and the operating points of its card; of one that knows all 17
     labels, on Kaggle's chips, F2; of chips that name their sampling campaigns, each of them and each kind of
     look-alike.
@@ -72,6 +76,7 @@ def figures(card: Card, answers: Answers) -> Figures:
     kept = ~only_cloudy(answers.targets)
     f2 = has_f2(card, answers)
     mine = mine_figures(*answers.of_mines(), campaigns=answers.campaigns)
+    calibrated, reliable = _calibrated(card, answers)
     chosen = columns(card.labels)
     labels = label_figures(
         answers.targets[kept][:, chosen], answers.scores[kept][:, chosen], card.thresholds, card.labels
@@ -85,8 +90,8 @@ def figures(card: Card, answers: Answers) -> Figures:
         detection=_detection(card, answers),
         campaigns=_campaigns(answers, card.thresholds[MINE]),
         lookalikes=_lookalikes(answers, card.thresholds[MINE], mine.operating_points[-1].threshold),
-        calibration=calibration_figures(answers.targets, answers.scores, card.spec, card.calibration),
-        reliability=_reliability(card, answers),
+        calibration=calibration_figures(answers.targets, answers.scores, calibrated, card.spec),
+        reliability=reliable,
     )
 
 
@@ -101,19 +106,13 @@ def predicted(card: Card, scores: Scores) -> NDArray[np.bool_]:
 
 
 def _f2(card: Card, answers: Answers, rows: NDArray[np.bool_]) -> F2Figures:
-    """F2 of the chips at `rows`, (n,).
-
-    Chips that all show one place count as places of their own: a leak, but there is nothing else to tune on.
-    """
+    """F2 of the chips at `rows`, (n,)."""
     targets, scores = answers.targets[rows], answers.scores[rows]
     if answers.places is None:
         tuned = predicted(card, scores)
         f2, interval, common = f2_samples(targets, tuned), f2_interval(targets, tuned), None
     else:
-        places = answers.places[rows]
-        places = places if len(np.unique(places)) > 1 else np.arange(len(targets))
-        parts = stratified_group_split(targets, places, min(_FOLDS, len(np.unique(places))), seed=0)
-        crossed = cross_tuned_f2(targets, scores, parts)
+        crossed = cross_tuned_f2(targets, scores, _parts(targets, answers.places[rows]))
         f2, interval, common = crossed.f2, crossed.f2_interval, crossed.f2_common
     fixed, constant = scores >= START, np.broadcast_to(_CONSTANT, targets.shape)
     return F2Figures(
@@ -125,6 +124,15 @@ def _f2(card: Card, answers: Answers, rows: NDArray[np.bool_]) -> F2Figures:
         fixed_interval=f2_interval(targets, fixed),
         constant=measured(f2_samples(targets, constant)),
     )
+
+
+def _parts(targets: Targets, places: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Deal chips into parts, (n,), that share no place. targets: (n, 17). places: (n,).
+
+    Chips that all show one place count as places of their own: a leak, but there is nothing else to fit to.
+    """
+    places = places if len(np.unique(places)) > 1 else np.arange(len(targets))
+    return stratified_group_split(targets, places, min(_FOLDS, len(np.unique(places))), seed=0)
 
 
 def _folds(answers: Answers) -> dict[str, MineFigures]:
@@ -146,17 +154,27 @@ def _detection(card: Card, answers: Answers) -> dict[str, DetectionFigures]:
     return detection_figures(card.points, *answers.of_mines(), km2, answers.campaigns)
 
 
-def _reliability(card: Card, answers: Answers) -> tuple[ReliabilityBin, ...]:
-    """Whether the probability of a mine is one; nothing where the card gives none, or the chips are all of one kind.
+def _calibrated(card: Card, answers: Answers) -> tuple[Scores, tuple[ReliabilityBin, ...]]:
+    """Calibrated scores, (n, 17), and whether the probability of a mine is one.
 
-    A scan assumes a share of mines. Here it is known, so that what is measured is the probability, not the assumption.
+    Nothing of the latter where the card gives none, or the chips are all of one kind. A scan assumes a share of mines.
+    Here it is known, so that what is measured is the probability, not the assumption.
     """
-    mines, _ = answers.of_mines()
-    known = ~np.isnan(mines)
-    share = float((mines == 1).sum() / max(1, known.sum()))
-    if card.calibration.seen_prior is None or not 0 < share < 1:
-        return ()
-    return reliability(mines, card.mine_probability(answers.scores[:, columns(card.labels)], share))
+    targets, scores = answers.targets, answers.scores
+    fitted: Iterable[tuple[NDArray[np.bool_], Calibration]] = [(np.ones(len(targets), bool), card.calibration)]
+    if answers.places is not None:
+        parts = _parts(targets, answers.places) if answers.folds is None else answers.folds
+        fitted = calibrated_apart(targets, scores, card.spec, parts)
+    mines = targets[:, MINE_COLUMN]
+    share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
+    measurable = card.calibration.seen_prior is not None and 0 < share < 1
+    calibrated, probabilities = scores.copy(), np.zeros(len(targets))
+    for rows, calibration in fitted:
+        cells = np.ix_(rows, np.array(columns(card.labels)))
+        calibrated[cells] = calibration.apply(scores[cells], card.spec)
+        if measurable:
+            probabilities[rows] = calibration.mine_probability(calibrated[rows, MINE_COLUMN], share)
+    return calibrated, reliability(mines, probabilities) if measurable else ()
 
 
 def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]:

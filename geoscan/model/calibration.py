@@ -18,15 +18,48 @@ GROUND_PRIOR = 0.008
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """From the scores of one label to probabilities: log odds = a ln(score) - b ln(1 - score) + c.
+
+    Beta calibration: Kull, Silva Filho, Flach 2017, section 3. It is a line in the log odds of the score, with a slope
+    of its own for low scores and for high ones; a = b = 1 and c = 0 change nothing. The order of chips stays the same.
+    Raises PackageError for a slope that is not above 0, or a c that is no number.
+    """
+
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("a", self.a), ("b", self.b)):
+            _check_above_0(name, value)
+        if not math.isfinite(self.c):
+            raise PackageError(f"c {self.c} does not fit; give a number")
+
+    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities of scores, any shape, 0..1; 0 and 1 stay what they are."""
+        from scipy.special import expit  # takes a while to import: only at the end of a scan
+
+        exact = np.asarray(scores, np.float64)
+        with np.errstate(divide="ignore"):
+            odds = self.a * np.log(exact) - self.b * np.log1p(-exact) + self.c
+        probability: NDArray[np.float64] = expit(odds)
+        return probability
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """Turns a model's scores into probabilities; without arguments it leaves every score as it is.
 
-    The order of chips by one label stays the same. The thresholds of a card are for uncalibrated scores.
+    The thresholds of a card are for uncalibrated scores.
     Raises PackageError for a temperature that is not above 0, or a share outside 0..1, ends excluded.
     """
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
-    """Temperature of each head, by name; 1 where none is given, above 1 where the model was too sure of itself."""
+    """Temperature of a head, by name; 1 where none is given, above 1 where the model was too sure of itself.
+
+    Cards of earlier versions have one for every head, later ones for those alone whose labels exclude each other.
+    """
 
     seen_prior: float | None = None
     """Share of mines among the chips that this was fitted on, 0..1; None leaves the share of mines uncorrected."""
@@ -34,17 +67,20 @@ class Calibration:
     ground_prior: float = GROUND_PRIOR
     """Share of mines among the chips of a scene, 0..1: assumed, not measured."""
 
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """By label; its head's temperature does not count for a label that has one."""
+
     def __post_init__(self) -> None:
         for name, value in self.temperatures.items():
-            if not (math.isfinite(value) and value > 0):
-                raise PackageError(f"temperature {value} of {name} does not fit; give a number above 0")
+            _check_above_0(f"temperature of {name}", value)
         if self.seen_prior is not None:
             _check_share("seen_prior", self.seen_prior)
         _check_share("ground_prior", self.ground_prior)
 
     def apply(self, scores: Scores, spec: Spec) -> Scores:
-        """Divide each head's logits by its temperature: Guo, Pleiss, Sun, Weinberger 2017, section 4.2.
+        """Send scores through the curves of their labels; divide other logits by the temperature of their head.
 
+        Temperatures: Guo, Pleiss, Sun, Weinberger 2017, section 4.2.
         scores: (n, labels), 0..1, columns as `spec.labels`. Returns the same shape; 0 and 1 stay what they are.
         Raises PackageError when the columns are not the spec's labels in number.
         """
@@ -56,6 +92,9 @@ class Calibration:
             temperature = self.temperatures.get(head.name, 1.0)
             if temperature != 1:
                 result[:, columns] = scaled(scores[:, columns].astype(np.float64), head.activation, temperature)
+        for label, curve in self.curves.items():
+            column = spec.labels.index(label)
+            result[:, column] = curve(scores[:, column])
         return result
 
     def mine_probability(self, score: NDArray[np.floating], prior: float | None = None) -> NDArray[np.float64]:
@@ -89,6 +128,11 @@ def scaled(scores: NDArray[np.float64], activation: Activation, temperature: flo
     total = power.sum(axis=1, keepdims=True)
     result = power / np.where(total > 0, total, 1)
     return result
+
+
+def _check_above_0(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise PackageError(f"{name} {value} does not fit; give a number above 0")
 
 
 def _check_share(name: str, value: float) -> None:

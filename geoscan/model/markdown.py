@@ -201,22 +201,32 @@ def _thresholds(card: Card) -> list[str]:
 
 def _calibration(card: Card) -> list[str]:
     calibration = card.calibration
-    if not calibration.temperatures and calibration.seen_prior is None:
+    if not calibration.temperatures and not calibration.curves and calibration.seen_prior is None:
         return ["None was fitted: the scores rank chips, they are no probabilities."]
-    rows = [*calibration.temperatures.items()]
-    blocks = [
-        "Thresholds are for the scores as the model gives them. Divided by these temperatures, their logits become "
-        "those of probabilities (Guo, Pleiss, Sun, Weinberger 2017, section 4.2):",
-        table(("head", "temperature"), rows),
-    ]
-    if calibration.seen_prior is None:
-        return blocks if rows else []
-    prior = (
-        f"Of the chips that calibrated, {_percent(calibration.seen_prior)} hold an artisanal mine. For a scene "
-        f"{_percent(calibration.ground_prior)} is assumed (Saerens, Latinne, Decaestecker 2002, eq. 4): an assumption, "
-        "for on the ground they are far rarer than in any set of chips, and the probability shrinks with them."
-    )
-    return [*(blocks if rows else []), prior]
+    blocks = []
+    if calibration.temperatures or calibration.curves:
+        blocks.append("Thresholds are for the scores as the model gives them.")
+    if calibration.curves:
+        rows = [(readable(label), one.a, one.b, one.c) for label, one in calibration.curves.items()]
+        blocks += [
+            "The log odds of a label's probability are a ln(score) - b ln(1 - score) + c (beta calibration: Kull, "
+            "Silva Filho, Flach 2017, section 3):",
+            table(("label", "a", "b", "c"), rows),
+        ]
+    if calibration.temperatures:
+        blocks += [
+            f"{'Of other labels the logits' if calibration.curves else 'The logits'} are divided by these temperatures "
+            "(Guo, Pleiss, Sun, Weinberger 2017, section 4.2):",
+            table(("head", "temperature"), [*calibration.temperatures.items()]),
+        ]
+    if calibration.seen_prior is not None:
+        blocks.append(
+            f"Of the chips that calibrated, {_percent(calibration.seen_prior)} hold an artisanal mine. For a scene "
+            f"{_percent(calibration.ground_prior)} is assumed (Saerens, Latinne, Decaestecker 2002, eq. 4): an "
+            "assumption, for on the ground they are far rarer than in any set of chips, and the probability shrinks "
+            "with them."
+        )
+    return blocks
 
 
 def _training(training: Training) -> list[str]:

@@ -117,6 +117,8 @@ class Card:
         heads = [head.name for head in self.spec.heads]
         if unknown := set(self.calibration.temperatures) - set(heads):
             raise PackageError(f"temperatures of {', '.join(sorted(unknown))} do not fit the heads {', '.join(heads)}")
+        if unknown := set(self.calibration.curves) - set(labels):
+            raise PackageError(f"curves of {', '.join(sorted(unknown))} do not fit the labels {', '.join(labels)}")
         points = list(self.points.items())
         for (lower, one), (higher, other) in itertools.pairwise(points):
             if one.low > other.low or one.high > other.high or one.isolated > other.isolated:

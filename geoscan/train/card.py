@@ -36,6 +36,10 @@ _OUT_OF_FOLD = (
     "them."
 )
 _TUNED = "Tuned F2 has thresholds of its own: the chips of a place are judged by thresholds tuned on other places."
+_CALIBRATED = (
+    "Calibration and reliability are of curves of their own: the chips of a {part} are judged by curves fitted to "
+    "other {part}s."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ def make_card(
     )
     found = figures(card, answers)
     note = _HELD_OUT if split.folds is None else _OUT_OF_FOLD if crossed else _ONE_FOLD
-    notes = (note, _TUNED) if found.f2 else (note,)
+    apart = _CALIBRATED.format(part="fold" if crossed else "place")
+    notes = (note, _TUNED, apart) if found.f2 else (note, apart)
     return replace(card, figures=replace(found, notes=notes, mosaics=mosaics))
 
 

@@ -1,6 +1,7 @@
 """The one function that makes figures, for training and for evaluation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from pydantic import TypeAdapter
 from tiny_model import card
 
 from geoscan.data.chips import only_cloudy
-from geoscan.evaluate.calibration import reliability
+from geoscan.evaluate.calibration import fit_calibration, reliability
 from geoscan.evaluate.figures import Answers, figures
 from geoscan.evaluate.metrics import f2_samples, mine_figures
 from geoscan.evaluate.thresholds import cross_tuned_f2, predict
@@ -133,6 +134,32 @@ def test_the_calibration_is_the_cards():
     found = figures(PLANET, answers()).calibration
     assert found["weather"].nll == found["weather"].nll_before, "that of this head has no temperature"
     assert found["land"].nll != found["land"].nll_before
+
+
+@pytest.mark.parametrize("folds", [None, np.arange(N) // 20])
+def test_what_was_fitted_to_these_chips_is_judged_on_others(folds):
+    """Scores of the last third are too high, which only a calibration that has seen them could know."""
+    chips = answers(places=np.arange(N), folds=folds)
+    chips.scores[40:] = chips.scores[40:] ** 0.2
+    fitted = card(calibration=fit_calibration(chips.targets, chips.scores, PLANET.spec))
+    apart, seen = (figures(fitted, replace(chips, places=places)) for places in (chips.places, None))
+    assert apart.calibration["land"].nll_before == seen.calibration["land"].nll_before
+    assert apart.calibration["land"].nll > seen.calibration["land"].nll
+    assert sum(one.n for one in apart.reliability) == N
+    assert apart.reliability != seen.reliability
+
+
+def test_each_fold_has_the_probability_that_the_other_folds_tell():
+    chips = answers(places=np.arange(N), folds=np.arange(N) // 20)
+    targets, scores = chips.of_mines()
+    chance = np.zeros(N)
+    for fold in range(3):
+        inside = chips.folds == fold
+        rest = fit_calibration(chips.targets[~inside], chips.scores[~inside], MINES.spec)
+        calibrated = rest.curves[MINE](scores[inside]).astype(np.float32)
+        chance[inside] = rest.mine_probability(calibrated, float((targets == 1).mean()))
+    whole = replace(MINES, calibration=fit_calibration(chips.targets, chips.scores, MINES.spec))
+    assert figures(whole, chips).reliability == reliability(targets, chance)
 
 
 def test_operating_points_are_those_of_the_card_on_the_ground_of_the_chips():

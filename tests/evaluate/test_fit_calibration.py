@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit, softmax
 
 from geoscan.evaluate.calibration import (
+    calibrated_apart,
     calibration_figures,
     expected_calibration_error,
     fit_calibration,
@@ -14,7 +15,7 @@ from geoscan.evaluate.calibration import (
 )
 from geoscan.evaluate.lookalikes import share_interval
 from geoscan.labels import LABELS, MINE
-from geoscan.model.calibration import GROUND_PRIOR, Calibration
+from geoscan.model.calibration import GROUND_PRIOR, Calibration, Curve
 from geoscan.model.figures import CalibrationFigures
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 
@@ -44,20 +45,59 @@ def nll(targets, scores):
     return -np.where(targets == 1, np.log(chance), np.log(1 - chance))[known].mean()
 
 
+def applied(calibration, scores):
+    """Calibrated scores of all 17 labels, which are those of the spec in another order."""
+    columns = [LABELS.index(label) for label in SPEC.labels]
+    found = np.empty_like(scores)
+    found[:, columns] = calibration.apply(scores[:, columns], SPEC)
+    return found
+
+
 @settings(max_examples=10)
-@given(st.floats(0.4, 4), st.floats(0.4, 4))
-def test_finds_a_distortion_that_is_known(weather, land):
+@given(st.floats(0.4, 4))
+def test_finds_a_temperature_that_is_known(weather):
     targets, logits = drawn(3000)
     logits[:, :4] *= weather
-    logits[:, 4:] *= land
     found = fit_calibration(targets, scored(logits), SPEC).temperatures
+    assert list(found) == ["weather"]
     assert found["weather"] == pytest.approx(weather, rel=0.1)
-    assert found["land"] == pytest.approx(land, rel=0.1)
+
+
+@settings(max_examples=10)
+@given(st.floats(0.5, 2), st.floats(0.5, 2), st.floats(-2, 2))
+def test_finds_a_curve_that_is_known(a, b, c):
+    rng = np.random.default_rng(0)
+    score = rng.beta(0.4, 0.8, 20_000).astype(np.float32)
+    scores, targets = np.zeros((2, len(score), 17), np.float32)
+    scores[:, COLUMN], targets[:, COLUMN] = score, rng.random(len(score)) < Curve(a, b, c)(score)
+    found = fit_calibration(targets, scores, MINES).curves
+    assert list(found) == [MINE]
+    assert (found[MINE].a, found[MINE].b, found[MINE].c) == pytest.approx((a, b, c), abs=0.25)
+
+
+def test_scores_that_are_too_high_throughout_are_brought_down():
+    """What no temperature can do: it leaves 0.5 where it is."""
+    targets, logits = drawn(20_000)
+    scores = scored(logits + 1.5)
+    curve = fit_calibration(targets, scores, SPEC).curves[MINE]
+    assert (curve.a, curve.b) == pytest.approx((1, 1), abs=0.15)
+    assert curve(np.array([0.5]))[0] == pytest.approx(expit(-1.5), abs=0.02)
+
+
+def test_a_curve_of_few_positives_stays_near_the_scores():
+    """Told apart without a mistake: what is most likely alone would be certain of every chip."""
+    targets, scores = np.zeros((2, 200, 17), np.float32)
+    targets[:5, COLUMN], scores[:, COLUMN] = 1, 0.2
+    scores[:5, COLUMN] = 0.8
+    few = fit_calibration(targets, scores, MINES).curves[MINE]
+    many = fit_calibration(np.tile(targets, (40, 1)), np.tile(scores, (40, 1)), MINES).curves[MINE]
+    assert 0.8 < few(np.array([0.8]))[0] < 0.97
+    assert many(np.array([0.8]))[0] > 0.98
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0, 1), st.floats(0.05, 30))
-@example(464, 1, 0.0, 10.0)  # a score of 1 is wrong, and no temperature makes it less sure
+@example(464, 1, 0.0, 10.0)  # a score of 1 is wrong, and no calibration makes it less sure
 def test_is_never_less_likely_than_no_calibration(seed, n, unknown, distortion):
     rng = np.random.default_rng(seed)
     targets, logits = drawn(n, seed)
@@ -65,17 +105,28 @@ def test_is_never_less_likely_than_no_calibration(seed, n, unknown, distortion):
     scores = scored(logits * distortion)
     calibration = fit_calibration(targets, scores, SPEC)
     assert all(0.1 <= t <= 10 for t in calibration.temperatures.values())
-    if not np.isnan(targets[:, 4:]).all():
-        scaled = calibration.apply(scores, SPEC)
-        assert nll(targets[:, 4:], scaled[:, 4:]) <= nll(targets[:, 4:], scores[:, 4:]) + 1e-6
-    for figures in calibration_figures(targets, scores, SPEC, calibration).values():
+    assert all(0.1 <= slope <= 10 for curve in calibration.curves.values() for slope in (curve.a, curve.b))
+    scaled = applied(calibration, scores)
+    for column in range(4, 17):
+        if not np.isnan(targets[:, column]).all():
+            assert nll(targets[:, column], scaled[:, column]) <= nll(targets[:, column], scores[:, column]) + 1e-6
+    for figures in calibration_figures(targets, scores, scaled, SPEC).values():
         assert figures.nll is None or figures.nll <= figures.nll_before + 1e-6
+
+
+def test_each_part_is_calibrated_by_the_others():
+    targets, logits = drawn(900)
+    scores, parts = scored(2 * logits), np.arange(900) % 3 + 5
+    found = list(calibrated_apart(targets, scores, SPEC, parts))
+    assert [inside.tolist() for inside, _ in found] == [(parts == part).tolist() for part in (5, 6, 7)]
+    for inside, calibration in found:
+        assert calibration == fit_calibration(targets[~inside], scores[~inside], SPEC)
 
 
 def test_makes_scores_that_were_too_sure_better_calibrated():
     targets, logits = drawn(2000)
     scores = scored(3 * logits)
-    figures = calibration_figures(targets, scores, SPEC, fit_calibration(targets, scores, SPEC))
+    figures = calibration_figures(targets, scores, applied(fit_calibration(targets, scores, SPEC), scores), SPEC)
     for head, n in (("weather", 2000), ("land", 2000 * 13)):
         assert figures[head].n_known == n
         assert figures[head].nll < figures[head].nll_before
@@ -83,20 +134,21 @@ def test_makes_scores_that_were_too_sure_better_calibrated():
 
 
 @pytest.mark.parametrize("positives", [0, 4])
-def test_too_few_positives_leave_the_temperature(positives):
+def test_too_few_positives_leave_the_scores(positives):
     targets = np.full((200, 17), np.nan, np.float32)
     targets[:, COLUMN] = np.arange(200) < positives
     scores = np.random.default_rng(0).uniform(0, 1, (200, 17)).astype(np.float32)
-    assert fit_calibration(targets, scores, MINES).temperatures == {"land": 1.0}
-    assert fit_calibration(1 - targets, scores, MINES).temperatures == {"land": 1.0}
+    for known in (targets, 1 - targets):
+        found = fit_calibration(known, scores, MINES)
+        assert (found.temperatures, found.curves) == ({}, {})
 
 
 def test_nothing_known_fits_nothing():
     targets = np.full((50, 17), np.nan, np.float32)
     scores = scored(drawn(50)[1])
     calibration = fit_calibration(targets, scores, SPEC)
-    assert calibration == Calibration({"weather": 1.0, "land": 1.0})
-    figures = calibration_figures(targets, scores, SPEC, calibration)
+    assert calibration == Calibration({"weather": 1.0})
+    figures = calibration_figures(targets, scores, scores, SPEC)
     assert figures["land"] == CalibrationFigures(0, None, None, None, None)
 
 
@@ -110,7 +162,7 @@ def test_columns_that_the_model_lacks_are_not_looked_at():
     only[:, COLUMN] = targets[:, COLUMN]
     found = fit_calibration(targets, alone, MINES)
     assert found == fit_calibration(only, scores, MINES)
-    assert found.temperatures["land"] == pytest.approx(2, rel=0.2)
+    assert (found.curves[MINE].a, found.curves[MINE].b) == pytest.approx((0.5, 0.5), abs=0.1)
 
 
 def test_chips_without_one_weather_do_not_count_for_it():

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from geoscan.errors import PackageError
 from geoscan.labels import MINE
-from geoscan.model.calibration import GROUND_PRIOR, Calibration
+from geoscan.model.calibration import GROUND_PRIOR, Calibration, Curve
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 
 SPEC = DenseNetSpec(blocks=(1, 1), growth=4, stem=4, chip=16)
@@ -17,6 +17,7 @@ LAND = slice(4, None)
 chances = st.floats(0, 1, width=32)
 inner = st.floats(0.001, 0.999)
 temperatures = st.floats(0.1, 10)
+curves = st.builds(Curve, temperatures, temperatures, st.floats(-20, 20))
 
 
 def scores_of(raw):
@@ -79,6 +80,51 @@ def test_certain_scores_stay_certain(temperature):
     )
 
 
+def test_a_curve_by_hand():
+    """logit(0.2) = -1.386: 2 ln(0.2) - 0.5 ln(0.8) + 1 = -2.107, of which the probability is 0.108."""
+    found = Curve(2, 0.5, 1)(np.array([[0.2, 0.5], [0.9, 0.99]]))
+    odds = [[-2.1073, -0.0397], [1.9406, 3.2825]]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.array(odds))), atol=1e-5)
+    assert found[0, 0] == pytest.approx(0.10838, abs=1e-5)
+
+
+@given(arrays(np.float32, 9, elements=chances), curves)
+def test_a_curve_keeps_the_order_and_what_is_certain(scores, curve):
+    found = curve(np.array([0, *scores, 1], np.float32))
+    assert (found[0], found[-1]) == (0, 1)
+    assert (np.diff(curve(np.sort(scores))) >= 0).all()
+
+
+@given(arrays(np.float32, 9, elements=chances), temperatures)
+def test_a_curve_of_equal_slopes_is_a_temperature(scores, temperature):
+    by_curve = Curve(1 / temperature, 1 / temperature)(scores)
+    by_head = Calibration({"land": temperature}).apply(scores[:, None], MINES)[:, 0]
+    np.testing.assert_allclose(by_curve, by_head, atol=1e-6)
+
+
+def test_what_was_not_scored_stays_unknown():
+    found = Curve(0.5, 2, -1)(np.array([np.nan, 0.5]))
+    assert np.isnan(found).tolist() == [True, False]
+
+
+def test_a_label_with_a_curve_is_left_alone_by_the_temperature():
+    scores = scores_of(np.random.default_rng(0).uniform(0, 1, (5, 17)))
+    column, curve = SPEC.labels.index(MINE), Curve(0.6, 1.5, -2)
+    found = Calibration({"weather": 2.0, "land": 3.0}, curves={MINE: curve}).apply(scores, SPEC)
+    wanted = Calibration({"weather": 2.0, "land": 3.0}).apply(scores, SPEC)
+    wanted[:, column] = curve(scores[:, column])
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("curve", "match"),
+    [({"a": 0}, "a 0"), ({"b": -1}, "b -1"), ({"a": float("nan")}, "a nan"), ({"c": float("inf")}, "c inf")],
+)
+def test_refuses_an_impossible_curve(curve, match):
+    with pytest.raises(PackageError, match=match):
+        Curve(**curve)
+
+
 def test_a_head_that_was_not_fitted_keeps_its_scores():
     scores = scores_of(np.random.default_rng(0).uniform(0, 1, (5, 17)))
     scaled = Calibration({"land": 3.0}).apply(scores, SPEC)
@@ -134,8 +180,8 @@ def test_refuses_an_impossible_share(value):
         Calibration(seen_prior=0.5).mine_probability(np.array([0.5]), value)
 
 
-@given(temperatures, inner, inner)
-def test_round_trips_through_json(temperature, seen, ground):
+@given(temperatures, inner, inner, curves)
+def test_round_trips_through_json(temperature, seen, ground, curve):
     adapter = TypeAdapter(Calibration)
-    for whole in (Calibration(), Calibration({"land": temperature}, seen, ground)):
+    for whole in (Calibration(), Calibration({"land": temperature}, seen, ground, {MINE: curve})):
         assert adapter.validate_json(adapter.dump_json(whole)) == whole

@@ -8,7 +8,7 @@ from tiny_model import SPEC, card
 
 from geoscan.dehazing import DarkLevel
 from geoscan.labels import LABELS, MINE
-from geoscan.model.calibration import Calibration
+from geoscan.model.calibration import Calibration, Curve
 from geoscan.model.figures import F2Figures, Figures, LabelFigures
 from geoscan.model.figures_markdown import figures_markdown
 from geoscan.model.markdown import card_markdown, models_markdown
@@ -71,8 +71,24 @@ def test_calibration_is_said():
     assert "None was fitted" in section(card_markdown(whole()), "## Calibration")
     text = section(card_markdown(whole(calibration=Calibration({"land": 1.25}, 0.18, 0.008))), "## Calibration")
     assert row(text, "land") == "| land | 1.250 |"
+    assert "The logits are divided by these temperatures" in text
+    assert "beta calibration" not in text, "a card of an earlier version has no curve"
     assert "18 % hold an artisanal mine" in text
     assert "0.8 % is assumed" in text
+
+
+def test_curves_of_calibration_are_said():
+    curves = {"artisinal_mine": Curve(0.59, 1.448, -2.122)}
+    text = section(
+        card_markdown(whole(calibration=Calibration({"weather": 0.8}, 0.18, curves=curves))), "## Calibration"
+    )
+    assert row(text, "artisanal mine") == "| artisanal mine | 0.590 | 1.448 | -2.122 |"
+    assert row(text, "weather") == "| weather | 0.800 |"
+    assert "a ln(score) - b ln(1 - score) + c" in text
+    assert "Of other labels the logits are divided" in text
+    alone = section(card_markdown(whole(calibration=Calibration(curves=curves))), "## Calibration")
+    assert "temperature" not in alone
+    assert "is assumed" not in alone
 
 
 def test_operating_points_are_said_and_what_they_are():

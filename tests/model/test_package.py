@@ -18,7 +18,7 @@ from geoscan.errors import InputError, OutputError, PackageError
 from geoscan.labels import MINE
 from geoscan.model import export as exports
 from geoscan.model import package as packages
-from geoscan.model.calibration import Calibration
+from geoscan.model.calibration import Calibration, Curve
 from geoscan.model.figures import F2Figures, Figures, MineFigures
 from geoscan.model.markdown import card_markdown
 from geoscan.model.openvino_runtime import OpenVinoDetector
@@ -79,7 +79,8 @@ def test_card_round_trips_through_json():
 
 @pytest.mark.parametrize("spec", [SPEC, EfficientNetSpec(side=32, chip=16, heads=MINE_HEADS)])
 def test_card_round_trips_with_either_family_and_a_calibration(spec):
-    whole = card(spec, calibration=Calibration({"land": 1.7}, seen_prior=0.18, ground_prior=0.001))
+    curves = {"artisinal_mine": Curve(0.6, 1.4, -2.1)}
+    whole = card(spec, calibration=Calibration({"land": 1.7}, seen_prior=0.18, ground_prior=0.001, curves=curves))
     opened = Card.from_json(whole.to_json())
     assert opened == whole
     assert type(opened.spec) is type(spec)
@@ -94,9 +95,12 @@ def test_refuses_a_network_of_no_known_family(copy):
 @pytest.mark.parametrize(
     ("calibration", "match"),
     [
-        ({"temperatures": {"land": 0}}, "temperature 0.0 of land"),
+        ({"temperatures": {"land": 0}}, "temperature of land 0.0"),
         ({"temperatures": {"land": None}}, "temperatures"),
         ({"temperatures": {"sea": 2}}, "sea do not fit the heads weather, land"),
+        ({"curves": {"land": {"a": 1}}}, "curves of land do not fit the labels clear, "),
+        ({"curves": {"artisinal_mine": {"b": 0}}}, "b 0.0 does not fit"),
+        ({"curves": {"artisinal_mine": {"d": 1}}}, "curves.artisinal_mine.d"),
         ({"seen_prior": 0}, "seen_prior 0.0"),
         ({"ground_prior": 7}, "ground_prior 7.0"),
     ],
