@@ -33,7 +33,7 @@ _CLASSES: Final = (
 """From, to, and red, green, blue, of probabilities and scores."""
 
 _HATCHED: Final = {
-    CAUSES[Sight.CLOUDY]: ("255,255,255", 45, 2.5),
+    CAUSES[Sight.CLOUDY]: ("70,150,215", 45, 2.5),
     CAUSES[Sight.HAZY]: ("166,206,227", 135, 4),
     CAUSES[Sight.NODATA]: ("150,150,150", 0, 3),
     CAUSES[Sight.FAILED]: ("255,0,0", 45, 2),
