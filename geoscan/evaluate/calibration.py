@@ -19,11 +19,14 @@ from geoscan.model.figures import CalibrationFigures, ReliabilityBin, measured
 from geoscan.model.spec import Head, Spec
 
 COLDEST, HOTTEST = 0.1, 10.0
-"""No temperature, and no slope of a curve, leaves this range: on a few chips that are told apart without a mistake the
-best temperature would be 0."""
+"""No temperature leaves this range: on a few chips that are told apart without a mistake the best one would be 0."""
+
+FLATTEST, STEEPEST = 1 / HOTTEST, 1 / COLDEST
+"""Slopes of a curve do not, either; one below 0 would turn the order of chips around."""
 
 FEWEST = 5
-"""Known positives, and negatives, from which a head's temperature or a label's curve is fitted."""
+"""Known positives, and negatives, from which a head's temperature or a label's curve is fitted: for a curve, of those
+with scores between 0 and 1, which alone it moves."""
 
 _BINS = 15
 _EDGES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -70,7 +73,7 @@ def calibrated_apart(
 
 
 def calibration_figures(
-    targets: Targets, scores: Scores, calibrated: Scores, spec: Spec
+    targets: Targets, scores: Scores, calibrated: NDArray[np.floating], spec: Spec
 ) -> dict[str, CalibrationFigures]:
     """Say what calibration changes for each head, by its name. targets, scores, calibrated: (n, 17)."""
     return {head.name: _figures(targets, scores, calibrated, head) for head in spec.heads}
@@ -111,7 +114,7 @@ def expected_calibration_error(targets: NDArray[np.floating], scores: NDArray[np
     return error / len(group)
 
 
-def _counted(targets: Targets, scores: Scores, head: Head) -> tuple[_Array, _Array]:
+def _counted(targets: Targets, scores: NDArray[np.floating], head: Head) -> tuple[_Array, _Array]:
     """Targets and scores that a head's loss would count.
 
     sigmoid: both (known, 1). softmax: both (n, labels), of the chips where all labels are known and exactly one holds.
@@ -154,14 +157,13 @@ def _temperature(true: _Array, scores: _Array, head: Head) -> float:
 def _curve(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> Curve | None:
     """The curve of one label that is most likely a posteriori; None where nothing is fitted. targets, scores: (n,).
 
-    How far a, b and c are from what changes nothing has a prior, normal with a deviation of 1: it keeps the curve of a
-    label of few positives near its scores, and is nothing beside many.
+    How far a, b and c are from what changes nothing has a prior, normal with a deviation of 1: it draws the curve of a
+    label of few positives towards its scores, and is nothing beside many.
     """
-    if min((targets == 1).sum(), (targets == 0).sum()) < FEWEST:
+    usable = ~np.isnan(targets) & (scores > 0) & (scores < 1)
+    true, score = targets[usable].astype(np.float64), scores[usable].astype(np.float64)
+    if min((true == 1).sum(), (true == 0).sum()) < FEWEST:
         return None
-    usable = ~np.isnan(targets) & (scores > 0) & (scores < 1)  # no curve moves the others
-    true = targets[usable].astype(np.float64)
-    score = np.clip(scores[usable].astype(np.float64), _SMALLEST, 1 - _SMALLEST)
     terms = np.stack([np.log(score), -np.log1p(-score), np.ones_like(score)], axis=1)
     unchanged = np.array([1.0, 1.0, 0.0])
 
@@ -171,12 +173,12 @@ def _curve(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> Curve
         value = (np.logaddexp(0, odds) - true * odds).sum() + away @ away / 2
         return float(value), terms.T @ (expit(odds) - true) + away
 
-    slopes = (COLDEST, HOTTEST)
+    slopes = (FLATTEST, STEEPEST)
     found = minimize(loss, unchanged, jac=True, method="L-BFGS-B", bounds=[slopes, slopes, (None, None)])
     return Curve(*(float(value) for value in found.x)) if found.fun < loss(unchanged)[0] else None
 
 
-def _figures(targets: Targets, scores: Scores, calibrated: Scores, head: Head) -> CalibrationFigures:
+def _figures(targets: Targets, scores: Scores, calibrated: NDArray[np.floating], head: Head) -> CalibrationFigures:
     chosen = columns(head.labels)
     true, before = _counted(targets, scores, head)
     _, after = _counted(targets, calibrated, head)

@@ -154,7 +154,7 @@ def _detection(card: Card, answers: Answers) -> dict[str, DetectionFigures]:
     return detection_figures(card.points, *answers.of_mines(), km2, answers.campaigns)
 
 
-def _calibrated(card: Card, answers: Answers) -> tuple[Scores, tuple[ReliabilityBin, ...]]:
+def _calibrated(card: Card, answers: Answers) -> tuple[NDArray[np.float64], tuple[ReliabilityBin, ...]]:
     """Calibrated scores, (n, 17), and whether the probability of a mine is one.
 
     Nothing of the latter where the card gives none, or the chips are all of one kind. A scan assumes a share of mines.
@@ -168,7 +168,7 @@ def _calibrated(card: Card, answers: Answers) -> tuple[Scores, tuple[Reliability
     mines = targets[:, MINE_COLUMN]
     share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
     measurable = card.calibration.seen_prior is not None and 0 < share < 1
-    calibrated, probabilities = scores.copy(), np.zeros(len(targets))
+    calibrated, probabilities = scores.astype(np.float64), np.zeros(len(targets))
     for rows, calibration in fitted:
         cells = np.ix_(rows, np.array(columns(card.labels)))
         calibrated[cells] = calibration.apply(scores[cells], card.spec)

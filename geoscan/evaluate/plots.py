@@ -17,7 +17,6 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from geoscan.arrays import Scores
 from geoscan.errors import InputError, OutputError
 from geoscan.evaluate.calibration import expected_calibration_error
 from geoscan.evaluate.lookalikes import share_interval
@@ -275,7 +274,7 @@ def _reliability_lines(axes: Axes, scored: Scored, title: str, labels: Sequence[
             piece.set_alpha(0.5)
 
 
-def _calibrated(scored: Scored) -> Scores | None:
+def _calibrated(scored: Scored) -> NDArray[np.float64] | None:
     """Scores after the card's calibration; None where it changes none."""
     card = scored.package.card
     calibrated = card.calibration.apply(scored.scores, card.spec)

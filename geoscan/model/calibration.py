@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Scores
 from geoscan.errors import PackageError
 from geoscan.model.spec import Activation, Spec
 
@@ -21,8 +20,9 @@ GROUND_PRIOR = 0.008
 class Curve:
     """From the scores of one label to probabilities: log odds = a ln(score) - b ln(1 - score) + c.
 
-    Beta calibration: Kull, Silva Filho, Flach 2017, section 3. It is a line in the log odds of the score, with a slope
-    of its own for low scores and for high ones; a = b = 1 and c = 0 change nothing. The order of chips stays the same.
+    Beta calibration: Kull, Silva Filho, Flach 2017 (AISTATS), section 3. Against the log odds of the score its slope
+    goes from a, for low scores, to b, for high ones; a = b = 1 and c = 0 change nothing. The order of chips stays the
+    same.
     Raises PackageError for a slope that is not above 0, or a c that is no number.
     """
 
@@ -77,21 +77,22 @@ class Calibration:
             _check_share("seen_prior", self.seen_prior)
         _check_share("ground_prior", self.ground_prior)
 
-    def apply(self, scores: Scores, spec: Spec) -> Scores:
+    def apply(self, scores: NDArray[np.floating], spec: Spec) -> NDArray[np.float64]:
         """Send scores through the curves of their labels; divide other logits by the temperature of their head.
 
         Temperatures: Guo, Pleiss, Sun, Weinberger 2017, section 4.2.
-        scores: (n, labels), 0..1, columns as `spec.labels`. Returns the same shape; 0 and 1 stay what they are.
+        scores: (n, labels), 0..1, columns as `spec.labels`. Returns the same shape; 0 and 1 stay what they are. In
+        double precision, for in single one that is nearly certain comes out as 1, which no share of mines moves.
         Raises PackageError when the columns are not the spec's labels in number.
         """
         if scores.ndim != 2 or scores.shape[1] != len(spec.labels):
             raise PackageError(f"scores of shape {scores.shape} do not fit; give (n, {len(spec.labels)})")
-        result, start = scores.copy(), 0
+        result, start = scores.astype(np.float64), 0
         for head in spec.heads:
             columns = slice(start, start := start + len(head.labels))
             temperature = self.temperatures.get(head.name, 1.0)
             if temperature != 1:
-                result[:, columns] = scaled(scores[:, columns].astype(np.float64), head.activation, temperature)
+                result[:, columns] = scaled(result[:, columns], head.activation, temperature)
         for label, curve in self.curves.items():
             column = spec.labels.index(label)
             result[:, column] = curve(scores[:, column])

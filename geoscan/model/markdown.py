@@ -210,15 +210,19 @@ def _calibration(card: Card) -> list[str]:
         rows = [(readable(label), one.a, one.b, one.c) for label, one in calibration.curves.items()]
         blocks += [
             "The log odds of a label's probability are a ln(score) - b ln(1 - score) + c (beta calibration: Kull, "
-            "Silva Filho, Flach 2017, section 3):",
+            "Silva Filho, Flach 2017, AISTATS, section 3):",
             table(("label", "a", "b", "c"), rows),
         ]
     if calibration.temperatures:
         blocks += [
-            f"{'Of other labels the logits' if calibration.curves else 'The logits'} are divided by these temperatures "
-            "(Guo, Pleiss, Sun, Weinberger 2017, section 4.2):",
+            "The logits of these heads are divided by temperatures (Guo, Pleiss, Sun, Weinberger 2017, section 4.2):",
             table(("head", "temperature"), [*calibration.temperatures.items()]),
         ]
+    fitted = {*calibration.curves} | {
+        label for head in card.spec.heads if head.name in calibration.temperatures for label in head.labels
+    }
+    if blocks and (kept := [readable(label) for label in card.labels if label not in fitted]):
+        blocks.append(f"The scores of {', '.join(kept)} stay as they are.")
     if calibration.seen_prior is not None:
         blocks.append(
             f"Of the chips that calibrated, {_percent(calibration.seen_prior)} hold an artisanal mine. For a scene "

@@ -37,8 +37,7 @@ _OUT_OF_FOLD = (
 )
 _TUNED = "Tuned F2 has thresholds of its own: the chips of a place are judged by thresholds tuned on other places."
 _CALIBRATED = (
-    "Calibration and reliability are of curves of their own: the chips of a {part} are judged by curves fitted to "
-    "other {part}s."
+    "Calibration and reliability are crossed: the chips of a {part} are judged by what was fitted to other {part}s."
 )
 
 

@@ -95,6 +95,25 @@ def test_a_curve_of_few_positives_stays_near_the_scores():
     assert many(np.array([0.8]))[0] > 0.98
 
 
+def test_scores_that_a_curve_does_not_move_are_no_evidence_for_one():
+    """All positives are at 1, where they stay."""
+    targets, scores = np.zeros((2, 200, 17), np.float32)
+    targets[:50, COLUMN], scores[:, COLUMN] = 1, np.linspace(0.05, 0.95, 200)
+    scores[:50, COLUMN] = 1
+    assert fit_calibration(targets, scores, MINES).curves == {}
+
+
+def test_scores_next_to_nothing_are_fitted_as_they_are_read():
+    """1 % of the chips that score 1e-12 are mines; others score what they should."""
+    rng = np.random.default_rng(0)
+    score = np.concatenate([np.full(20_000, 1e-12), rng.uniform(0.2, 0.8, 20_000)]).astype(np.float32)
+    targets, scores = np.zeros((2, len(score), 17), np.float32)
+    scores[:, COLUMN] = score
+    targets[:, COLUMN] = rng.random(len(score)) < np.where(score < 0.1, 0.01, score)
+    curve = fit_calibration(targets, scores, MINES).curves[MINE]
+    assert curve(score[:1])[0] == pytest.approx(0.01, abs=0.003)
+
+
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0, 1), st.floats(0.05, 30))
 @example(464, 1, 0.0, 10.0)  # a score of 1 is wrong, and no calibration makes it less sure

@@ -42,7 +42,7 @@ def test_temperatures_keep_the_order_and_the_sum(scores, weather, land):
     before = scores.copy()
     scaled = Calibration({"weather": weather, "land": land}).apply(scores, SPEC)
     np.testing.assert_array_equal(scores, before)
-    assert scaled.dtype == np.float32
+    assert scaled.dtype == np.float64
     assert scaled.shape == scores.shape
     assert (scaled >= 0).all()
     assert (scaled <= 1).all()
@@ -100,6 +100,15 @@ def test_a_curve_of_equal_slopes_is_a_temperature(scores, temperature):
     by_curve = Curve(1 / temperature, 1 / temperature)(scores)
     by_head = Calibration({"land": temperature}).apply(scores[:, None], MINES)[:, 0]
     np.testing.assert_allclose(by_curve, by_head, atol=1e-6)
+
+
+def test_what_is_nearly_certain_does_not_become_so():
+    """In single precision it does: it is 1, which no share of mines moves."""
+    scores = np.array([[np.float32(1 - 3e-7)]])
+    found = Calibration(seen_prior=0.2, curves={MINE: Curve(0.6, 1.4, -2.1)})
+    sure = found.apply(scores, MINES)
+    assert 1 - 1e-7 < sure[0, 0] < 1
+    assert found.mine_probability(sure[:, 0], 1e-8)[0] < 0.99
 
 
 def test_what_was_not_scored_stays_unknown():

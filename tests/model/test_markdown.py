@@ -71,7 +71,7 @@ def test_calibration_is_said():
     assert "None was fitted" in section(card_markdown(whole()), "## Calibration")
     text = section(card_markdown(whole(calibration=Calibration({"land": 1.25}, 0.18, 0.008))), "## Calibration")
     assert row(text, "land") == "| land | 1.250 |"
-    assert "The logits are divided by these temperatures" in text
+    assert "The logits of these heads are divided by temperatures" in text
     assert "beta calibration" not in text, "a card of an earlier version has no curve"
     assert "18 % hold an artisanal mine" in text
     assert "0.8 % is assumed" in text
@@ -85,7 +85,8 @@ def test_curves_of_calibration_are_said():
     assert row(text, "artisanal mine") == "| artisanal mine | 0.590 | 1.448 | -2.122 |"
     assert row(text, "weather") == "| weather | 0.800 |"
     assert "a ln(score) - b ln(1 - score) + c" in text
-    assert "Of other labels the logits are divided" in text
+    assert "The scores of primary, agriculture, road, " in text
+    assert "blow down stay as they are." in text
     alone = section(card_markdown(whole(calibration=Calibration(curves=curves))), "## Calibration")
     assert "temperature" not in alone
     assert "is assumed" not in alone

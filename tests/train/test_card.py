@@ -65,7 +65,7 @@ def test_a_planet_card_says_all_that_was_measured():
     first, second, third = found.figures.notes
     assert "Which epoch was kept was decided on these chips" in first
     assert second.startswith("Tuned F2")
-    assert "the chips of a place are judged by curves fitted to other places" in third
+    assert "the chips of a place are judged by what was fitted to other places" in third
     assert found.figures.f2_all.n == len(rows) == 19
     assert set(found.figures.labels) == set(LABELS)
     assert found.figures.mosaics == mosaics
@@ -109,7 +109,7 @@ def test_with_folds_there_is_no_validation_to_count(alone):
     figures = found.figures
     assert "have not seen the chips that they judge" in figures.notes[0]
     assert "No epoch was chosen" in figures.notes[0]
-    assert "the chips of a fold are judged by curves fitted to other folds" in figures.notes[-1]
+    assert "the chips of a fold are judged by what was fitted to other folds" in figures.notes[-1]
     assert list(figures.mine_folds) == ["fold 1", "fold 2"]
     first, second = figures.mine_folds.values()
     assert first.ap != second.ap
