@@ -42,11 +42,8 @@ def fit_calibration(targets: Targets, scores: Scores, spec: Spec) -> Calibration
 
     targets, scores: (n, 17), columns as `LABELS`, of chips that training did not see; targets 1, 0 or NaN for unknown,
     scores 0..1 as the model gives them. Columns of labels that the spec lacks are not looked at.
-    The share of mines among these chips is counted; it is None where all of them are mines, or none is.
     With fewer than 5 positives or negatives, or when nothing is more likely, scores stay as they are.
     """
-    mines = targets[:, MINE_COLUMN]
-    share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
     curves: dict[str, Curve] = {}
     temperatures: dict[str, float] = {}
     for head in spec.heads:
@@ -56,7 +53,14 @@ def fit_calibration(targets: Targets, scores: Scores, spec: Spec) -> Calibration
         for label, column in zip(head.labels, columns(head.labels), strict=True):
             if curve := _curve(targets[:, column], scores[:, column]):
                 curves[label] = curve
-    return Calibration(temperatures, seen_prior=share if 0 < share < 1 else None, curves=curves)
+    return Calibration(temperatures, seen_prior=mine_share(targets), curves=curves)
+
+
+def mine_share(targets: Targets) -> float | None:
+    """Share of mines among the chips whose label is known, (n, 17); None where all of them are mines, or none is."""
+    mines = targets[:, MINE_COLUMN]
+    share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
+    return share if 0 < share < 1 else None
 
 
 def calibrated_apart(

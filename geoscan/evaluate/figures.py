@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoscan.arrays import Scores, Targets
 from geoscan.data.chips import only_cloudy
 from geoscan.data.deal import stratified_group_split
-from geoscan.evaluate.calibration import calibrated_apart, calibration_figures, reliability
+from geoscan.evaluate.calibration import calibrated_apart, calibration_figures, mine_share, reliability
 from geoscan.evaluate.lookalikes import called, lookalikes
 from geoscan.evaluate.metrics import f2_interval, f2_samples, label_figures, mine_figures
 from geoscan.evaluate.operating import detection_figures
@@ -165,16 +165,14 @@ def _calibrated(card: Card, answers: Answers) -> tuple[NDArray[np.float64], tupl
     if answers.places is not None:
         parts = _parts(targets, answers.places) if answers.folds is None else answers.folds
         fitted = calibrated_apart(targets, scores, card.spec, parts)
-    mines = targets[:, MINE_COLUMN]
-    share = float((mines == 1).sum() / max(1, (~np.isnan(mines)).sum()))
-    measurable = card.calibration.seen_prior is not None and 0 < share < 1
+    share = None if card.calibration.seen_prior is None else mine_share(targets)
     calibrated, probabilities = scores.astype(np.float64), np.zeros(len(targets))
     for rows, calibration in fitted:
         cells = np.ix_(rows, np.array(columns(card.labels)))
         calibrated[cells] = calibration.apply(scores[cells], card.spec)
-        if measurable:
+        if share is not None:
             probabilities[rows] = calibration.mine_probability(calibrated[rows, MINE_COLUMN], share)
-    return calibrated, reliability(mines, probabilities) if measurable else ()
+    return calibrated, () if share is None else reliability(targets[:, MINE_COLUMN], probabilities)
 
 
 def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]:

@@ -31,8 +31,8 @@ class Curve:
     c: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in (("a", self.a), ("b", self.b)):
-            _check_above_0(name, value)
+        _check_above_0(self.a, f"a {self.a}")
+        _check_above_0(self.b, f"b {self.b}")
         if not math.isfinite(self.c):
             raise PackageError(f"c {self.c} does not fit; give a number")
 
@@ -72,7 +72,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for name, value in self.temperatures.items():
-            _check_above_0(f"temperature of {name}", value)
+            _check_above_0(value, f"temperature {value} of {name}")
         if self.seen_prior is not None:
             _check_share("seen_prior", self.seen_prior)
         _check_share("ground_prior", self.ground_prior)
@@ -131,9 +131,9 @@ def scaled(scores: NDArray[np.float64], activation: Activation, temperature: flo
     return result
 
 
-def _check_above_0(name: str, value: float) -> None:
+def _check_above_0(value: float, what: str) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise PackageError(f"{name} {value} does not fit; give a number above 0")
+        raise PackageError(f"{what} does not fit; give a number above 0")
 
 
 def _check_share(name: str, value: float) -> None:

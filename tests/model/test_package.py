@@ -95,7 +95,7 @@ def test_refuses_a_network_of_no_known_family(copy):
 @pytest.mark.parametrize(
     ("calibration", "match"),
     [
-        ({"temperatures": {"land": 0}}, "temperature of land 0.0"),
+        ({"temperatures": {"land": 0}}, "temperature 0.0 of land"),
         ({"temperatures": {"land": None}}, "temperatures"),
         ({"temperatures": {"sea": 2}}, "sea do not fit the heads weather, land"),
         ({"curves": {"land": {"a": 1}}}, "curves of land do not fit the labels clear, "),
