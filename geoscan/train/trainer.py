@@ -33,11 +33,12 @@ from geoscan.train.card import UnseenScores, epoch_figures, make_card
 from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.devices import Strategy, strategy
 from geoscan.train.job import CHECKPOINT, Job, fold_directory
+from geoscan.train.last_layer import MineRow
 from geoscan.train.loop import Outcome, Task, Validate, fit
 from geoscan.train.losses import FeatureLoss, Loss, loss_of, positive_weights
 from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.recipe import Recipe
-from geoscan.train.scoring import score
+from geoscan.train.scoring import describe, score
 from geoscan.train.start import Start
 from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches, teacher
 
@@ -97,8 +98,7 @@ class Trainer:
         with self.devices.scope():
             network = self.start.network(without)
         seed(recipe.split.seed)
-        one_device = self.devices.num_replicas_in_sync == 1
-        detect = NetworkDetector(network, recipe.spec, compiled=None if one_device else False)
+        detect = self._detector(network)
         task = Task(self._losses(training), self._batches(training, without), self._validate(detect, validation))
         student = network
         if recipe.distill:
@@ -108,7 +108,9 @@ class Trainer:
         outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
         if _in_less_than_single_precision(network):  # figures are of the network as a package holds it
             network = _in_single_precision(network, recipe.spec)
-            detect = NetworkDetector(network, recipe.spec)
+            detect = self._detector(network)
+        if self._mines_alone:
+            self._fit_last_layer(network, training)
         scores = self._score(self._as_scans(detect), self.material.chips, validation)
         return Trained(without, network, outcome, UnseenScores(validation, scores, recipe.tta))
 
@@ -118,7 +120,7 @@ class Trainer:
         return Training(
             geoscan=__version__,
             keras=keras.version(),
-            recipe=self.recipe.facts(),
+            recipe=self.recipe.facts() | self._afterwards,
             teachers=tuple(self._digests(trained.without)),
             parameters=trained.network.count_params(),
             history=tuple(outcome.history),
@@ -173,6 +175,30 @@ class Trainer:
         training, _ = self.material.sides(without)
         return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
 
+    @property
+    def _mines_alone(self) -> bool:
+        """Whether chips tell mines from the rest, and nothing else."""
+        return self.recipe.spec.labels == (MINE,)
+
+    @property
+    def _afterwards(self) -> dict[str, str]:
+        """What is done to a network once it has learned."""
+        return {"last_layer": "each campaign alike"} if self._mines_alone else {}
+
+    def _fit_last_layer(self, network: keras.Model, training: NDArray[np.intp]) -> None:
+        """Fit the last layer anew, with each campaign counted alike; mines that nobody has checked are left out."""
+        recipe, targets = self.recipe, self.material.targets[training, MINE_COLUMN]
+        sure = np.isin(targets, (0, 1))
+        rows, mines = training[sure], targets[sure] == 1
+        campaigns = self.material.groups[rows]
+        log.info("the last layer is fitted anew to %d chips of %d campaigns", len(rows), len(np.unique(campaigns)))
+        features = describe(self._detector(network, features=True), recipe.preprocess, self.material.chips, rows)
+        MineRow.of(network, recipe.spec, self.job.name).by_campaigns(features, mines, campaigns).put(network)
+
+    def _detector(self, network: keras.Model, *, features: bool = False) -> NetworkDetector:
+        one_device = self.devices.num_replicas_in_sync == 1
+        return NetworkDetector(network, self.recipe.spec, compiled=None if one_device else False, features=features)
+
     def _losses(self, training: NDArray[np.intp]) -> dict[str, Loss]:
         weights = dict(zip(LABELS, positive_weights(self.material.targets[training]), strict=True))
         return {
@@ -208,7 +234,7 @@ class Trainer:
     def _unlabelled(self, pictures: Images) -> Synthetic:
         """Chips for teachers to label: as they are where the model's own are of 10 m, too, else in mosaics."""
         chip = self.recipe.preprocess.chip
-        if self.recipe.spec.labels == (MINE,):
+        if self._mines_alone:
             return Crops(pictures, chip)
         return Mosaics(pictures, chip, _PLANET_COLOURS)
 
@@ -258,7 +284,7 @@ class Trainer:
             "unlabelled": self.unlabelled and self.unlabelled.fingerprint[:12],
             "begins as": self.start.name(without),
         }
-        return options | schedule | data | {"teachers": self._digests(without), "without": without}
+        return options | schedule | data | self._afterwards | {"teachers": self._digests(without), "without": without}
 
     def _digests(self, without: int | None) -> list[str]:
         return [package.card.digest for package in self.teachers[without]]

@@ -21,13 +21,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from geoscan import __version__
-from geoscan.arrays import Chips, Features, Scores
+from geoscan.arrays import Chips, Features
 from geoscan.data.chips import warn
 from geoscan.data.images import Images, listed
 from geoscan.data.mine_chips import MineChips, read_mine_chips
 from geoscan.data.sources import ChipsSource
-from geoscan.errors import DatasetError, InputError, PackageError, ReadError
-from geoscan.labels import MINE, MINE_COLUMN
+from geoscan.errors import DatasetError, InputError, ReadError
+from geoscan.labels import MINE_COLUMN
 from geoscan.machine import BATCH
 from geoscan.model.backend import keras
 from geoscan.model.origin import Training
@@ -36,6 +36,7 @@ from geoscan.model.preprocess import Preprocess
 from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.symmetry import SYMMETRIES, symmetry
 from geoscan.train.job import Job
+from geoscan.train.last_layer import MineRow
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,11 @@ def tune(name: str, source: ChipsSource, replay: Path, job: Job) -> Tuned:
     new, rows = seeing.describe(reviewed, SYMMETRIES)
     known, _ = seeing.describe(old, 1)
     targets = reviewed.targets[rows, MINE_COLUMN]
-    head = _Head.of(network, package.card)
-    fitted = head.fitted(new, targets, known[0])
+    row = MineRow.of(network, package.card.spec, package.card.name)
+    fitted = _fitted(row, new, targets, known[0])
     fitted.put(network)
     changes = {
-        name: _change(head, fitted, features)
+        name: _change(row, fitted, features)
         for name, features in (("mine", new[:, targets == 1]), ("other", new[:, targets == 0]), ("kept", known))
         if features.shape[1]
     }
@@ -155,65 +156,33 @@ def _framed(chips: Images, i: int, preprocess: Preprocess) -> Chips:
     return preprocess.frame(pixels)
 
 
-@dataclass(frozen=True)
-class _Head:
-    """What turns features into the score of mines: the one row of a network's last layer."""
+def _fitted(row: MineRow, new: Features, targets: NDArray[np.float32], known: Features) -> MineRow:
+    """Fit a row to new chips, each of which counts alike, while known ones keep their scores.
 
-    layer: str
-    column: int
-    weights: NDArray[np.float32]
-    """(channels,)"""
+    new: (views, n, channels). targets: (n,), 1 or 0. known: (m, channels).
+    """
+    views = len(new)
+    seen = np.concatenate([new.reshape(-1, new.shape[-1]), known])
+    wanted = np.concatenate([np.tile(targets, views), row.scores(known)])
+    counts = np.repeat([1 / views, _KEPT / len(known)], [views * len(targets), len(known)]).astype(np.float32)
+    begin = row.odds(seen)
+    stiffness = _STIFFNESS * float((known**2).sum(axis=1).mean())
 
-    bias: float
+    def loss(change: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        odds = begin + seen @ change[:-1].astype(np.float32) + np.float32(change[-1])
+        off = counts * (expit(odds) - wanted)
+        slope = np.append(seen.T @ off + stiffness * change[:-1], off.sum())
+        value = counts @ (np.logaddexp(0, odds) - wanted * odds) + stiffness / 2 * change[:-1] @ change[:-1]
+        return float(value), slope.astype(np.float64)
 
-    @classmethod
-    def of(cls, network: keras.Model, card: Card) -> _Head:
-        """Take it from a network. Raises PackageError where the mine score depends on those of other labels."""
-        if (place := card.spec.alone(MINE)) is None:
-            raise PackageError(f"{card.name} weighs mines against other labels, and cannot be tuned; train it anew")
-        layer, column = place
-        kernel, bias = network.get_layer(layer).get_weights()
-        return cls(layer, column, kernel[:, column].astype(np.float32), float(bias[column]))
-
-    def put(self, network: keras.Model) -> None:
-        """Put it into a network of the same spec."""
-        layer = network.get_layer(self.layer)
-        kernel, bias = layer.get_weights()
-        kernel[:, self.column], bias[self.column] = self.weights, self.bias
-        layer.set_weights([kernel, bias])
-
-    def scores(self, features: Features) -> Scores:
-        """(..., channels) -> (...), 0..1."""
-        scores: Scores = expit(features @ self.weights + np.float32(self.bias))
-        return scores
-
-    def fitted(self, new: Features, targets: NDArray[np.float32], known: Features) -> _Head:
-        """Fit it to new chips, each of which counts alike, while known ones keep their scores.
-
-        new: (views, n, channels). targets: (n,), 1 or 0. known: (m, channels).
-        """
-        views = len(new)
-        seen = np.concatenate([new.reshape(-1, new.shape[-1]), known])
-        wanted = np.concatenate([np.tile(targets, views), self.scores(known)])
-        counts = np.repeat([1 / views, _KEPT / len(known)], [views * len(targets), len(known)]).astype(np.float32)
-        begin = seen @ self.weights + np.float32(self.bias)
-        stiffness = _STIFFNESS * float((known**2).sum(axis=1).mean())
-
-        def loss(change: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            odds = begin + seen @ change[:-1].astype(np.float32) + np.float32(change[-1])
-            off = counts * (expit(odds) - wanted)
-            slope = np.append(seen.T @ off + stiffness * change[:-1], off.sum())
-            value = counts @ (np.logaddexp(0, odds) - wanted * odds) + stiffness / 2 * change[:-1] @ change[:-1]
-            return float(value), slope.astype(np.float64)
-
-        none = np.zeros(seen.shape[1] + 1)
-        found = minimize(loss, none, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
-        return replace(self, weights=self.weights + found[:-1].astype(np.float32), bias=self.bias + float(found[-1]))
+    none = np.zeros(seen.shape[1] + 1)
+    found = minimize(loss, none, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+    return replace(row, weights=row.weights + found[:-1].astype(np.float32), bias=row.bias + float(found[-1]))
 
 
-def _change(before: _Head, after: _Head, features: Features) -> Change:
+def _change(before: MineRow, after: MineRow, features: Features) -> Change:
     """Compare scores, averaged over views. features: (views, n, channels), n >= 1."""
-    means = [round(float(head.scores(features).mean()), 4) for head in (before, after)]
+    means = [round(float(row.scores(features).mean()), 4) for row in (before, after)]
     return Change(features.shape[1], *means)
 
 

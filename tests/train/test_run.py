@@ -103,6 +103,7 @@ def test_the_card_holds_figures_facts_and_history(trained):
     assert len(card.training.history) == len(outcome.history)
     assert card.training.best_epoch == outcome.best_epoch
     assert card.training.recipe["batch"] == 10
+    assert "last_layer" not in card.training.recipe
     assert card.training.geoscan == __version__
     assert card.training.keras
     assert not card.training.interrupted

@@ -29,10 +29,11 @@ from geoscan.train import start, teachers
 from geoscan.train import trainer as room
 from geoscan.train.augment import Augmentation
 from geoscan.train.job import Job
+from geoscan.train.last_layer import MineRow
 from geoscan.train.loop import Outcome, Schedule
 from geoscan.train.recipe import Recipe
 from geoscan.train.run import run
-from geoscan.train.scoring import score
+from geoscan.train.scoring import describe, score
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1, dropout=0.0, heads=MINE_HEADS)
 RECIPE = Recipe(
@@ -217,6 +218,38 @@ def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(fol
         assert kept.card.figures.mine_folds == {}
         said = score(NetworkDetector(kept.network(), SPEC), SPEC.labels, RECIPE.preprocess, made.chips, rows)
         np.testing.assert_allclose(said, unseen.scores[np.isin(unseen.rows, rows)], atol=1e-5)
+
+
+@pytest.mark.parametrize("without", [0, 1, None])
+def test_the_last_layer_counts_each_campaign_alike_that_its_network_has_seen(folded, data, cache, without):
+    """Fitted once more to the same chips it stays as it is, to others it does not."""
+    package = folded[0] if without is None else load(folded[0].path / f"fold{without + 1}")
+    made, network = gather(data, FOLDS.preprocess, FOLDS.split, cache), package.network()
+    row, detect = MineRow.of(network, SPEC, "mines"), NetworkDetector(network, SPEC, features=True)
+
+    def again(rows):
+        features = describe(detect, FOLDS.preprocess, made.chips, rows)
+        return row.by_campaigns(features, made.targets[rows, COLUMN] == 1, made.groups[rows]).weights
+
+    seen, _ = made.sides(without)
+    np.testing.assert_allclose(again(seen), row.weights, rtol=1e-3, atol=1e-4)
+    assert np.abs(again(seen[: len(seen) // 2]) - row.weights).max() > 0.01
+    assert package.card.training.recipe["last_layer"] == "each campaign alike"
+
+
+def test_mines_that_nobody_has_checked_have_no_part_in_the_last_layer(data, cache, tmp_path, monkeypatch, untrained):
+    fitted, by_campaigns = [], MineRow.by_campaigns
+    monkeypatch.setattr(MineRow, "by_campaigns", lambda row, *known: fitted.append(known) or by_campaigns(row, *known))
+    run(replace(SHORT, split=Split(folds=2, unchecked=("place_0",))), data, Job(tmp_path / "out", cache))
+    made = gather(data, SHORT.preprocess, Split(folds=2, unchecked=("place_0",)), cache)
+    unchecked = [i for i, name in enumerate(made.campaigns) if name == "place_0"]
+    assert (made.targets[unchecked, COLUMN] == np.float32(0.8)).any()
+    *_, (features, mines, campaigns) = fitted
+    known = np.flatnonzero(np.isin(made.targets[:, COLUMN], (0, 1)) & (made.fold >= 0))
+    assert len(fitted) == 3
+    assert len(features) == len(known) < len(made.names)
+    np.testing.assert_array_equal(mines, made.targets[known, COLUMN] == 1)
+    np.testing.assert_array_equal(campaigns, made.groups[known])
 
 
 def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_path, monkeypatch):
