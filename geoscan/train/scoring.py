@@ -1,17 +1,16 @@
-"""Scores of chips, in the columns of all 17 labels, and their features."""
+"""Scores of chips, in the columns of all 17 labels."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan.arrays import Features, Scores
+from geoscan.arrays import Scores
 from geoscan.data.cache import AnyChips
 from geoscan.labels import LABELS, columns
 from geoscan.machine import BATCH
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.runtime import Detector
-from geoscan.model.tensorflow_runtime import NetworkDetector
 
 
 def score(
@@ -32,9 +31,3 @@ def score(
         part = slice(start, start + BATCH)
         scores[part, columns(labels)] = detect(preprocess.cleared(np.asarray(chips[rows[part]])))
     return scores
-
-
-def describe(detect: NetworkDetector, preprocess: Preprocess, chips: AnyChips, rows: NDArray[np.integer]) -> Features:
-    """Features of the chips at `rows`, in their frames, (n, channels), n >= 1; see `score`."""
-    parts = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    return np.concatenate([detect.describe(preprocess.cleared(np.asarray(chips[part])))[1] for part in parts])

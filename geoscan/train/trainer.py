@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan import __version__
-from geoscan.arrays import Scores
+from geoscan.arrays import Chips, Scores
 from geoscan.data.cache import AnyChips
 from geoscan.data.images import Images
 from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
 from geoscan.evaluate.metrics import mine_figures
 from geoscan.labels import LABELS, MINE, MINE_COLUMN
+from geoscan.machine import BATCH
 from geoscan.model.backend import keras, seed
 from geoscan.model.figures import MineFigures
 from geoscan.model.look import Look
@@ -28,7 +29,7 @@ from geoscan.model.runtime import Averaged, Detector
 from geoscan.model.spec import PLANET_MEAN, PLANET_STD, Spec
 from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.train import look as looks
-from geoscan.train.batches import Batches, StoredExamples, Synthetic
+from geoscan.train.batches import Batches, StoredExamples, Synthetic, degraded
 from geoscan.train.card import UnseenScores, epoch_figures, make_card
 from geoscan.train.checkpoint import Checkpoint
 from geoscan.train.devices import Strategy, strategy
@@ -38,7 +39,7 @@ from geoscan.train.loop import Outcome, Task, Validate, fit
 from geoscan.train.losses import FeatureLoss, Loss, loss_of, positive_weights
 from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.recipe import Recipe
-from geoscan.train.scoring import describe, score
+from geoscan.train.scoring import score
 from geoscan.train.start import Start
 from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches, teacher
 
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 _PLANET_COLOURS = (PLANET_MEAN, PLANET_STD)
 _MOSAICS_SCORED = 256
+_LAST_LAYER = 2**20
+"""In place of an epoch's number, which is less, where chips are varied for the last layer."""
 
 
 class Trained(NamedTuple):
@@ -186,14 +189,25 @@ class Trainer:
         return {"last_layer": "each campaign alike"} if self._mines_alone else {}
 
     def _fit_last_layer(self, network: keras.Model, training: NDArray[np.intp]) -> None:
-        """Fit the last layer anew, with each campaign counted alike; mines that nobody has checked are left out."""
+        """Fit the last layer anew, with each campaign counted alike; mines that nobody has checked are left out.
+
+        Chips are varied as in training: a fit to chips as they are weighs what the next haze or pixel size changes.
+        """
         recipe, targets = self.recipe, self.material.targets[training, MINE_COLUMN]
         sure = np.isin(targets, (0, 1))
         rows, mines = training[sure], targets[sure] == 1
         campaigns = self.material.groups[rows]
         log.info("the last layer is fitted anew to %d chips of %d campaigns", len(rows), len(np.unique(campaigns)))
-        features = describe(self._detector(network, features=True), recipe.preprocess, self.material.chips, rows)
+        detect, rng = self._detector(network, features=True), np.random.default_rng((recipe.split.seed, _LAST_LAYER))
+        features = np.concatenate([detect.describe(chips)[1] for chips in self._varied(rows, rng)])
         MineRow.of(network, recipe.spec, self.job.name).by_campaigns(features, mines, campaigns).put(network)
+
+    def _varied(self, rows: NDArray[np.intp], rng: np.random.Generator) -> Iterator[Chips]:
+        """Yield the chips at `rows` in their order, in batches, as the network sees them in training."""
+        vary = self.recipe.augmentation
+        for start in range(0, len(rows), BATCH):
+            chips = np.stack([vary(np.asarray(self.material.chips[row]), rng) for row in rows[start : start + BATCH]])
+            yield self.recipe.preprocess.cleared(degraded(chips, vary, rng))
 
     def _detector(self, network: keras.Model, *, features: bool = False) -> NetworkDetector:
         one_device = self.devices.num_replicas_in_sync == 1

@@ -33,7 +33,7 @@ from geoscan.train.last_layer import MineRow
 from geoscan.train.loop import Outcome, Schedule
 from geoscan.train.recipe import Recipe
 from geoscan.train.run import run
-from geoscan.train.scoring import describe, score
+from geoscan.train.scoring import score
 
 SPEC = DenseNetSpec(blocks=(1,), growth=4, stem=4, chip=16, stem_stride=1, dropout=0.0, heads=MINE_HEADS)
 RECIPE = Recipe(
@@ -220,36 +220,57 @@ def test_networks_of_the_folds_are_packages_that_say_what_they_have_not_seen(fol
         np.testing.assert_allclose(said, unseen.scores[np.isin(unseen.rows, rows)], atol=1e-5)
 
 
-@pytest.mark.parametrize("without", [0, 1, None])
-def test_the_last_layer_counts_each_campaign_alike_that_its_network_has_seen(folded, data, cache, without):
-    """Fitted once more to the same chips it stays as it is, to others it does not."""
-    package = folded[0] if without is None else load(folded[0].path / f"fold{without + 1}")
-    made, network = gather(data, FOLDS.preprocess, FOLDS.split, cache), package.network()
-    row, detect = MineRow.of(network, SPEC, "mines"), NetworkDetector(network, SPEC, features=True)
+@pytest.fixture
+def fitted(monkeypatch):
+    """List what each last layer was fitted to, and what came of it."""
+    calls, by_campaigns = [], MineRow.by_campaigns
 
-    def again(rows):
-        features = describe(detect, FOLDS.preprocess, made.chips, rows)
-        return row.by_campaigns(features, made.targets[rows, COLUMN] == 1, made.groups[rows]).weights
+    def spied(row, *known):
+        calls.append((*known, by_campaigns(row, *known)))
+        return calls[-1][-1]
 
-    seen, _ = made.sides(without)
-    np.testing.assert_allclose(again(seen), row.weights, rtol=1e-3, atol=1e-4)
-    assert np.abs(again(seen[: len(seen) // 2]) - row.weights).max() > 0.01
-    assert package.card.training.recipe["last_layer"] == "each campaign alike"
+    monkeypatch.setattr(MineRow, "by_campaigns", spied)
+    return calls
 
 
-def test_mines_that_nobody_has_checked_have_no_part_in_the_last_layer(data, cache, tmp_path, monkeypatch, untrained):
-    fitted, by_campaigns = [], MineRow.by_campaigns
-    monkeypatch.setattr(MineRow, "by_campaigns", lambda row, *known: fitted.append(known) or by_campaigns(row, *known))
-    run(replace(SHORT, split=Split(folds=2, unchecked=("place_0",))), data, Job(tmp_path / "out", cache))
-    made = gather(data, SHORT.preprocess, Split(folds=2, unchecked=("place_0",)), cache)
-    unchecked = [i for i, name in enumerate(made.campaigns) if name == "place_0"]
-    assert (made.targets[unchecked, COLUMN] == np.float32(0.8)).any()
-    *_, (features, mines, campaigns) = fitted
-    known = np.flatnonzero(np.isin(made.targets[:, COLUMN], (0, 1)) & (made.fold >= 0))
-    assert len(fitted) == 3
-    assert len(features) == len(known) < len(made.names)
-    np.testing.assert_array_equal(mines, made.targets[known, COLUMN] == 1)
-    np.testing.assert_array_equal(campaigns, made.groups[known])
+AS_THEY_ARE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
+
+
+def test_the_last_layer_counts_each_campaign_alike_that_its_network_has_seen(data, cache, tmp_path, untrained, fitted):
+    recipe = replace(FOLDS, augmentation=AS_THEY_ARE)
+    package, _ = run(recipe, data, Job(tmp_path / "mines", cache, keep_folds=True))
+    made = gather(data, recipe.preprocess, recipe.split, cache)
+    for without, (features, mines, campaigns, row) in zip((0, 1, None), fitted, strict=True):
+        one = package if without is None else load(package.path / f"fold{without + 1}")
+        seen, _ = made.sides(without)
+        chips = recipe.preprocess.cleared(np.asarray(made.chips[seen]))
+        _, wanted = NetworkDetector(one.network(), SPEC, features=True).describe(chips)
+        np.testing.assert_allclose(features, wanted, atol=1e-5)
+        np.testing.assert_array_equal(mines, made.targets[seen, COLUMN] == 1)
+        np.testing.assert_array_equal(campaigns, made.groups[seen])
+        np.testing.assert_array_equal(MineRow.of(one.network(), SPEC, "").weights, row.weights)
+        assert one.card.training.recipe["last_layer"] == "each campaign alike"
+
+
+def test_the_last_layer_is_fitted_to_chips_as_varied_as_in_training(data, cache, tmp_path, untrained, fitted):
+    for name in ("one", "same"):
+        run(SHORT, data, Job(tmp_path / name, cache))
+    run(replace(SHORT, augmentation=AS_THEY_ARE), data, Job(tmp_path / "other", cache))
+    (one, *_), (same, *_), (other, *_) = fitted
+    np.testing.assert_array_equal(one, same)
+    assert (np.abs(one - other).max(axis=1) > 1e-3).mean() > 0.9
+
+
+def test_mines_that_nobody_has_checked_have_no_part_in_the_last_layer(data, cache, tmp_path, untrained, fitted):
+    split = Split(folds=2, unchecked=("place_0",))
+    run(replace(SHORT, split=split), data, Job(tmp_path / "out", cache))
+    made = gather(data, SHORT.preprocess, split, cache)
+    for without, (_, mines, campaigns, _) in zip((0, 1, None), fitted, strict=True):
+        seen, _ = made.sides(without)
+        sure = seen[made.targets[seen, COLUMN] != np.float32(0.8)]
+        assert len(sure) == len(seen) - 4
+        np.testing.assert_array_equal(mines, made.targets[sure, COLUMN] == 1)
+        np.testing.assert_array_equal(campaigns, made.groups[sure])
 
 
 def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_path, monkeypatch):
