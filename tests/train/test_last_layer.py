@@ -43,15 +43,15 @@ def test_a_feature_that_changes_from_campaign_to_campaign_counts_less():
     assert fitted.weights[0] > 1.5 * fitted.weights[1] > 0
 
 
-def test_midway_scores_a_half_and_log_odds_spread_as_they_did():
+def test_means_of_both_classes_score_alike_whatever_was_learned():
     features, mines, campaigns = chips([(40, True, (3, 1, 5)), (400, True, (1, 1, 5)), (300, False, (0, 0, 5))])
-    before = replace(BEFORE, bias=-7.0)
-    fitted = before.by_campaigns(features, mines, campaigns)
+    fitted = BEFORE.by_campaigns(features, mines, campaigns)
     means = np.stack([features[campaigns == number].mean(axis=0) for number in range(3)])
-    midway = (means[:2].mean(axis=0) + means[2]) / 2
-    assert fitted.scores(midway) == pytest.approx(0.5, abs=1e-5)
-    assert fitted.odds(features).std() == pytest.approx(before.odds(features).std(), rel=1e-4)
-    assert (fitted.layer, fitted.column) == (before.layer, before.column)
+    mine, other = means[:2].mean(axis=0), means[2]
+    assert fitted.scores(np.stack([mine, other, (mine + other) / 2])) == pytest.approx([0.95, 0.05, 0.5], abs=1e-4)
+    assert (fitted.layer, fitted.column) == (BEFORE.layer, BEFORE.column)
+    elsewhere = replace(BEFORE, weights=-3 * BEFORE.weights, bias=7.0)
+    np.testing.assert_array_equal(elsewhere.by_campaigns(features, mines, campaigns).weights, fitted.weights)
 
 
 def test_chips_that_look_alike_leave_it_as_it_is():
