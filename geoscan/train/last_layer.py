@@ -24,6 +24,9 @@ _CENTRE: Final = 0.95
 
 _LEAST: Final = 1e-6
 
+_SELDOM: Final = 0.02
+"""Least unit of a feature, in those of most: one that is nearly always 0 would outweigh all others where it is not."""
+
 
 @dataclass(frozen=True)
 class MineRow:
@@ -69,11 +72,13 @@ class MineRow:
         weighed does not (Kirichenko, Izmailov, Wilson 2023). The fit is a linear discriminant, from means of
         the means of campaigns: what sets campaigns of one class apart counts as noise, as what sets chips of one
         campaign apart (Hatch, Kajarekar, Stolcke 2006). A chip like the mean of the mines scores 0.95, one like the
-        mean of the others 0.05, so that scores of networks of several folds mean the same.
+        mean of the others 0.05, so that scores of networks of several folds mean the same. Only the unit in which a
+        feature is measured, its standard deviation, is of all chips alike.
 
         features: (n, channels). mines: (n,), some of which are and some not. campaigns: (n,), numbers.
         """
-        unit = features.std(axis=0, dtype=np.float64) + _LEAST
+        unit = features.std(axis=0, dtype=np.float64)
+        unit = np.maximum(unit, _SELDOM * np.median(unit)) + _LEAST
         scaled = features / unit
         mine, other = (_Class.of(scaled[rows], campaigns[rows]) for rows in (mines, ~mines))
         noise = (mine.spread + other.spread) / 2

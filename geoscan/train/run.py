@@ -92,10 +92,10 @@ def _check_kinds(material: Material) -> None:
     training = [material.sides(fold)[0] for fold in (range(folds) if folds else (None,))]
     validation = material.judging
     for what, rows in [*(("to train on", rows) for rows in training), ("to validate on", validation)]:
-        mines = int((material.targets[rows, MINE_COLUMN] == 1).sum())
-        if not 0 < mines < len(rows):
+        mines, others = (int((material.targets[rows, MINE_COLUMN] == target).sum()) for target in (1, 0))
+        if not (mines and others):
             raise DatasetError(
-                f"there are {mines} mines and {len(rows) - mines} others {what}, for campaigns are never cut; give "
+                f"there are {mines} mines and {others} others {what}, for campaigns are never cut; give "
                 "more campaigns that hold mines, or others, or choose another --seed, --held-out or --folds"
             )
 

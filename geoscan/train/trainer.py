@@ -85,7 +85,7 @@ class Trainer:
         folds = self.recipe.split.folds or 0
         for fold in range(folds):
             rows = self.material.sides(fold)[1]
-            kept = self.job.checkpoint(f".fold{fold + 1}-scores.npz", self._identity(fold))
+            kept = self.job.checkpoint(f".fold{fold + 1}-scores.npz", self._identity(fold) | self._afterwards)
             if (known := self._known_scores(fold, kept)) is None:
                 log.info("fold %d of %d: %d chips kept out", fold + 1, folds, len(rows))
                 known = self._fold_scores(fold)
@@ -94,7 +94,10 @@ class Trainer:
         return UnseenScores(self.material.judging, scores[self.material.judging], self.recipe.tta)
 
     def train(self, without: int | None = None) -> Trained:
-        """Train a network, without one fold if it is given, and score the chips that it was not trained on."""
+        """Train a network, without one fold if it is given, and score the chips that it was not trained on.
+
+        Raises KeyboardInterrupt after Ctrl-C where a fold is given, for half a training says nothing of the recipe.
+        """
         recipe = self.recipe
         training, validation = self.material.sides(without)
         seed(recipe.split.seed)
@@ -109,6 +112,8 @@ class Trainer:
         name = CHECKPOINT if without is None else f".fold{without + 1}.npz"
         checkpoint = self.job.checkpoint(name, self._identity(without))
         outcome = fit(student, task, recipe.schedule, checkpoint, self.job.advance)
+        if outcome.interrupted and without is not None:
+            raise KeyboardInterrupt
         if _in_less_than_single_precision(network):  # figures are of the network as a package holds it
             network = _in_single_precision(network, recipe.spec)
             detect = self._detector(network)
@@ -164,8 +169,6 @@ class Trainer:
     def _fold_scores(self, fold: int) -> Scores:
         """Train a network without a fold, keep it if asked to, and return its scores of that fold."""
         trained = self.train(fold)
-        if trained.outcome.interrupted:
-            raise KeyboardInterrupt
         if self.job.keep_folds:
             out = fold_directory(self.job.out, fold)
             name, recipe, facts = f"{self.job.name}-{out.name}", self.recipe, self.facts(trained)
@@ -271,7 +274,8 @@ class Trainer:
         """Return what measures a network after each epoch; None without validation chips.
 
         It compares epochs by single scores even where the recipe averages them over symmetries: averaging would take
-        up to eight times as long, after every epoch. They are those of the precision that it learns in.
+        up to eight times as long, after every epoch. They are those of the precision that it learns in, and of the last
+        layer as it learned.
         """
         if not len(validation):
             return None
@@ -298,7 +302,7 @@ class Trainer:
             "unlabelled": self.unlabelled and self.unlabelled.fingerprint[:12],
             "begins as": self.start.name(without),
         }
-        return options | schedule | data | self._afterwards | {"teachers": self._digests(without), "without": without}
+        return options | schedule | data | {"teachers": self._digests(without), "without": without}
 
     def _digests(self, without: int | None) -> list[str]:
         return [package.card.digest for package in self.teachers[without]]

@@ -54,6 +54,39 @@ def test_means_of_both_classes_score_alike_whatever_was_learned():
     np.testing.assert_array_equal(elsewhere.by_campaigns(features, mines, campaigns).weights, fitted.weights)
 
 
+def test_it_is_the_discriminant_of_its_paper():
+    """As written out chip by chip, for features that go together and campaigns of all sizes."""
+    rng = np.random.default_rng(3)
+    sizes = [(5, True), (60, True), (17, True), (90, False), (8, False)]
+    mixing = rng.normal(0, 1, (3, 3))
+    parts = [(rng.normal(rng.normal(0, 2, 3), 1, (n, 3)) @ mixing + mine, mine) for n, mine in sizes]
+    features = np.concatenate([part for part, _ in parts]).astype(np.float32)
+    campaigns = np.repeat(np.arange(5), [n for n, _ in sizes])
+    mines = np.repeat([mine for _, mine in sizes], [n for n, _ in sizes])
+    scaled = features.astype(np.float64) / features.astype(np.float64).std(axis=0)
+    centres, noise = {}, np.zeros((3, 3))
+    for mine in (True, False):
+        of_class = [scaled[campaigns == number] for number in range(5) if sizes[number][1] == mine]
+        means = [part.mean(axis=0) for part in of_class]
+        centres[mine] = sum(means) / len(means)
+        for part, mean in zip(of_class, means, strict=True):
+            noise += sum(np.outer(chip - mean, chip - mean) for chip in part) / len(part) / len(means) / 2
+            noise += np.outer(mean - centres[mine], mean - centres[mine]) / len(means) / 2
+    shrunk = 0.1 * noise + 0.9 * np.trace(noise) / 3 * np.eye(3)
+    direction = np.linalg.inv(shrunk) @ (centres[True] - centres[False])
+    fitted = BEFORE.by_campaigns(features, mines, campaigns)
+    wanted = direction / features.std(axis=0)
+    assert fitted.weights / np.linalg.norm(fitted.weights) == pytest.approx(wanted / np.linalg.norm(wanted), abs=1e-4)
+
+
+def test_a_feature_that_is_nearly_always_0_does_not_outweigh_the_others():
+    features, mines, campaigns = chips([(50, True, (2, 1, 0)), (50, False, (0, 0, 0))])
+    features[:, 2] = 0
+    features[0, 2] = 0.01
+    fitted = BEFORE.by_campaigns(features, mines, campaigns)
+    assert abs(fitted.weights[2]) < fitted.weights[0]
+
+
 def test_chips_that_look_alike_leave_it_as_it_is():
     features = np.ones((6, 3), np.float32)
     assert BEFORE.by_campaigns(features, np.arange(6) < 3, np.arange(6)) is BEFORE
