@@ -25,9 +25,9 @@ FAINT = 0.075
 """A score below it stays as it is, see `Averaged`.
 
 Of 10,024 chips that networks of the folds of `sentinel2` had not seen, 94 with a lower first score had a mean of 0.107
-to 0.280, where `sensitive` lets chips join others; eight of them show a mine, and seven had a mean that begins a
-detection. Average precision is the same to 0.0005. Of the chips without a mine, hard ones among them, 28 % are scored
-again.
+to 0.280, where `sensitive` lets chips join others; eight of the 94 show a mine, and seven of the 94 had a mean that
+begins a detection. Average precision is the same to 0.0005. Of the chips without a mine, hard ones among them, 28 %
+are scored again.
 """
 
 

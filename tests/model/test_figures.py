@@ -77,3 +77,9 @@ def test_each_shipped_model_has_a_headline():
         "sentinel2": "mine AP 0.84, mean of 5 folds (2,033 mines, 7,991 other)",
         "sentinel2-lite": "mine AP 0.87, mean of 5 folds (2,033 mines, 7,991 other)",
     }
+
+
+def test_each_shipped_model_says_under_which_licence_it_learned():
+    licences = {package.card.name: package.card.data.licence for package in shipped()}
+    assert set(licences) == {"planet", "sentinel2", "sentinel2-lite"}
+    assert all("Planet" in said or "MIT" in said for said in licences.values()), licences
