@@ -42,6 +42,11 @@ class _Headed:
         """Which column of the scores is of mines. Raises ValueError where none is."""
         return self.labels.index(MINE)
 
+    @property
+    def mines_alone(self) -> bool:
+        """Whether it tells mines from the rest, and nothing else."""
+        return self.labels == (MINE,)
+
     def alone(self, label: str) -> tuple[str, int] | None:
         """Name of the head that answers a label by a sigmoid, and its column there; None where no head does."""
         heads = [head for head in self.heads if label in head.labels and head.activation == "sigmoid"]

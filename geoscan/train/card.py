@@ -119,7 +119,7 @@ def make_card(
 
 def _thresholds(targets: Targets, scores: Scores, spec: Spec) -> dict[str, float]:
     """Threshold of each label that the model knows."""
-    if spec.labels == (MINE,):
+    if spec.mines_alone:
         return {MINE: tune_label(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])}
     return tune_f2(targets, scores)
 

@@ -10,7 +10,7 @@ from geoscan.data.images import Images, listed
 from geoscan.data.material import Material, gather, of_one_size
 from geoscan.data.sources import TrainingData
 from geoscan.errors import DatasetError
-from geoscan.labels import MINE, MINE_COLUMN
+from geoscan.labels import MINE_COLUMN
 from geoscan.model.package import Package, save
 from geoscan.progress import Track
 from geoscan.train.card import make_card
@@ -69,7 +69,7 @@ def material_of(recipe: Recipe, data: TrainingData, cache: Path, track: Track = 
             f"of {len(material.names)} chips {len(training)} are left to train and {measured} that are not only "
             f"cloudy to validate; give more chips (at least {_FEWEST} to validate are needed), or another --held-out"
         )
-    if recipe.spec.labels == (MINE,):
+    if recipe.spec.mines_alone:
         _check_kinds(material)
     return material
 

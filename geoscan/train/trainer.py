@@ -17,7 +17,7 @@ from geoscan.data.images import Images
 from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
 from geoscan.evaluate.metrics import mine_figures
-from geoscan.labels import LABELS, MINE, MINE_COLUMN
+from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.machine import BATCH
 from geoscan.model.backend import keras, seed
 from geoscan.model.figures import MineFigures
@@ -117,7 +117,7 @@ class Trainer:
         if _in_less_than_single_precision(network):  # figures are of the network as a package holds it
             network = _in_single_precision(network, recipe.spec)
             detect = self._detector(network)
-        if self._mines_alone:
+        if recipe.spec.mines_alone:
             self._fit_last_layer(network, training)
         scores = self._score(self._as_scans(detect), self.material.chips, validation)
         return Trained(without, network, outcome, UnseenScores(validation, scores, recipe.tta))
@@ -148,7 +148,7 @@ class Trainer:
             return None
         rng = np.random.default_rng(self.recipe.split.seed)
         drawn = [mosaics.draw(rng) for _ in range(_MOSAICS_SCORED)]
-        detect = self._as_scans(NetworkDetector(network, self.recipe.spec))
+        detect = self._as_scans(self._detector(network))
         scores = self._score(detect, np.stack([chip for chip, _ in drawn]))
         targets = np.stack([targets for _, targets in drawn])
         return mine_figures(targets[:, MINE_COLUMN], scores[:, MINE_COLUMN])
@@ -182,14 +182,9 @@ class Trainer:
         return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)
 
     @property
-    def _mines_alone(self) -> bool:
-        """Whether chips tell mines from the rest, and nothing else."""
-        return self.recipe.spec.labels == (MINE,)
-
-    @property
     def _afterwards(self) -> dict[str, str]:
         """What is done to a network once it has learned."""
-        return {"last_layer": "each campaign alike"} if self._mines_alone else {}
+        return {"last_layer": "each campaign alike"} if self.recipe.spec.mines_alone else {}
 
     def _fit_last_layer(self, network: keras.Model, training: NDArray[np.intp]) -> None:
         """Fit the last layer anew, with each campaign counted alike; mines that nobody has checked are left out.
@@ -251,7 +246,7 @@ class Trainer:
     def _unlabelled(self, pictures: Images) -> Synthetic:
         """Chips for teachers to label: as they are where the model's own are of 10 m, too, else in mosaics."""
         chip = self.recipe.preprocess.chip
-        if self._mines_alone:
+        if self.recipe.spec.mines_alone:
             return Crops(pictures, chip)
         return Mosaics(pictures, chip, _PLANET_COLOURS)
 

@@ -425,7 +425,7 @@ def test_a_model_is_measured_by_averaged_scores_where_asked(trained, data, cache
     views = [score(detect, SPEC.labels, RECIPE.preprocess, chips)[:, COLUMN] for chips in turned]
     assert np.ptp(views, axis=0).max() > 1e-3
     scores = np.where(views[0] < FAINT, views[0], np.mean(views, axis=0))
-    assert averaged.card.thresholds[MINE] == pytest.approx(tune_label(targets, scores), abs=1e-5)
+    assert averaged.card.thresholds[MINE] == pytest.approx(tune_label(targets, scores))
     assert averaged.card.thresholds != trained.card.thresholds
 
 
