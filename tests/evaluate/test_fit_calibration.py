@@ -67,7 +67,7 @@ def test_finds_a_temperature_that_is_known(weather):
 @given(st.floats(0.5, 2), st.floats(0.5, 2), st.floats(-2, 2))
 def test_finds_a_curve_that_is_known(a, b, c):
     rng = np.random.default_rng(0)
-    score = rng.beta(0.4, 0.8, 20_000).astype(np.float32)
+    score = rng.beta(0.4, 0.8, 200_000).astype(np.float32)
     scores, targets = np.zeros((2, len(score), 17), np.float32)
     scores[:, COLUMN], targets[:, COLUMN] = score, rng.random(len(score)) < Curve(a, b, c)(score)
     found = fit_calibration(targets, scores, MINES).curves
