@@ -26,9 +26,10 @@ GROWN: Final = (1.5, 0.2)
 """A mine has grown by more than so many chips, and by more than this share of its earlier outlines. One chip more or
 less is what a score near a threshold does."""
 
-_NARROW: Final = 0.9
+_NARROW: Final = 0.98
 """Chips: a strip no wider is no growth. Where the grid of chips lies otherwise than before, each chip that shows an
-unchanged mine still overlaps the chips of before, and what it has beside them is such a strip."""
+unchanged mine still overlaps the chips of before, and what it has beside them is less than a chip wide. What lacks to
+a whole chip is for rounding, and for the percent by which metres near an outline may err."""
 
 _FINER: Final = 0.5
 """Earlier outlines with less area a chip are of another kind, such as drawn by hand: the chips around them are no
@@ -153,12 +154,13 @@ def _has_grown(now: Detection, before: Sequence[Detection], gained_ha: float) ->
     least = max(GROWN[0] * chip_ha, GROWN[1] * sum(one.area_ha for one in before))
     if gained_ha <= least:
         return False
-    side, metres = (chip_ha * 1e4) ** 0.5, _metres(now.geometry)
-    old = metres(_union(before))
+    metres = _metres(now.geometry)
+    new, old = metres(now.geometry), metres(_union(before))
+    side = (new.area / now.n_chips) ** 0.5 if now.n_chips else 0.0  # in those metres, for they err alike
     chips = sum(one.n_chips for one in before)
     if not chips or sum(one.area_ha for one in before) / chips < _FINER * chip_ha:
         old = shapely.buffer(old, side, join_style="mitre")
-    beyond = shapely.difference(metres(now.geometry), old)
+    beyond = shapely.difference(new, old)
     narrow = side * _NARROW / 2
     solid = beyond.buffer(-narrow, join_style="mitre").buffer(narrow, join_style="mitre")
     return bool(solid.area / 1e4 > least)
