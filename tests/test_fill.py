@@ -52,6 +52,8 @@ COLLARS = {
     "all sides": (ROWS < 24) | (ROWS > SIDE - 25) | (COLS < 24) | (COLS > SIDE - 25),
     "turned": (ROWS + 3 * COLS < SIDE) | (ROWS + 3 * COLS > 3 * SIDE),
     "a corner": ROWS + COLS < 60,
+    "stripes": (ROWS + COLS // 8) % 33 < 7,  # as Landsat 7 leaves them
+    "a seam": (COLS >= 90) & (COLS < 95),
 }
 
 
@@ -216,6 +218,16 @@ def test_a_lake_that_was_clipped_is_no_hole(seed, value, dtype):
     clipped = (ground(seed, low=60, high=600) - 1800 * depth).clip(value)
     assert (clipped[:, 92:100, 92:100] == value).all()
     assert found(clipped, dtype) is None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("bend", [4, 12, 40])
+@pytest.mark.parametrize("width", [3, 5, 7])
+def test_a_narrow_river_that_was_clipped_is_no_stripe(width, bend, dtype):
+    """All bands are 0 in it, and end at once, as where someone stretched a picture."""
+    river = abs(COLS - 96 - bend * np.sin(ROWS / 20) - 0.8 * np.sin(ROWS * 1.9)) < width / 2
+    low, high = (60, 200) if dtype == "uint8" else (3000, 9000)
+    assert found(np.where(river, 0, ground(low=low, high=high)), dtype) is None
 
 
 def test_what_cannot_be_read_is_passed_over():
