@@ -19,7 +19,7 @@ Bands = tuple[int, int, int]
 PLANET: Bands = (3, 2, 1)
 """Planet's analytic products come as blue, green, red, near infrared."""
 
-_COLORS = ("red", "green", "blue")
+COLORS = ("red", "green", "blue")
 _OTHERS = {
     *("edge", "rededge", "vre", "far", "deep", "ultra", "coastal", "violet", "i", "yellow", "pan"),
     *("infrared", "infra", "ir", "nir", "near", "mid", "mir", "swir", "short", "shortwave", "thermal", "tir"),
@@ -32,6 +32,9 @@ it, such as its quality; and of what has no colour: indices and radar."""
 _LETTERS = {"r": "red", "g": "green", "b": "blue"}
 _STACK = 8
 """Bands from which on a stack begins with coastal blue, as Sentinel-2's and PlanetScope's do, if it does not say."""
+
+_ALL = 12
+"""Bands from which on a stack is all of Sentinel-2's, as nearly as can be told."""
 
 _VISIBLE = 4
 """The highest number of red, green and blue in the products that are known, see `_of_sensor`."""
@@ -131,12 +134,19 @@ def _tagged(table: BandTable) -> Bands | None:
 
 
 def _described(table: BandTable) -> Bands | None:
+    if _counts_only(table.descriptions):
+        return None
     words = [_words(text) for text in table.descriptions]
     if (named := _find([_color(some) for some in words], "red", "green", "blue")) is not None:
         return named
     numbers = [_number(some) for some in words]
     surface = any("sr" in some for some in words)
     return _find(numbers, *_of_sensor({number for number in numbers if number}, surface))
+
+
+def _counts_only(descriptions: Sequence[str]) -> bool:
+    """Tell whether bands are called b1, b2, ... in their order, as Earth Engine calls those of any file."""
+    return len(descriptions) < _ALL and list(descriptions) == [f"b{n}" for n in range(1, len(descriptions) + 1)]
 
 
 def _words(text: str) -> list[str]:
@@ -148,7 +158,7 @@ def _color(words: Sequence[str]) -> str:
     """Name the colour that a band is called by; empty for the others, see `_OTHERS`."""
     if len(words) == 1 and words[0] in _LETTERS:
         return _LETTERS[words[0]]
-    colors = [word for word in words if word in _COLORS]
+    colors = [word for word in words if word in COLORS]
     return colors[0] if len(colors) == 1 and not _OTHERS & set(words) else ""
 
 
@@ -193,7 +203,7 @@ def _check_names(table: BandTable, bands: Bands, name: str) -> None:
     Composites of infrared or of radar are stored and tagged as red, green and blue, too.
     """
     called = [table.descriptions[n - 1] for n in bands]
-    if any(_is_another(_words(text), color) for text, color in zip(called, _COLORS, strict=True)):
+    if any(_is_another(_words(text), color) for text, color in zip(called, COLORS, strict=True)):
         raise SceneError(
             f"{name} calls bands {','.join(map(str, bands))} {', '.join(text or 'nothing' for text in called)}, which "
             "are not red, green, blue; give a scene with all three, or pass --bands R,G,B where the names are wrong"
@@ -210,7 +220,7 @@ def _is_another(words: Sequence[str], wanted: str) -> bool:
 
 def _question(table: BandTable, name: str) -> SceneError:
     count = len(table.dtypes)
-    if count >= 12:
+    if count >= _ALL:
         example = "--bands 4,3,2 when it is Sentinel-2 in the order B01, B02, B03, B04"
     else:
         example = "--bands 3,2,1 when it is blue, green, red first, or --bands 1,2,3 when it is red, green, blue"

@@ -7,6 +7,7 @@ not say which. Dark water, shadow and forest do: some ground in most scenes refl
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -53,7 +54,7 @@ _MOST_REFLECTED: Final = 2.0
 _DARKEST_RADIANCE: Final = 1200.0
 """Planet's radiance x 100 has nothing darker in blue, for the air itself shines; surface reflectance of forest has."""
 
-_SIDE, _WINDOWS = 128, 5
+_SIDE, _STEPS = 128, 4
 """Pixels are taken from 5 x 5 windows of 128 px at most, spread over the scene: an average would hide what is dark."""
 
 _SMALL_SIDE: Final = 32
@@ -79,7 +80,7 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
         return None
     values = sample(scene)
     if not values.size:
-        return stated
+        return stated or _assumed(scene.dtype)
     if stated and (doubt := _doubt(stated, values)):
         log.warning(
             "%s: its metadata says %s, %s; so the pixels are asked: --scale and --offset override",
@@ -92,36 +93,58 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
 
 
 def sample(scene: Scene) -> Values:
-    """Take pixels at full resolution from windows spread over the scene, nodata left out.
+    """Take pixels at full resolution from windows spread over the scene, nodata left out; where they hold nothing else,
+    from windows around what an overview shows. (3, 0) where that shows nothing, either.
 
     So is what is damaged in a local file: a scan names it. Raises ReadError when a server does not give them, or when
     no part of a local file can be read.
     """
     for side in (_SIDE, _SMALL_SIDE):
-        parts, error = _windows(scene, side)
+        rows, cols = min(side, scene.rows), min(side, scene.cols)
+        lattice = [
+            Window(round((scene.rows - rows) * down / _STEPS), round((scene.cols - cols) * across / _STEPS), rows, cols)
+            for down in range(_STEPS + 1)
+            for across in range(_STEPS + 1)
+        ]
+        parts, error = _read(scene, lattice)
         if parts:
-            return np.concatenate(parts, axis=1)
+            values = np.concatenate(parts, axis=1)
+            return values if values.size else _found_in_overview(scene)
     assert error is not None, "what can be read has parts"
     raise error
 
 
-def _windows(scene: Scene, side: int) -> tuple[list[Values], ReadError | None]:
-    """Read windows of `side` px; give the pixels of those that can be read, and why the last of the others cannot."""
+def _read(scene: Scene, windows: Sequence[Window]) -> tuple[list[Values], ReadError | None]:
+    """Give the pixels of those windows that can be read, and why the last of the others cannot."""
     parts, failure = [], None
-    rows, cols = min(side, scene.rows), min(side, scene.cols)
-    for down in range(_WINDOWS):
-        for across in range(_WINDOWS):
-            row = round((scene.rows - rows) * down / (_WINDOWS - 1))
-            col = round((scene.cols - cols) * across / (_WINDOWS - 1))
-            try:
-                native, valid = scene.read(Window(row, col, rows, cols))
-            except ReadError as error:
-                if gdal.is_remote(scene.address):
-                    raise
-                failure = error
-                continue
-            parts.append(native[:, valid].astype(np.float64))
+    for window in windows:
+        try:
+            native, valid = scene.read(window)
+        except ReadError as error:
+            if gdal.is_remote(scene.address):
+                raise
+            failure = error
+            continue
+        parts.append(native[:, valid].astype(np.float64))
     return parts, failure
+
+
+def _found_in_overview(scene: Scene) -> Values:
+    """Take pixels as `sample` does of a scene that holds few, such as a narrow strip."""
+    _, valid = scene.overview()
+    places = np.argwhere(valid)
+    places = places[np.linspace(0, len(places) - 1, min(len(places), (_STEPS + 1) ** 2)).astype(int)]
+    side = min(_SIDE, scene.rows), min(_SIDE, scene.cols)
+    corners = ((places + 0.5) * (scene.rows, scene.cols) / valid.shape - np.array(side) / 2).astype(int)
+    corners = corners.clip(0, np.subtract((scene.rows, scene.cols), side))
+    parts, _ = _read(scene, [Window(row, col, *side) for row, col in corners.tolist()])
+    return np.concatenate([np.empty((3, 0)), *parts], axis=1)
+
+
+def _assumed(dtype: str) -> Scaling:
+    """Give what most files of a type mean, for a scene that holds no data: to it nothing will be applied."""
+    scale = 1.0 if np.issubdtype(np.dtype(dtype), np.floating) else _TEN_THOUSAND
+    return Scaling((scale,) * 3, (0.0,) * 3, "assumed, without any pixels")
 
 
 def described(scaling: Scaling | None) -> str:

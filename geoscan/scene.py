@@ -156,6 +156,19 @@ class Scene:
         gsd = ground.gsd(to, transform, rows, cols)
         return replace(self, crs=to, transform=transform, rows=rows, cols=cols, gsd=gsd, resampling=resampling.name)
 
+    def with_bands(self, bands: Bands) -> Scene:
+        """Give the same scene with others of its bands as red, green and blue; what hides pixels stays.
+
+        Raises SceneError where the file has no such bands, or cannot be opened again.
+        """
+        try:
+            with self.settings(), rasterio.open(self.address) as source:
+                if max(bands) > source.count:
+                    raise SceneError(f"{self.name} has {source.count} bands, and none for {bands}")
+                return replace(self, bands=bands, vrt=masked(source, self.address, bands, self.dtype, self.masking))
+        except gdal.FAILURES as error:
+            raise SceneError(f"{self.name} cannot be opened again: {gdal.cause(error)}") from error
+
     def read(self, window: Window) -> tuple[Native, Mask]:
         """Pixels of `window`, red, green, blue, (3, rows, cols) in the scene's dtype, and where they are real.
 

@@ -107,3 +107,14 @@ def test_a_stack_whose_first_bands_are_tagged_is_asked_about(count):
         choose(BandTable(("uint16",) * count, (*RGB, *others), ("",) * count), "scene")
     tagged = (ColorInterp.undefined, *reversed(RGB), *others[1:])
     assert choose(BandTable(("uint16",) * count, tagged, ("",) * count), "scene") == (4, 3, 2)
+
+
+@pytest.mark.parametrize(("count", "right"), [(3, (1, 2, 3)), (4, (3, 2, 1)), (13, (4, 3, 2))])
+def test_names_that_only_count_say_nothing_but_of_all_bands(count, right):
+    assert choose(table(*(f"b{n}" for n in range(1, count + 1))), "scene") == right
+
+
+@pytest.mark.parametrize("count", [5, 8, 11])
+def test_where_names_only_count_the_bands_are_asked_for(count):
+    with pytest.raises(SceneError, match="does not say which are red, green, blue"):
+        choose(table(*(f"b{n}" for n in range(1, count + 1))), "scene")

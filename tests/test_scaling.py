@@ -159,7 +159,22 @@ def test_nodata_says_nothing(make_scene):
     pixels = GROUND + 1000
     pixels[:, :40] = 0
     assert seen(make_scene(pixels=pixels, dtype="uint16", nodata=0)).offset == (-0.1,) * 3
-    assert seen(make_scene(pixels=pixels * 0, dtype="uint16", nodata=0, name="empty.tif")) is None
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("uint16", 1e-4), ("int16", 1e-4), ("float32", 1.0)])
+def test_a_scene_without_data_is_one(make_scene, dtype, scale):
+    """Nobody can tell what its values would mean, and nobody needs to: tiles at the edge of a mosaic hold none."""
+    path = make_scene(pixels=GROUND * 0, dtype=dtype, nodata=0)
+    assert seen(path) == Scaling((scale,) * 3, (0.0,) * 3, "assumed, without any pixels")
+    assert looks(path).max() == 0
+
+
+@pytest.mark.parametrize("at", [150, 1000, 2900])
+def test_what_lies_between_the_windows_that_are_looked_at_is_found(make_scene, at):
+    pixels = np.zeros((3, 3000, 600), np.uint16)
+    pixels[:, at : at + 40, 200:280] = GROUND[:, :40, :80] + 1000
+    path = make_scene(pixels=pixels, dtype="uint16", gsd=10, nodata=0)
+    assert seen(path) == Scaling((1e-4,) * 3, (-0.1,) * 3, "pixels")
 
 
 def test_a_damaged_block_of_a_small_scene_leaves_the_others_to_ask(make_scene):

@@ -5,11 +5,14 @@ A detector that sees black chips, or red for blue, answers "no detections", whic
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Final
 
 import numpy as np
 
+from geoscan.arrays import Chips
+from geoscan.bands import COLORS
 from geoscan.errors import LookError
 from geoscan.model.look import is_white
 from geoscan.scanning.batch import read
@@ -26,6 +29,15 @@ _MOST: Final = 0.2
 
 _VOTERS: Final = 0.05
 """Share of chips that are not white, under which a scene is too bright rather than cloudy."""
+
+_ROUNDED: Final = 1
+"""Counts by which bands that are the same may differ, for each was rounded."""
+
+_ALL_BUT_EDGES: Final = 99.5
+"""Percent of the pixels that are compared: between nodata and ground, and where the light was cut off, bands differ."""
+
+_VARIED: Final = 2.0
+"""Counts by which the pixels of some chip differ at least, by standard deviation; of plain ones nothing can be said."""
 
 _FEWEST: Final = 5
 """Chips from which a share says anything."""
@@ -50,11 +62,26 @@ def look_before(plan: Plan) -> None:
     white = is_white(hazy)
     voters = ~white if (~white).mean() >= _VOTERS else np.ones(len(white), bool)
     chips, shares = hazy[voters], seen.shares[voters]
-    if look.knows(look.log_odds(chips, shares)):
+    found = _repeated(chips)
+    if not found and look.knows(look.log_odds(chips, shares)):
         return
-    found = remedy(plan, np.array(seen.tiles)[voters].tolist(), look)
+    found = found or remedy(plan, np.array(seen.tiles)[voters].tolist(), look)
     why = f": {found}" if found else ""
     _refuse(plan, f"{plan.name} looks like nothing that {_model(plan)} has learned from{why}; check {_OPTIONS}")
+
+
+def _repeated(chips: Chips) -> str:
+    """Say which of the colours hold the same, as in a grey picture; empty where none do, or all chips are plain.
+
+    A network makes something of such chips, too, but it has learned from none.
+    """
+    same: set[int] = set()
+    for pair in itertools.combinations(range(3), 2):
+        one, other = (chips[..., band].astype(int) for band in pair)
+        if one.std(axis=(1, 2)).max() >= _VARIED and np.percentile(np.abs(one - other), _ALL_BUT_EDGES) <= _ROUNDED:
+            same |= set(pair)
+    names = " and ".join(COLORS[band] for band in sorted(same))
+    return f"its {names} are the same, as in a picture without colours" if same else ""
 
 
 def look_after(plan: Plan, scored: int, strange: int, white: int) -> None:

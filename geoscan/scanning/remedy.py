@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from geoscan.products import Levels, Scaling
 from geoscan.radiometry import WHITE, Radiometry, resolve, suited
 from geoscan.scaling import DARK_PERCENT
 from geoscan.scanning.plan import Plan
+from geoscan.scene import Scene
 
 _FACTORS: Final = (10.0, 0.1)
 """By which a scale may be off: reflectance in percent or per mille, or stored x 1,000 or x 100,000."""
@@ -30,6 +32,10 @@ _LANDSAT: Final = (2.75e-5, -0.2)
 
 _NEARLY: Final = 0.95
 """Share of an offset that the darkest ground shows at least where it was not taken off."""
+
+_ORDERS: Final = ((3, 2, 1), (1, 2, 3), (4, 3, 2), (6, 4, 2))
+"""Bands that often are red, green and blue: of files that begin with blue or red, of Sentinel-2's, of PlanetScope's of
+eight bands."""
 
 _MOST_CLIPPED: Final = 0.5
 """Share of values that may be the highest that their type holds: what was cut off there, no scale brings back."""
@@ -52,22 +58,48 @@ def remedy(plan: Plan, tiles: Sequence[int], look: Look) -> str:
 
     tiles: some that can be read, and hold data.
     """
-    pixels = [plan.scene.read(plan.grid[tile].read) for tile in tiles]
+    pixels = _pixels(plan.scene, plan, tiles)
     shares = np.array([valid.mean() for _, valid in pixels])
-    found = max(_tried(plan, pixels, shares, look), key=lambda one: one[0], default=(-1.0, ""))
-    return found[1] if found[0] >= 0 else ""
+    tried = [*_tried(plan, pixels, shares, look), *_of_other_bands(plan, tiles, shares, look)]
+    if (best := max(tried, default=(-1.0, "")))[0] >= 0:
+        return best[1]
+    chips = _chips(plan, plan.radiometry, pixels)
+    negative = not is_white(chips).mean() > _MOST_WHITE and look.knows(look.log_odds(255 - chips, shares))
+    return "bright and dark seem to be swapped, and no option undoes that" if negative else ""
+
+
+def _pixels(scene: Scene, plan: Plan, tiles: Sequence[int]) -> list[tuple[Native, Mask]]:
+    return [scene.read(plan.grid[tile].read) for tile in tiles]
+
+
+def _chips(plan: Plan, radiometry: Radiometry, pixels: Sequence[tuple[Native, Mask]]) -> Chips:
+    preprocess = plan.package.card.preprocess
+    return np.stack([preprocess.frame(radiometry.apply(native, valid), valid) for native, valid in pixels])
+
+
+def _of_other_bands(
+    plan: Plan, tiles: Sequence[int], shares: NDArray[np.float64], look: Look
+) -> Iterator[tuple[float, str]]:
+    """By how much a scene of more bands would be understood if red, green and blue were others, and with which."""
+    for bands in _ORDERS:
+        if bands in (plan.scene.bands, plan.scene.bands[::-1]):
+            continue
+        with suppress(GeoscanError):  # where it has no such bands
+            scene = plan.scene.with_bands(bands)
+            chips = _chips(plan, plan.radiometry, _pixels(scene, plan, tiles))
+            words = f"it looks as it should with --bands {','.join(map(str, bands))}"
+            yield look.verdict(look.log_odds(chips, shares)), words
 
 
 def _tried(
     plan: Plan, pixels: Sequence[tuple[Native, Mask]], shares: NDArray[np.float64], look: Look
 ) -> Iterator[tuple[float, str]]:
-    """By how much a scene would be understood in other readings, and in which."""
-    preprocess = plan.package.card.preprocess
+    """By how much a scene would be understood in other readings of the same bands, and in which."""
     swapped = "--bands " + ",".join(map(str, reversed(plan.scene.bands)))
     for option, radiometry in _readings(plan, _darkest(pixels)):
         if option and _clipped(pixels) > _MOST_CLIPPED:
             return
-        chips: Chips = np.stack([preprocess.frame(radiometry.apply(native, valid), valid) for native, valid in pixels])
+        chips = _chips(plan, radiometry, pixels)
         if is_white(chips).mean() > _MOST_WHITE:
             continue
         verdict, reverse = (look.verdict(look.log_odds(one, shares)) for one in (chips, chips[..., ::-1]))
@@ -77,8 +109,6 @@ def _tried(
                 yield reverse, f"it looks as it should with {option} {swapped}"
         else:
             yield reverse, f"red and blue seem to be swapped, it looks as it should with {swapped}"
-            negative = look.verdict(look.log_odds(255 - chips, shares))
-            yield negative, "bright and dark seem to be swapped, and no option undoes that"
 
 
 def _clipped(pixels: Sequence[tuple[Native, Mask]]) -> float:

@@ -82,6 +82,33 @@ def test_no_option_is_named_where_none_helps(tmp_path, pixels, kind):
     assert "looks as it should" not in str(caught.value)
 
 
+@pytest.mark.parametrize("model", ["planet", "sentinel2", "sentinel2-lite"])
+@pytest.mark.parametrize(("bands", "same"), [((1, 1, 1), "red and green and blue"), ((0, 1, 1), "green and blue")])
+def test_bands_that_are_the_same_are_named(tmp_path, pixels, model, bands, same):
+    package = find(model)
+    path = write_scene(tmp_path / "scene.tif", pixels=pixels[list(bands)], gsd=package.card.preprocess.gsd)
+    with pytest.raises(LookError, match=f"its {same} are the same"):
+        look_before(Plan.of(Scene.open(path), package, ScanOptions()))
+
+
+@pytest.mark.parametrize("right", [(3, 2, 1), (1, 2, 3)])
+def test_other_bands_that_look_as_they_should_are_named(tmp_path, pixels, right):
+    """As where names that only count mean another sensor's bands."""
+    red, green, blue = pixels / 255 * 3000
+    stored = [blue, green, red] if right == (3, 2, 1) else [red, green, blue]
+    infrared = np.clip(6000 - green * 2, 1, None)
+    path = write_scene(
+        tmp_path / "scene.tif",
+        pixels=[*stored, infrared],
+        dtype="uint16",
+        descriptions=("BAND1", "BAND2", "BAND3", "BAND4"),
+        colors=["undefined"] * 4,
+    )
+    with pytest.raises(LookError, match=f"it looks as it should with --bands {','.join(map(str, right))};"):
+        look_before(plan(path))
+    look_before(Plan.of(Scene.open(path, bands=right), find("planet"), ScanOptions()))
+
+
 def test_an_offset_that_was_taken_off_twice_is_named(tmp_path, pixels):
     scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels / 255 * 3000, dtype="uint16", gsd=10))
     asked = ScanOptions(scale=(1e-4,) * 3, offset=(-0.1,) * 3)
