@@ -69,7 +69,7 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
     scale, offset: what is asked for; it goes before metadata, and metadata before the pixels. Metadata is held against
     the pixels: an offset that was taken off already is left out, and what makes no reflectance counts for nothing, with
     a warning.
-    Raises ReadError when no pixels can be read, RadiometryError for a scale of 0.
+    Raises ReadError when no pixels can be read, RadiometryError for a scale of 0, and for a scene of one value.
     """
     if scale is not None or offset is not None:
         return _asked(scale, offset)
@@ -81,6 +81,11 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
     values = sample(scene)
     if not values.size:
         return stated or _assumed(scene.dtype)
+    if stated is None and (least := float(values.min())) == values.max():
+        raise RadiometryError(
+            f"{scene.name} shows nothing but {least:g} wherever it was looked at; if that is nodata, say so in the file: "
+            f"gdal_edit.py -a_nodata {least:g}"
+        )
     if stated and (doubt := _doubt(stated, values)):
         log.warning(
             "%s: its metadata says %s, %s; so the pixels are asked: --scale and --offset override",

@@ -169,6 +169,13 @@ def test_a_scene_without_data_is_one(make_scene, dtype, scale):
     assert looks(path).max() == 0
 
 
+@pytest.mark.parametrize(("value", "dtype"), [(0, "uint16"), (1500, "uint16"), (-9999, "int16"), (0.25, "float32")])
+def test_a_scene_of_one_value_is_refused(make_scene, value, dtype):
+    path = make_scene(pixels=GROUND * 0 + value, dtype=dtype)
+    with pytest.raises(RadiometryError, match=f"nothing but {value:g} .*gdal_edit.py -a_nodata {value:g}"):
+        seen(path)
+
+
 @pytest.mark.parametrize("at", [150, 1000, 2900])
 def test_what_lies_between_the_windows_that_are_looked_at_is_found(make_scene, at):
     pixels = np.zeros((3, 3000, 600), np.uint16)

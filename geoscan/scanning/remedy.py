@@ -64,8 +64,9 @@ def remedy(plan: Plan, tiles: Sequence[int], look: Look) -> str:
     if (best := max(tried, default=(-1.0, "")))[0] >= 0:
         return best[1]
     chips = _chips(plan, plan.radiometry, pixels)
-    negative = not is_white(chips).mean() > _MOST_WHITE and look.knows(look.log_odds(255 - chips, shares))
-    return "bright and dark seem to be swapped, and no option undoes that" if negative else ""
+    if is_white(chips).mean() <= _MOST_WHITE and look.verdict(look.log_odds(255 - chips, shares)) >= 0:
+        return "bright and dark seem to be swapped, and no option undoes that"
+    return ""
 
 
 def _pixels(scene: Scene, plan: Plan, tiles: Sequence[int]) -> list[tuple[Native, Mask]]:
