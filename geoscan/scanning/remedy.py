@@ -61,7 +61,7 @@ def remedy(plan: Plan, tiles: Sequence[int], look: Look) -> str:
     pixels = _pixels(plan.scene, plan, tiles)
     shares = np.array([valid.mean() for _, valid in pixels])
     tried = [*_tried(plan, pixels, shares, look), *_of_other_bands(plan, tiles, shares, look)]
-    if (best := max(tried, default=(-1.0, "")))[0] >= 0:
+    if (best := max(tried, key=lambda one: one[0], default=(-1.0, "")))[0] >= 0:
         return best[1]
     chips = _chips(plan, plan.radiometry, pixels)
     if is_white(chips).mean() <= _MOST_WHITE and look.verdict(look.log_odds(255 - chips, shares)) >= 0:
