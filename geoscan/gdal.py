@@ -99,7 +99,9 @@ def settings(address: str, *, follow: bool = False) -> Iterator[list[str]]:
     _limit_cache()
     _unpack(address)
     # More threads than this one would print what GDAL has to say, and nobody could hear it.
-    how: dict[str, Any] = {"GDAL_NUM_THREADS": "1", **reach.settings(address, follow=follow)}
+    # Its short cut to all of a PNG makes black pixels of one that was cut off, and says nothing.
+    how: dict[str, Any] = {"GDAL_NUM_THREADS": "1", "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+    how |= reach.settings(address, follow=follow)
     before, _EAR.said = _EAR.said, []
     try:
         with rasterio.Env(**how):

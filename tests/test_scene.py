@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from conftest import CORNER, RGB, UTM, write_scene
 from hypothesis import given, settings
@@ -133,6 +134,20 @@ def test_damage_that_gdal_reads_over_fails_all_that_touches_it_and_nothing_else(
         # GDAL warps whole blocks: in a small scene that is all of it.
         for row, col in ((0, 0), (12, 4), (4, 12)) if way != "resampled" else ():
             assert scene.read(Window(row * side, col * side, side, side))[1].all()
+
+
+def test_a_png_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path):
+    """GDAL makes black pixels of all of it when it is read at once, and tells of no error."""
+    path = tmp_path / "scene.png"
+    rasterio.shutil.copy(write_scene(tmp_path / "scene.tif", (3, 256, 256)), path, driver="PNG")
+    path.write_bytes(path.read_bytes()[: -path.stat().st_size // 10])
+    scene = Scene.open(path)
+    with pytest.raises(ReadError, match=r"scene\.png cannot be read at row 0, col 0, 256 x 256 px"):
+        whole(scene)
+    with rasterio.open(tmp_path / "scene.tif") as source:
+        assert (scene.read(Window(0, 0, 200, 256))[0] == source.read()[:, :200]).all()
+    with pytest.raises(ReadError):
+        scene.read(Window(240, 0, 16, 256))
 
 
 def test_an_overview_leaves_out_what_is_damaged(tmp_path):
