@@ -83,8 +83,8 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
         return stated or _assumed(scene.dtype)
     if stated is None and (least := float(values.min())) == values.max():
         raise RadiometryError(
-            f"{scene.name} shows nothing but {least:g} wherever it was looked at; if that is nodata, say so in the file: "
-            f"gdal_edit.py -a_nodata {least:g}"
+            f"{scene.name} shows nothing but {least:g} wherever it was looked at; if that is nodata, say so in the "
+            f"file: gdal_edit.py -a_nodata {least:g}"
         )
     if stated and (doubt := _doubt(stated, values)):
         log.warning(
