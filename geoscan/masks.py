@@ -8,9 +8,10 @@ and forget a mask beside a nodata value.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -44,6 +45,31 @@ _FINITE: Final = f"<LUT>{-10 * _HUGE:g}:0,{-_HUGE:g}:255,{_HUGE:g}:255,{10 * _HU
 """Neither huge nor NaN: GDAL looks NaN up as the first number of a table."""
 
 
+UNSEEN_CLASSES: Final = (0, 1, 8, 9)
+"""Of Sentinel-2's scene classification: no data, saturated or defective, cloud of medium and of high probability."""
+
+_TOLD: Final = (
+    (re.compile(r"scl(_\d+m)?"), "scene classification", UNSEEN_CLASSES),
+    (re.compile(r"qa60"), "opaque cloud", (1024, 3072)),
+    (re.compile(r"data_?mask"), "data mask", (0,)),
+)
+"""What bands of a stack are called that tell of each pixel whether it shows ground, what that is, and which values hide
+it: Sentinel-2's, as Earth Engine and Sentinel Hub deliver it."""
+
+
+_MARKS: Final = re.compile(r".*(mask|cloud|quality|cldprb).*|(qa|udm|msk|scl)(\d|_).*|qa|bqa|udm|scl")
+"""What bands may be called that mark pixels in some way."""
+
+
+class Classes(NamedTuple):
+    """A band that classifies pixels."""
+
+    band: int
+    kind: str
+    hidden: tuple[int, ...]
+    """Classes of pixels that are no ground."""
+
+
 @dataclass(frozen=True, slots=True)
 class Masking:
     """What hides pixels; a pixel is real where nothing hides it."""
@@ -61,12 +87,24 @@ class Masking:
     masks: tuple[int, ...] = ()
     """Numbers of bands whose mask hides pixels: of a file beside or inside the raster's, or of a VRT."""
 
+    classes: tuple[Classes, ...] = ()
+
     floats: bool = False
     """Values may be NaN or infinite, which hides a pixel, whichever band it is in."""
 
     def __bool__(self) -> bool:
         """Whether there is anything that may hide a pixel."""
         return self != Masking()
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Numbers of bands whose values hide pixels of others."""
+        return (*([self.alpha] if self.alpha else []), *(one.band for one in self.classes))
+
+    @property
+    def says_all(self) -> bool:
+        """Whether the file tells of each pixel if it holds data, so that no fill needs to be looked for."""
+        return bool(self.alpha or self.masks or any(0 in one.hidden for one in self.classes))
 
     def hides(self, value: float) -> bool:
         """Tell whether a pixel that shows this value in all bands is hidden."""
@@ -78,10 +116,18 @@ class Masking:
         parts = [
             f"alpha in band {self.alpha}" if self.alpha else "",
             "the file's mask" if self.masks else "",
+            *(f"{one.kind} in band {one.band}" for one in self.classes),
             f"nodata {', '.join(declared)}" if declared else "",
             f"fill {in_words(self.fill)}, which the file does not declare" if self.fill is not None else "",
         ]
         return " and ".join(part for part in parts if part) or "none"
+
+
+def unheeded(source: Any, how: Masking) -> tuple[str, ...]:
+    """Descriptions of bands of an open dataset that seem to mark pixels, where nothing is made of any such band."""
+    if how.bands or how.masks:
+        return ()
+    return tuple(text for text in source.descriptions if text and _MARKS.fullmatch(text.strip().lower()))
 
 
 def in_words(fill: tuple[float, float]) -> str:
@@ -96,7 +142,14 @@ def masking(source: Any, bands: Bands, alpha: int) -> Masking:
     masks = tuple(band for band in bands if _has_mask(source.mask_flag_enums[band - 1]))
     shared = masks and MaskFlags.per_dataset in source.mask_flag_enums[masks[0] - 1]
     floats = any(np.issubdtype(np.dtype(source.dtypes[band - 1]), np.floating) for band in bands)
-    return Masking((red, green, blue), None, alpha, masks[:1] if shared else masks, floats)
+    names = [(band, (text or "").strip().lower()) for band, text in enumerate(source.descriptions, 1)]
+    classes = tuple(
+        Classes(band, kind, hidden)
+        for band, name in names
+        for called, kind, hidden in _TOLD
+        if called.fullmatch(name) and band not in (*bands, alpha)
+    )
+    return Masking((red, green, blue), None, alpha, masks[:1] if shared else masks, classes, floats)
 
 
 def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) -> str:
@@ -131,6 +184,8 @@ def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Ite
         yield _source(name, str(how.alpha), _SET)
     for band in how.masks:
         yield _source(name, f"mask,{band}", "" if name.startswith("<") else _SET)  # a product's is 0 or 255
+    for one in how.classes:
+        yield _source(name, str(one.band), f"<LUT>{lookup(one.hidden)}</LUT>")
     if how.floats:
         for band in bands:
             yield _source(name, str(band), _FINITE)
@@ -140,6 +195,12 @@ def _any_other(name: str, values: Sequence[tuple[int, float]]) -> str:
     """Give sources that draw 255 where any band shows something else than its value."""
     other = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
     return "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
+
+
+def lookup(hidden: Collection[int]) -> str:
+    """Map `hidden` to 0 and all other integers to 255; GDAL draws straight lines between the points of such a table."""
+    points = {value: 0 if value in hidden else 255 for at in hidden for value in (at - 1, at, at + 1)}
+    return ",".join(f"{value}:{shown}" for value, shown in sorted(points.items()))
 
 
 def _any_brighter(name: str, most: float, bands: Bands, size: tuple[int, int]) -> str:

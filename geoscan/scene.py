@@ -24,10 +24,10 @@ from geoscan import bands as band_choice
 from geoscan import blank, fill, gdal, ground, inputs, products
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
-from geoscan.errors import ReadError, ResolutionError, SceneError
+from geoscan.errors import ReadError, ResolutionError, SceneError, one_line
 from geoscan.grid import TileGrid, Window
 from geoscan.handles import HANDLES, damage_in, pixels_of, straighten
-from geoscan.masks import Masking, in_words, masked, masking
+from geoscan.masks import Masking, in_words, masked, masking, unheeded
 from geoscan.products import Product, Scaling
 from geoscan.resolution import is_native, is_usable, usable_range
 
@@ -237,7 +237,7 @@ class Scene:
         none = np.zeros(len(grid), bool)
         if gdal.is_remote(self.address) or not self.masking:
             return none
-        bands = (*self.bands, self.masking.alpha) if self.masking.alpha else self.bands
+        bands = (*self.bands, *self.masking.bands)
         try:
             with self.settings(), rasterio.open(self.address) as source, rasterio.open(self.vrt) as seen:
                 windows = blank.stored(source, bands, bool(self.masking.masks))
@@ -328,6 +328,8 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
         how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
         vrt = masked(source, product.address, bands, dtype, how)
+        if marks := ", ".join(map(one_line, unheeded(source, how))):
+            log.warning("%s: nothing is made of %s: what it marks there, such as clouds, counts as seen", name, marks)
     except gdal.FAILURES as error:
         raise SceneError(f"{name} cannot be read: {gdal.cause(error)}; fetch or make it again") from error
     planet = table.planet_like and bands == band_choice.PLANET and max(gsd) < _PLANET_GSD_M
@@ -380,7 +382,7 @@ def _stated(source: Any, bands: Bands) -> Scaling | None:
 
 def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
     """Add fill that the file does not declare; one that has a mask has said all."""
-    if how.alpha or how.masks:
+    if how.says_all:
         return how
 
     def look(row: int, col: int, side: int) -> fill.Pixels | None:

@@ -147,6 +147,20 @@ def mask_of_each_band(path):
     return path
 
 
+def classes(name, seen, hidden, dtype="uint16"):
+    """A band that tells what each pixel shows; the ground has the same colours where it is hidden."""
+
+    def make(path):
+        rows = np.arange(ROWS)[:, None]
+        kinds = np.where(HALF, np.take(seen, rows % len(seen)), np.take(hidden, rows % len(hidden)))
+        names = ("B04", "B03", "B02", name)
+        colors = ["undefined"] * 4
+        pixels = np.concatenate([ground(dtype), kinds[None]])
+        return write_scene(path, pixels=pixels, dtype=dtype, descriptions=names, colors=colors)
+
+    return make
+
+
 def zipped(path):
     mask_inside(path)
     shutil.make_archive(str(path.with_suffix("")), "zip", path.parent, path.name)
@@ -186,6 +200,11 @@ KINDS = {
     "mask and nodata": mask_and_nodata,
     FILL: with_value(0, "uint16"),
     "in a zip": zipped,
+    "scene classification": classes("SCL", (2, 3, 4, 5, 6, 7, 10, 11), (0, 1, 8, 9)),
+    "scene classification as floats": classes("SCL_20m", (4, 7), (8,), "float32"),
+    "scene classification in 8 bits": classes("scl", (4, 10), (9, 0), "uint8"),
+    "opaque cloud": classes("QA60", (0, 2048), (1024, 3072)),
+    "data mask": classes("dataMask", (1,), (0,)),
 }
 
 
@@ -222,7 +241,22 @@ def test_what_hides_pixels_is_told(tmp_path):
     assert Scene.open(mask_and_nodata(tmp_path / "scene.tif")).masking.in_words() == "the file's mask and nodata 0"
     filled = Scene.open(KINDS[FILL](tmp_path / "scene.tif"))
     assert filled.masking.in_words() == "fill 0, which the file does not declare"
+    assert Scene.open(KINDS["data mask"](tmp_path / "scene.tif")).masking.in_words() == "data mask in band 4"
     assert Scene.open(rounded(tmp_path / "scene.tif")).masking.in_words() == "nodata -3.40282e+38"
+
+
+@pytest.mark.parametrize(
+    "name", ["QA_PIXEL", "Fmask", "cloud_probability", "MSK_CLDPRB", "udm2_5", "BQA", "SCL_median"]
+)
+def test_marks_that_nothing_is_made_of_are_told_of(tmp_path, name, caplog):
+    assert not Scene.open(classes(name, (0,), (1,))(tmp_path / "scene.tif")).masking
+    assert f"scene.tif: nothing is made of {name}: what it marks there" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["B8A", "nir", "scale", "square", "", "AOT", "elevation"])
+def test_other_bands_are_no_marks(tmp_path, name, caplog):
+    assert not Scene.open(classes(name, (3,), (1,))(tmp_path / "scene.tif")).masking
+    assert not caplog.text
 
 
 def test_a_plain_raster_hides_nothing(tmp_path):

@@ -28,6 +28,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 
 from geoscan import gdal
 from geoscan.errors import SceneError
+from geoscan.masks import UNSEEN_CLASSES
 from geoscan.products import Product, Scaling, vrt
 from geoscan.products.bundle import Bundle, listed, names_in, zipped
 
@@ -59,9 +60,6 @@ _QUANTIFICATION: Final = {
     "L2A": ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE"),
 }
 _ADD_OFFSET: Final = {"L1C": "RADIO_ADD_OFFSET", "L2A": "BOA_ADD_OFFSET"}
-
-UNSEEN_CLASSES: Final = (0, 1, 8, 9)
-"""Of the scene classification: no data, saturated or defective, cloud of medium and of high probability."""
 
 _UNSEEN_QUALITY: Final = (3, 4, 5, 6)
 """Bands of MSK_QUALIT: lost and degraded image packets, defective pixels, no data. The others are lost and degraded

@@ -28,9 +28,9 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from geoscan import gdal
 from geoscan.errors import SceneError
+from geoscan.masks import UNSEEN_CLASSES
 from geoscan.products import Product, Scaling, vrt
 from geoscan.products.rasters import Raster, covers, describe
-from geoscan.products.sentinel2 import UNSEEN_CLASSES
 
 if TYPE_CHECKING:
     import pystac

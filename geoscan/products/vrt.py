@@ -21,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geoscan import gdal
 from geoscan.bands import Bands
+from geoscan.masks import lookup
 
 _TYPES: Final = {
     "uint8": "Byte",
@@ -267,7 +268,7 @@ def _all_of(covers: Sequence[str], place: Place) -> str:
 
 def _cover(hidden: Hidden, place: Place) -> str:
     """Give sources that draw 0 where the ground is hidden, else 255."""
-    table = f"<LUT>{_lut(hidden.values)}</LUT>"
+    table = f"<LUT>{lookup(hidden.values)}</LUT>"
     if not hidden.also:
         return _source(hidden.band, place, table)
     bands = hidden.band, *hidden.also
@@ -299,9 +300,3 @@ def _read(address: str, band: str, where: str, how: str) -> str:
 
 def _rectangle(name: str, row: int, col: int, rows: int, cols: int) -> str:
     return f'<{name}Rect xOff="{col}" yOff="{row}" xSize="{cols}" ySize="{rows}"/>'
-
-
-def _lut(hidden: Collection[int]) -> str:
-    """Map `hidden` to 0 and all other integers to 255; GDAL draws straight lines between the points of such a table."""
-    points = {value: 0 if value in hidden else 255 for at in hidden for value in (at - 1, at, at + 1)}
-    return ",".join(f"{value}:{shown}" for value, shown in sorted(points.items()))
