@@ -99,7 +99,10 @@ def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> B
     count = len(table.dtypes)
     if len(table.color_bands) < 3:
         have = f"{len(table.color_bands)} colour band{'s' * (len(table.color_bands) != 1)}"
-        raise SceneError(f"{name} has {have}; geoscan needs red, green and blue: give a scene with all three")
+        todo = "give a scene with all three"
+        if ColorInterp.palette in table.colors:
+            todo = f"take them from its palette: gdal_translate -expand rgb {name} rgb.tif"
+        raise SceneError(f"{name} has {have}; geoscan needs red, green and blue: {todo}")
     if asked is not None:
         return _checked(asked, count, name)
     # Names first: GDAL tags any three bands red, green, blue when they are written so, in whatever order they are.

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,10 +26,12 @@ from geoscan import blank, fill, gdal, ground, inputs, products
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
 from geoscan.errors import ReadError, ResolutionError, SceneError, one_line
+from geoscan.finding import SUFFIXES
 from geoscan.grid import TileGrid, Window
 from geoscan.handles import HANDLES, damage_in, pixels_of, straighten
 from geoscan.masks import Masking, in_words, masked, masking, unheeded
 from geoscan.products import Product, Scaling
+from geoscan.products.bundle import names_in
 from geoscan.resolution import is_native, is_usable, usable_range
 
 log = logging.getLogger(__name__)
@@ -272,6 +275,12 @@ def _metres(gsd: tuple[float, float]) -> str:
     return f"{sides[0]} m" if sides[0] == sides[1] else f"{sides[0]} x {sides[1]} m"
 
 
+def _in_zip(path: str) -> str:
+    """Name the first raster in a zip as GDAL does; empty where there is none."""
+    names = (names_in(Path(path)) if gdal.is_plain(path) else None) or []
+    return next((f"/vsizip/{path}/{name}" for name in names if name.lower().endswith(SUFFIXES)), "")
+
+
 @contextmanager
 def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
     """Open the dataset of the product at `path`, or raise SceneError."""
@@ -288,7 +297,8 @@ def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
     except gdal.FAILURES as error:
         why = gdal.cause(error).removeprefix(f"{path}: ")
         shown = path.split("?", 1)[0]  # the rest of a signed URL is secret
-        raise SceneError(f"{shown} cannot be opened: {why}; {_WANTED}") from error
+        wanted = f"it is a zip; give what lies in it: {inside}" if (inside := _in_zip(path)) else _WANTED
+        raise SceneError(f"{shown} cannot be opened: {why}; {wanted}") from error
     for text in dict.fromkeys(said):
         log.warning("%s: GDAL says: %s", product.name, text)
     with source:
@@ -298,13 +308,21 @@ def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
 def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | None, follow: bool) -> Scene:
     name = product.name
     if not source.count:
-        inner = f"; give one of its {len(source.subdatasets)} parts, such as {source.subdatasets[0]}"
+        inner = (
+            f"; give one of its {len(source.subdatasets)} parts, such as {source.subdatasets[0]}, or put three "
+            "together: gdalbuildvrt -separate scene.vrt RED GREEN BLUE"
+        )
         raise SceneError(f"{name} holds no pixels of its own{inner if source.subdatasets else ''}")
     if any("complex" in dtype for dtype in source.dtypes):
         raise SceneError(f"{name} has complex values ({source.dtypes[0]}), as radar has; give an optical scene")
     points_crs = source.gcps[1]
     placed = not gdal.by_points(source)
     crs = source.crs if placed else points_crs
+    if crs is None and source.rpcs is not None:
+        raise SceneError(
+            f"{name} is placed by RPCs alone, which need the ground's height; orthorectify it first: "
+            f"gdalwarp -rpc -to RPC_DEM=dem.tif {name} ortho.tif"
+        )
     if crs is None or not crs.to_wkt():
         raise SceneError(f"{name} has no CRS; assign the right one, for example: gdal_edit.py -a_srs EPSG:32721 {name}")
     ground.check_earth(crs, name)

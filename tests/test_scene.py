@@ -4,6 +4,7 @@ import os
 import pickle
 import threading
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 from test_masks import vrt
 
 from geoscan.errors import GeoscanError, ReadError, ResolutionError, SceneError
@@ -310,6 +312,27 @@ def test_what_is_no_raster_is_refused_in_one_line(tmp_path):
         with pytest.raises(SceneError, match=says) as caught:
             Scene.open(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_says_how_to_bring_it_into_shape(tmp_path, make_scene):
+    source = make_scene((3, 20, 30))
+    with zipfile.ZipFile(tmp_path / "scene.zip", "w") as archive:
+        archive.writestr("read me.txt", "see scene.tif")
+        archive.write(source, "tiles/scene.tif")
+    with pytest.raises(SceneError, match=r"it is a zip; give what lies in it: (/vsizip/\S+)$") as caught:
+        Scene.open(tmp_path / "scene.zip")
+    assert (whole(Scene.open(str(caught.value).rsplit(" ", 1)[1]))[0] == whole(Scene.open(source))[0]).all()
+
+    palette = make_scene((1, 20, 30), name="palette.tif", colors=["palette"])
+    with pytest.raises(SceneError, match=r"gdal_translate -expand rgb palette\.tif"):
+        Scene.open(palette)
+
+    tilted = make_scene((3, 20, 30), name="tilted.tif", crs=None, transform=Affine.identity())
+    numbers = [1.0, *[0.0] * 19]
+    with rasterio.open(tilted, "r+") as target:
+        target.rpcs = RPC(100, 100, -10, 10, numbers, numbers, 10, 15, -55, 1, numbers, numbers, 15, 20)
+    with pytest.raises(SceneError, match=r"RPCs alone.*gdalwarp -rpc -to RPC_DEM=dem\.tif tilted\.tif"):
+        Scene.open(tilted)
 
 
 # Places
