@@ -68,6 +68,18 @@ _RAGGED: Final = 0.53
 """Pixels from a straight line, at most, for what may be a stripe: those of one that is turned lie half a pixel off; a
 bank that strays by one pixel on average, 0.6 off."""
 
+_STRIPED: Final = 0.3
+"""Share of the squares that stripes cross at least: they come again and again, all over a scene."""
+
+_IN_A_ROW: Final = 3
+"""Squares that a seam crosses at least, which lies along rows or columns."""
+
+_FULL: Final = 0.8
+"""How much of the way from fill to ground the first pixel beside a stripe has gone."""
+
+_ENOUGH: Final = 8
+"""Squares of which is asked how straight stripes are, about."""
+
 _MISTAKEN: Final = 0.01
 """Share of the ground that may reach the highest value of its type in some band: more does so in all bands, too."""
 
@@ -101,18 +113,24 @@ def find(
     size = rows, cols
     squares = _looked_at(look, places if dtype != "uint8" else border, size)
     patches = _patches(squares, size)
-    candidates = [*_of_one_value(patches.values()), *_lossy(patches, dtype, size), *_striped(squares, dtype, size)]
+    candidates = [*_of_one_value(patches.values()), *_lossy(patches, dtype, size)]
     candidates = [one for one in dict.fromkeys(candidates) if not hidden(one.least)]
-    if not candidates:
+    stripes = [one for one in dict.fromkeys(_striped(squares, dtype, size)) if not hidden(one.least)]
+    if not candidates and not stripes:
         return None
     squares |= _looked_at(look, [at for at in places if at not in squares], size)
     patches = _patches(squares, size)
     for one in candidates:
         ground = _ground(one, patches.values())
         if ground.size and _may_be_fill(one, ground, dtype):
-            edges = list(_edges(look, one, patches, size)) or _crossed(one, squares.values())
+            edges = list(_edges(look, one, patches, size))
             if edges and _ends_at_once(one, edges):
                 return Fill(*one, sure=_is_sure(one, patches, edges, dtype))
+    for one in stripes:
+        ground = _ground(one, patches.values())
+        crossed = _crossed(one, list(squares.values()))
+        if ground.size and crossed and _may_be_fill(one, ground, dtype) and _are_gaps(one, crossed):
+            return Fill(*one, sure=_is_sure(one, patches, crossed, dtype))
     return None
 
 
@@ -184,10 +202,33 @@ def _rim(square: Pixels, at: At, size: At) -> Pixels:
     return square[:, rim]
 
 
-def _crossed(fill: _Range, squares: Iterable[Pixels]) -> list[Pixels]:
-    """Give the squares through which stripes of fill run; none where what runs through them bends as rivers do."""
+def _crossed(fill: _Range, squares: Sequence[Pixels]) -> list[Pixels]:
+    """Give the squares through which stripes may run; none where that is but a few, as of a canal."""
     crossed = [one for one in squares if _EDGE <= fill.shown(one).sum() <= _EDGE * (_EDGE - 1)]
-    return crossed if crossed and np.median([_raggedness(fill.shown(one)) for one in crossed]) <= _RAGGED else []
+    seams = [one for one in crossed if _is_along(fill.shown(one))]
+    if len(seams) == len(crossed) >= _IN_A_ROW:
+        return seams
+    return crossed if len(crossed) >= _STRIPED * len(squares) else []
+
+
+def _is_along(inside: NDArray[np.bool_]) -> bool:
+    """Tell whether each row, or each column, is all of it inside or not, as between tiles; the ground draws no such."""
+    return any(bool((inside.all(axis=axis) == inside.any(axis=axis)).all()) for axis in (0, 1))
+
+
+def _are_gaps(fill: _Range, crossed: Sequence[Pixels]) -> bool:
+    """Tell whether what crosses squares are gaps: straight, and with ground of full strength right beside them.
+
+    A canal is straight, too, but a pixel that it shares with the ground shows some of both.
+    """
+    if not _ends_at_once(fill, crossed):
+        return False
+    ways = [_out_of_fill(fill, np.rot90(edge, turn, axes=(1, 2))) for edge in crossed for turn in range(4)]
+    beside, ground = (np.concatenate(parts, axis=1) for parts in list(zip(*ways, strict=True))[:2])
+    if np.median(fill.away(beside).max(axis=0)) < _FULL * np.median(fill.away(ground).max(axis=0)):
+        return False
+    some = crossed[:: max(1, len(crossed) // _ENOUGH)]
+    return bool(np.median([_raggedness(fill.shown(one)) for one in some]) <= _RAGGED)
 
 
 def _raggedness(inside: NDArray[np.bool_]) -> float:

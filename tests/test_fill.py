@@ -230,6 +230,24 @@ def test_a_narrow_river_that_was_clipped_is_no_stripe(width, bend, dtype):
     assert found(np.where(river, 0, ground(low=low, high=high)), dtype) is None
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("apart", [1000, 33])
+@pytest.mark.parametrize("angle", [0, 13, 70])
+def test_straight_canals_that_were_clipped_are_no_stripes(angle, apart, dtype):
+    """One, or one beside another: a pixel that they share with the ground shows some of both."""
+    across = (COLS - 93.3) * np.cos(np.radians(angle)) + (ROWS - 96) * np.sin(np.radians(angle))
+    share = np.clip(3.5 - np.abs((across + apart / 2) % apart - apart / 2), 0, 1)
+    scale = {"uint8": 60, "uint16": 3000, "float32": 0.1}[dtype]
+    pixels = ground(low=1, high=3) * (1 - share) - 0.3 * share
+    assert found((pixels * scale).clip(0), dtype) is None
+
+
+def test_a_river_makes_no_fill_of_a_lake():
+    """Of 256 levels both may be 0 all over."""
+    river = abs(COLS - 40 - 12 * np.sin(ROWS / 20)) < 4
+    assert found(np.where(river | HOLE, 0, ground(low=60, high=200)), "uint8") is None
+
+
 def test_what_cannot_be_read_is_passed_over():
     pixels = np.where(COLLARS["half"], 0, ground()).astype("uint16")
 
