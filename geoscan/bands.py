@@ -34,7 +34,16 @@ _STACK = 8
 """Bands from which on a stack begins with coastal blue, as Sentinel-2's and PlanetScope's do, if it does not say."""
 
 _ALL = 12
-"""Bands from which on a stack is all of Sentinel-2's, as nearly as can be told."""
+"""A stack of so many bands is taken for all of Sentinel-2's."""
+
+_COUNTED = re.compile(r"b(\d+)|(?i:band)[ _]?(\d+)")
+"""A band's number as programs give it that know nothing else: Earth Engine b1, ArcGIS Band_1, ENVI Band 1."""
+
+_MARKS = re.compile(
+    r"(?!.*cloud.?(free|less|masked)).*(mask|cloud|quality|cldprb).*"
+    r"|(qa|udm|msk|scl)(\d|_).*|qa|bqa|udm|scl|clm|clp|cs|cs_cdf|alpha"
+)
+"""What bands are called that mark pixels, as Earth Engine, Sentinel Hub, Planet and Landsat deliver them."""
 
 _VISIBLE = 4
 """The highest number of red, green and blue in the products that are known, see `_of_sensor`."""
@@ -63,15 +72,16 @@ class BandTable:
     @property
     def color_bands(self) -> tuple[int, ...]:
         """Numbers of all bands that are not a mask."""
-        return tuple(n for n in range(1, len(self.dtypes) + 1) if n != self.masking_alpha)
+        marks = {n for n, text in enumerate(self.descriptions, 1) if marks_pixels(text)}
+        return tuple(n for n in range(1, len(self.dtypes) + 1) if n != self.masking_alpha and n not in marks)
 
     @property
     def planet_like(self) -> bool:
-        """Four 16-bit bands, none of which is a mask: the make of Planet's analytic products.
+        """Four 16-bit bands, and no more but masks: the make of Planet's analytic products.
 
         They are delivered unsigned; some tools write signed copies.
         """
-        return self.dtypes in (("uint16",) * 4, ("int16",) * 4) and not self.masking_alpha
+        return self.color_bands == (1, 2, 3, 4) and self.dtypes[:4] in (("uint16",) * 4, ("int16",) * 4)
 
 
 def table_of(source: Any) -> BandTable:
@@ -137,7 +147,7 @@ def _tagged(table: BandTable) -> Bands | None:
 
 
 def _described(table: BandTable) -> Bands | None:
-    if _counts_only(table.descriptions):
+    if _counts_only(table):
         return None
     words = [_words(text) for text in table.descriptions]
     if (named := _find([_color(some) for some in words], "red", "green", "blue")) is not None:
@@ -147,9 +157,20 @@ def _described(table: BandTable) -> Bands | None:
     return _find(numbers, *_of_sensor({number for number in numbers if number}, surface))
 
 
-def _counts_only(descriptions: Sequence[str]) -> bool:
-    """Tell whether bands are called b1, b2, ... in their order, as Earth Engine calls those of any file."""
-    return len(descriptions) < _ALL and list(descriptions) == [f"b{n}" for n in range(1, len(descriptions) + 1)]
+def _counts_only(table: BandTable) -> bool:
+    """Tell whether bands are called b1, b2, ... or Band 1, Band 2, ... in their order, as programs call those of any
+    file; but for a mask.
+    """
+    texts = [table.descriptions[n - 1] for n in table.color_bands]
+    numbers = [match[1] or match[2] if (match := _COUNTED.fullmatch(text)) else "" for text in texts]
+    return len(numbers) < _ALL and numbers == [str(n) for n in range(1, len(numbers) + 1)]
+
+
+def marks_pixels(text: str) -> bool:
+    """Tell whether a band's description is that of a mask: of clouds, of data, of quality."""
+    words = _words(text)
+    measured = _color(words) or (_number(words) and not _OTHERS & set(words))
+    return not measured and _MARKS.fullmatch(text.strip().lower()) is not None
 
 
 def _words(text: str) -> list[str]:

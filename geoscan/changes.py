@@ -29,7 +29,7 @@ less is what a score near a threshold does."""
 _NARROW: Final = 0.98
 """Chips: a strip no wider is no growth. Where the grid of chips lies otherwise than before, each chip that shows an
 unchanged mine still overlaps the chips of before, and what it has beside them is less than a chip wide. What lacks to
-a whole chip is for rounding, and for the percent by which metres near an outline may err."""
+a whole chip is for rounding."""
 
 _FINER: Final = 0.5
 """Earlier outlines with less area a chip are of another kind, such as drawn by hand: the chips around them are no

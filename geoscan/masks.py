@@ -18,7 +18,7 @@ import numpy as np
 from rasterio.enums import MaskFlags
 
 from geoscan import gdal
-from geoscan.bands import Bands
+from geoscan.bands import Bands, marks_pixels
 
 _TYPES: Final = {
     "uint8": "Byte",
@@ -57,8 +57,7 @@ _TOLD: Final = (
 it: Sentinel-2's, as Earth Engine and Sentinel Hub deliver it."""
 
 
-_MARKS: Final = re.compile(r".*(mask|cloud|quality|cldprb).*|(qa|udm|msk|scl)(\d|_).*|qa|bqa|udm|scl")
-"""What bands may be called that mark pixels in some way."""
+_OF_CLOUDS: Final = ("scene classification", "opaque cloud")
 
 
 class Classes(NamedTuple):
@@ -123,11 +122,15 @@ class Masking:
         return " and ".join(part for part in parts if part) or "none"
 
 
-def unheeded(source: Any, how: Masking) -> tuple[str, ...]:
-    """Descriptions of bands of an open dataset that seem to mark pixels, where nothing is made of any such band."""
-    if how.bands or how.masks:
+def unheeded(source: Any, bands: Bands, how: Masking) -> tuple[str, ...]:
+    """Descriptions of bands of an open dataset that seem to mark pixels, and of which nothing is made.
+
+    bands: red, green and blue. One band that tells of clouds is enough, and silences the others.
+    """
+    if any(one.kind in _OF_CLOUDS for one in how.classes):
         return ()
-    return tuple(text for text in source.descriptions if text and _MARKS.fullmatch(text.strip().lower()))
+    texts = [text for band, text in enumerate(source.descriptions, 1) if band not in (*bands, *how.bands)]
+    return tuple(text for text in texts if text and marks_pixels(text))
 
 
 def in_words(fill: tuple[float, float]) -> str:
@@ -198,9 +201,12 @@ def _any_other(name: str, values: Sequence[tuple[int, float]]) -> str:
 
 
 def lookup(hidden: Collection[int]) -> str:
-    """Map `hidden` to 0 and all other integers to 255; GDAL draws straight lines between the points of such a table."""
+    """Map `hidden` and NaN to 0, and all other integers to 255.
+
+    GDAL draws straight lines between the points of such a table, and looks NaN up as its first number.
+    """
     points = {value: 0 if value in hidden else 255 for at in hidden for value in (at - 1, at, at + 1)}
-    return ",".join(f"{value}:{shown}" for value, shown in sorted(points.items()))
+    return ",".join(f"{value:g}:{shown}" for value, shown in ((-_HUGE, 0), (-_HUGE / 10, 255), *sorted(points.items())))
 
 
 def _any_brighter(name: str, most: float, bands: Bands, size: tuple[int, int]) -> str:

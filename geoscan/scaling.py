@@ -80,7 +80,7 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
         return None
     values = sample(scene)
     if not values.size:
-        return stated or _assumed(scene.dtype)
+        return stated or _assumed(scene)
     if stated is None and (least := float(values.min())) == values.max():
         raise RadiometryError(
             f"{scene.name} shows nothing but {least:g} wherever it was looked at; if that is nodata, say so in the "
@@ -142,14 +142,18 @@ def _found_in_overview(scene: Scene) -> Values:
     side = min(_SIDE, scene.rows), min(_SIDE, scene.cols)
     corners = ((places + 0.5) * (scene.rows, scene.cols) / valid.shape - np.array(side) / 2).astype(int)
     corners = corners.clip(0, np.subtract((scene.rows, scene.cols), side))
-    parts, _ = _read(scene, [Window(row, col, *side) for row, col in corners.tolist()])
+    parts, error = _read(scene, [Window(row, col, *side) for row, col in corners.tolist()])
+    if error and not parts:
+        raise error
     return np.concatenate([np.empty((3, 0)), *parts], axis=1)
 
 
-def _assumed(dtype: str) -> Scaling:
-    """Give what most files of a type mean, for a scene that holds no data: to it nothing will be applied."""
-    scale = 1.0 if np.issubdtype(np.dtype(dtype), np.floating) else _TEN_THOUSAND
-    return Scaling((scale,) * 3, (0.0,) * 3, "assumed, without any pixels")
+def _assumed(scene: Scene) -> Scaling:
+    """Give what most files of a type mean, for a scene that shows no data; some may lie between what was looked at."""
+    scale = 1.0 if np.issubdtype(np.dtype(scene.dtype), np.floating) else _TEN_THOUSAND
+    scaling = Scaling((scale,) * 3, (0.0,) * 3, "assumed, without any pixels")
+    log.warning("%s shows no data wherever it was looked at; should there be some, %s", scene.name, described(scaling))
+    return scaling
 
 
 def described(scaling: Scaling | None) -> str:

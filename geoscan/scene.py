@@ -31,7 +31,7 @@ from geoscan.grid import TileGrid, Window
 from geoscan.handles import HANDLES, damage_in, pixels_of, straighten
 from geoscan.masks import Masking, in_words, masked, masking, unheeded
 from geoscan.products import Product, Scaling
-from geoscan.products.bundle import names_in
+from geoscan.products.bundle import name_in_zip, names_in
 from geoscan.resolution import is_native, is_usable, usable_range
 
 log = logging.getLogger(__name__)
@@ -278,7 +278,7 @@ def _metres(gsd: tuple[float, float]) -> str:
 def _in_zip(path: str) -> str:
     """Name the first raster in a zip as GDAL does; empty where there is none."""
     names = (names_in(Path(path)) if gdal.is_plain(path) else None) or []
-    return next((f"/vsizip/{path}/{name}" for name in names if name.lower().endswith(SUFFIXES)), "")
+    return next((name_in_zip(path, name) for name in names if name.lower().endswith(SUFFIXES)), "")
 
 
 @contextmanager
@@ -318,7 +318,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     points_crs = source.gcps[1]
     placed = not gdal.by_points(source)
     crs = source.crs if placed else points_crs
-    if crs is None and source.rpcs is not None:
+    if crs is None and source.rpcs is not None and source.transform == Affine.identity():
         raise SceneError(
             f"{name} is placed by RPCs alone, which need the ground's height; orthorectify it first: "
             f"gdalwarp -rpc -to RPC_DEM=dem.tif {name} ortho.tif"
@@ -346,7 +346,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
         how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
         vrt = masked(source, product.address, bands, dtype, how)
-        if marks := ", ".join(map(one_line, unheeded(source, how))):
+        if marks := ", ".join(map(one_line, unheeded(source, bands, how))):
             log.warning("%s: nothing is made of %s: what it marks there, such as clouds, counts as seen", name, marks)
     except gdal.FAILURES as error:
         raise SceneError(f"{name} cannot be read: {gdal.cause(error)}; fetch or make it again") from error

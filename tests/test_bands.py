@@ -109,12 +109,29 @@ def test_a_stack_whose_first_bands_are_tagged_is_asked_about(count):
     assert choose(BandTable(("uint16",) * count, tagged, ("",) * count), "scene") == (4, 3, 2)
 
 
-@pytest.mark.parametrize(("count", "right"), [(3, (1, 2, 3)), (4, (3, 2, 1)), (13, (4, 3, 2))])
-def test_names_that_only_count_say_nothing_but_of_all_bands(count, right):
-    assert choose(table(*(f"b{n}" for n in range(1, count + 1))), "scene") == right
+COUNTED = ["b{}", "Band_{}", "Band {}", "BAND{}"]
 
 
+@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("more", [(), ("dataMask",), ("SCL",), ("QA_PIXEL", "cloud_mask")])
+@pytest.mark.parametrize(("count", "right"), [(3, (1, 2, 3)), (4, (3, 2, 1))])
+def test_names_that_only_count_say_nothing(count, right, more, name):
+    names = [name.format(n) for n in range(1, count + 1)]
+    assert choose(table(*names, *more), "scene") == right
+
+
+@pytest.mark.parametrize("name", ["b{}", "BAND{}"])
+def test_names_that_only_count_are_of_sentinel_2_where_they_are_all(name):
+    assert choose(table(*(name.format(n) for n in range(1, 14))), "scene") == (4, 3, 2)
+
+
+def test_where_names_only_count_an_alpha_and_the_tags_tell():
+    tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+    assert choose(BandTable(("uint8",) * 4, tags, ("b1", "b2", "b3", ""), masking_alpha=4), "scene") == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", COUNTED)
 @pytest.mark.parametrize("count", [5, 8, 11])
-def test_where_names_only_count_the_bands_are_asked_for(count):
+def test_where_names_only_count_the_bands_are_asked_for(count, name):
     with pytest.raises(SceneError, match="does not say which are red, green, blue"):
-        choose(table(*(f"b{n}" for n in range(1, count + 1))), "scene")
+        choose(table(*(name.format(n) for n in range(1, count + 1))), "scene")

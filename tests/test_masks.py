@@ -205,6 +205,7 @@ KINDS = {
     "scene classification in 8 bits": classes("scl", (4, 10), (9, 0), "uint8"),
     "opaque cloud": classes("QA60", (0, 2048), (1024, 3072)),
     "data mask": classes("dataMask", (1,), (0,)),
+    "data mask of NaN": classes("dataMask", (1,), (np.nan,), "float32"),
 }
 
 
@@ -251,6 +252,24 @@ def test_what_hides_pixels_is_told(tmp_path):
 def test_marks_that_nothing_is_made_of_are_told_of(tmp_path, name, caplog):
     assert not Scene.open(classes(name, (0,), (1,))(tmp_path / "scene.tif")).masking
     assert f"scene.tif: nothing is made of {name}: what it marks there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("B04", "B03", "B02", "dataMask", "QA_PIXEL"), "QA_PIXEL"),
+        (("B04", "B03", "B02", "CLP", "cs_cdf"), "CLP, cs_cdf"),
+        (("B04", "B03", "B02", "SCL", "QA10"), ""),  # what tells of clouds is enough
+        (("red_cloudmasked", "green_cloudmasked", "blue_cloudmasked", "nir_cloudmasked", "swir"), ""),
+        (("B4 of clouds", "B3 of clouds", "B2 of clouds", "nir, cloud-free", "B4_mask"), "B4_mask"),
+    ],
+)
+def test_of_several_marks_those_are_told_of_that_matter(tmp_path, names, told, caplog):
+    pixels = np.concatenate([ground(), np.full((2, ROWS, COLS), 4)])
+    Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels, dtype="uint16", descriptions=names))
+    assert [record.getMessage() for record in caplog.records] == (
+        [f"scene.tif: nothing is made of {told}: what it marks there, such as clouds, counts as seen"] if told else []
+    )
 
 
 @pytest.mark.parametrize("name", ["B8A", "nir", "scale", "square", "", "AOT", "elevation"])

@@ -162,10 +162,13 @@ def test_nodata_says_nothing(make_scene):
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [("uint16", 1e-4), ("int16", 1e-4), ("float32", 1.0)])
-def test_a_scene_without_data_is_one(make_scene, dtype, scale):
+def test_a_scene_without_data_is_one(make_scene, dtype, scale, caplog):
     """Nobody can tell what its values would mean, and nobody needs to: tiles at the edge of a mosaic hold none."""
     path = make_scene(pixels=GROUND * 0, dtype=dtype, nodata=0)
     assert seen(path) == Scaling((scale,) * 3, (0.0,) * 3, "assumed, without any pixels")
+    assert (
+        f"shows no data wherever it was looked at; should there be some, reflectance = value x {scale:g}" in caplog.text
+    )
     assert looks(path).max() == 0
 
 

@@ -106,8 +106,12 @@ def zipped(path: Path, names: Iterable[str], inside: str) -> Bundle:
     names: what `names_in` gives. inside: the product's directory in the zip, with a slash at its end; empty for all.
     """
     own = tuple(sorted(name.removeprefix(inside) for name in names if name.startswith(inside)))
-    # Braces tell GDAL where the name of the zip ends, whatever it ends in.
-    return Bundle(f"/vsizip/{{{path}}}/{inside}".rstrip("/"), own, str(path), inside)
+    return Bundle(name_in_zip(path, inside).rstrip("/"), own, str(path), inside)
+
+
+def name_in_zip(path: str | Path, inside: str) -> str:
+    """Name a file or a directory in a zip as GDAL does."""
+    return f"/vsizip/{{{path}}}/{inside}"  # braces tell GDAL where the name of the zip ends, whatever it ends in
 
 
 def _one_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from geoscan.arrays import Chips
+from geoscan.arrays import Chips, Mask
 from geoscan.bands import COLORS
 from geoscan.errors import LookError
 from geoscan.model.look import is_white
@@ -37,7 +37,10 @@ _ALL_BUT_EDGES: Final = 99.5
 """Percent of the pixels that are compared: between nodata and ground, and where the light was cut off, bands differ."""
 
 _VARIED: Final = 2.0
-"""Counts by which the pixels of some chip differ at least, by standard deviation; of plain ones nothing can be said."""
+"""Counts by which the pixels of a chip differ at least, by standard deviation; of plain ones nothing can be said."""
+
+_MOST_SEEN: Final = 0.5
+"""Share of a chip's pixels at least that are neither black nor white."""
 
 _FEWEST: Final = 5
 """Chips from which a share says anything."""
@@ -62,24 +65,28 @@ def look_before(plan: Plan) -> None:
     white = is_white(hazy)
     voters = ~white if (~white).mean() >= _VOTERS else np.ones(len(white), bool)
     chips, shares = hazy[voters], seen.shares[voters]
-    found = _repeated(chips)
-    if not found and look.knows(look.log_odds(chips, shares)):
+    known, same = look.knows(look.log_odds(chips, shares)), _repeated(chips)
+    if known and not same:
         return
-    found = found or remedy(plan, np.array(seen.tiles)[voters].tolist(), look)
+    found = ("" if known else remedy(plan, np.array(seen.tiles)[voters].tolist(), look)) or same
     why = f": {found}" if found else ""
     _refuse(plan, f"{plan.name} looks like nothing that {_model(plan)} has learned from{why}; check {_OPTIONS}")
 
 
 def _repeated(chips: Chips) -> str:
-    """Say which of the colours hold the same, as in a grey picture; empty where none do, or all chips are plain.
+    """Say which of the colours hold the same, as in a grey picture; empty where none do, or no chip is varied.
 
-    A network makes something of such chips, too, but it has learned from none.
+    A network makes something of such chips, too, but it has learned from none. Pixels at either end of the levels say
+    nothing: there the light was cut off.
     """
+    inside: Mask = np.any((chips > _ROUNDED) & (chips < 255 - _ROUNDED), axis=-1)
+    varied = (chips.std(axis=(1, 2)).max(axis=-1) >= _VARIED) & (inside.mean(axis=(1, 2)) >= _MOST_SEEN)
+    pixels = chips[varied][inside[varied]].astype(int)
     same: set[int] = set()
-    for pair in itertools.combinations(range(3), 2):
-        one, other = (chips[..., band].astype(int) for band in pair)
-        if one.std(axis=(1, 2)).max() >= _VARIED and np.percentile(np.abs(one - other), _ALL_BUT_EDGES) <= _ROUNDED:
-            same |= set(pair)
+    for one, other in itertools.combinations(range(3), 2):
+        apart = np.abs(pixels[:, one] - pixels[:, other])
+        if apart.size and np.percentile(apart, _ALL_BUT_EDGES) <= _ROUNDED:
+            same |= {one, other}
     names = " and ".join(COLORS[band] for band in sorted(same))
     return f"its {names} are the same, as in a picture without colours" if same else ""
 

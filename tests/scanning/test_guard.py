@@ -91,6 +91,16 @@ def test_bands_that_are_the_same_are_named(tmp_path, pixels, model, bands, same)
         look_before(Plan.of(Scene.open(path), package, ScanOptions()))
 
 
+def test_bands_that_are_cut_off_alike_are_not_called_the_same(tmp_path, pixels):
+    """What helps is named: a scale, of what a wrong one makes white but for a few black pixels."""
+    stored = pixels / 255 * 3000
+    stored[:, 100:400:9, 100:400:9] = 0
+    path = write_scene(tmp_path / "scene.tif", pixels=stored, dtype="uint16")
+    for scale in (1.0, 0.01):
+        with pytest.raises(LookError, match=r"it looks as it should with --scale 0\.0001;"):
+            look_before(Plan.of(Scene.open(path), find("planet"), ScanOptions(scale=(scale,) * 3)))
+
+
 @pytest.mark.parametrize("right", [(3, 2, 1), (1, 2, 3)])
 def test_other_bands_that_look_as_they_should_are_named(tmp_path, pixels, right):
     """As where names that only count mean another sensor's bands."""
@@ -101,7 +111,7 @@ def test_other_bands_that_look_as_they_should_are_named(tmp_path, pixels, right)
         tmp_path / "scene.tif",
         pixels=[*stored, infrared],
         dtype="uint16",
-        descriptions=("BAND1", "BAND2", "BAND3", "BAND4"),
+        descriptions=("B1", "B2", "B3", "B4"),
         colors=["undefined"] * 4,
     )
     with pytest.raises(LookError, match=f"it looks as it should with --bands {','.join(map(str, right))};"):
