@@ -25,9 +25,10 @@ def compare(old: Path, new: Path, out: Path) -> None:
     """
     from geoscan import changes, inputs, layers
     from geoscan.errors import InputError
-    from geoscan.layers import earlier
+    from geoscan.layers import earlier, kept
 
     layers.check_target(out)
+    kept.check(out)
     if inputs.identities([str(out)]) & inputs.identities([str(old), str(new)]):
         raise InputError(f"{out} is one of the layers that are compared; give another file to write to")
     before, after = earlier.read(old), earlier.read(new)

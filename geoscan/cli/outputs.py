@@ -100,12 +100,13 @@ class Outputs:
         scenes: how many there are, as far as that is known. Raises InputError.
         """
         from geoscan import layers, report
-        from geoscan.layers import heatmap
+        from geoscan.layers import heatmap, kept
 
         sources = list(sources)
         for path in (self.out, self.obscured):
             if path is not None:
                 layers.check_target(path, sources)
+                kept.check(path, self.since.path if self.since else None)
         if self.heatmap is not None:
             heatmap.check_target(self.heatmap, sources, scenes)
         for one, other in combinations(filter(None, (self.out, self.obscured, self.heatmap)), 2):

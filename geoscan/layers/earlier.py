@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,6 +68,7 @@ def read(path: Path) -> Earlier:
     frame, told = read_table(path, _FOUND)
     dates = dates_in(told)
     with readable(path):  # columns are decoded when they are looked at
+        _check_columns(path, frame)
         shapes = _outlines(path, frame)
         rows = frame.drop(columns=frame.geometry.name).to_dict("records")
     usable = [(row, shape) for row, shape in zip(rows, shapes, strict=True) if shape is not None]
@@ -78,6 +80,37 @@ def read(path: Path) -> Earlier:
     areas = areas_ha([shape for _, shape in usable]).tolist() if usable else []
     found = [_detection(row, shape, area, dates) for (row, shape), area in zip(usable, areas, strict=True)]
     return Earlier(path, found, dates)
+
+
+def reviews_in(path: Path, words: Sequence[Any]) -> list[Review]:
+    """Read what people said of detections; nothing is `unreviewed`. Raises InputError for other words than ours."""
+    said = [_text(word).strip().lower() or str(Review.UNREVIEWED) for word in words]
+    if wrong := Counter(word for word in said if word not in set(Review)):
+        named = ", ".join(f"{one_line(word)[:40]!r} ({count})" for word, count in wrong.most_common(3))
+        raise InputError(f"{path}: `review` holds {named}; the words that fit are {', '.join(map(str, Review))}")
+    return [Review(word) for word in said]
+
+
+def _check_columns(path: Path, frame: geopandas.GeoDataFrame) -> None:
+    """Raise InputError for a review in a layer of ours that nobody understands, and warn of a date; of columns of
+    somebody else's layer, warn alone.
+    """
+    if "review" in frame:
+        try:
+            reviews_in(path, frame["review"].tolist())
+        except InputError as error:
+            if "digest" in frame:
+                raise
+            log.warning("%s; so they count as %s", error, Review.UNREVIEWED)
+    if "first_seen" in frame:
+        texts = [text for value in frame["first_seen"].tolist() if (text := _text(value))]
+        if wrong := [text for text in texts if not _DAY.match(text)]:
+            log.warning(
+                "%s: `first_seen` holds %r, which is no date such as 2023-06-01; %d of these count as unknown",
+                path,
+                wrong[0][:40],
+                len(wrong),
+            )
 
 
 def ground_of(path: Path) -> Sequence[Outline] | None:

@@ -51,11 +51,20 @@ def read_table(path: Path, names: Sequence[str]) -> tuple[geopandas.GeoDataFrame
 
 def layer_names(path: Path) -> list[str]:
     """Name the layers of a file that have geometries. Raises InputError as `read_table` does."""
+    return [name for name, kind in _listed(path) if kind is not None]
+
+
+def table_names(path: Path) -> list[str]:
+    """Name the layers of a file, and its tables without geometries. Raises InputError as `read_table` does."""
+    return [name for name, _ in _listed(path)]
+
+
+def _listed(path: Path) -> list[tuple[str, str | None]]:
     import pyogrio
 
     _check(path)
     with readable(path):
-        return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        return [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
 
 
 def _check(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from geoscan.errors import InputError, one_line
+from geoscan.errors import InputError
+from geoscan.layers.earlier import reviews_in
 from geoscan.layers.reading import read_table
 from geoscan.states import ABSENT, Review
 
@@ -65,7 +65,12 @@ def read_reviewed(path: Path) -> Reviewed:
         )
     if "status" in table:
         table = table[~table["status"].isin([str(status) for status in ABSENT])]
-    reviews = _reviews(path, table["review"].tolist())
+    reviews = reviews_in(path, table["review"].tolist())
+    if all(review is Review.UNREVIEWED for review in reviews):
+        raise InputError(
+            f"{path} holds no reviewed polygon among {len(reviews)}; set `review` to {Review.MINE} or "
+            f"{Review.NOT_MINE} first, and save"
+        )
     if table.crs is None:
         raise InputError(f"{path} has no CRS, so nobody knows where its polygons lie; assign the right one")
     shapes = np.array(table.geometry.tolist(), object)
@@ -80,22 +85,6 @@ def read_reviewed(path: Path) -> Reviewed:
         tuple(_numbers(table, "score_max", kept)),
         tuple(_words(table, "model", kept)),
     )
-
-
-def _reviews(path: Path, words: Sequence[Any]) -> list[Review]:
-    known = {str(review) for review in Review}
-    said = [word.strip().lower() if isinstance(word, str) else "" if _is_missing(word) else str(word) for word in words]
-    said = [word or str(Review.UNREVIEWED) for word in said]
-    if wrong := Counter(word for word in said if word not in known):
-        named = ", ".join(f"{one_line(word)[:40]!r} ({count})" for word, count in wrong.most_common(3))
-        raise InputError(f"{path}: `review` holds {named}; the words that fit are {', '.join(map(str, Review))}")
-    reviews = [Review(word) for word in said]
-    if all(review is Review.UNREVIEWED for review in reviews):
-        raise InputError(
-            f"{path} holds no reviewed polygon among {len(reviews)}; set `review` to {Review.MINE} or "
-            f"{Review.NOT_MINE} first, and save"
-        )
-    return reviews
 
 
 def _check_shapes(path: Path, shapes: NDArray[np.object_], reviews: Sequence[Review]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from geoscan import inputs, layers
 from geoscan.errors import BusyError, GeoscanError, InputError, one_line
 from geoscan.files import check_place, file_names, make_folder, replacing
 from geoscan.finding import SUFFIXES
+from geoscan.layers import kept
 from geoscan.progress import Advance
 from geoscan.scanning.journal import file as journal_file
 from geoscan.scanning.journal.journals import Journals
@@ -28,6 +30,9 @@ from geoscan.scanning.workers import HERE, Workers
 SUFFIX: Final = ".geojson"
 _ENDING: Final = ".figures.json"
 """Of a layer's record."""
+
+_TAIL: Final = 64
+"""Bytes in which a layer ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,9 @@ class Folder:
         for layer in self.layers(plans):
             if read & inputs.identities([str(layer)]):
                 raise InputError(f"{layer} is a file that a scene is read from; give another folder to write to")
+        for plan, layer in zip(plans, self.layers(plans), strict=True):
+            if not self.has(plan):
+                kept.check(layer)
         make_folder(self.path)
 
     def journals(self, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
@@ -159,9 +167,17 @@ def _records(path: Path) -> dict[str, Summary]:
     for file in path.glob(f"*{_ENDING}"):
         with suppress(OSError, ValueError):
             record = _RECORDS.validate_json(file.read_bytes())
-            if (path / PurePosixPath(record.layer).name).is_file():
+            if _is_whole(path / PurePosixPath(record.layer).name):
                 found[record.mark] = record.figures
     return found
+
+
+def _is_whole(layer: Path) -> bool:
+    """Tell whether a layer is there to its end, whoever has edited it since."""
+    with layer.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        return file.read().rstrip().endswith(b"}")
 
 
 def _stem(name: str) -> str:

@@ -107,6 +107,24 @@ def test_values_that_do_not_fit_are_as_if_empty(tmp_path):
     layers.write(tmp_path / "again.parquet", [one], [seen(SOURCE)])
 
 
+def test_a_review_that_nobody_understands_is_refused_in_our_layers_and_told_of_in_others(found, tmp_path, caplog):
+    path = tmp_path / "mines.geojson"
+    layers.write(path, found, [seen(SOURCE)])
+    path.write_text(path.read_text().replace('"not_mine"', '"not mine"'))
+    with pytest.raises(InputError, match=r"`review` holds 'not mine' \(1\); the words that fit are "):
+        earlier.read(path)
+    (one,) = earlier.read(foreign(tmp_path / "a.geojson", [SQUARE], review=["looks fine"])).detections
+    assert one.review is Review.UNREVIEWED
+    assert "`review` holds 'looks fine' (1)" in caplog.text
+
+
+def test_a_date_that_is_none_is_told_of(tmp_path, caplog):
+    first = ["01.06.2023", "2023-06-01", None]
+    back = earlier.read(foreign(tmp_path / "a.geojson", [SQUARE] * 3, first_seen=first)).detections
+    assert [one.first_seen for one in back] == [None, "2023-06-01", None]
+    assert "`first_seen` holds '01.06.2023', which is no date such as 2023-06-01; 1 of these count as" in caplog.text
+
+
 def test_shapes_of_any_kind_become_outlines(tmp_path):
     bow = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
     mixed = shapely.GeometryCollection([shapely.Point(5, 5), SQUARE, shapely.LineString([(0, 0), (1, 1)])])

@@ -70,20 +70,24 @@ def test_starting_again_skips_what_is_done(scenes, package, tmp_path, monkeypatc
     out.mkdir()
     first = invoke(tmp_path / "in", "--out", out, "--json", package=package)
     (out / "b.geojson").unlink()
+    layer = (out / "a.geojson").read_bytes()
+    (out / "a.geojson").write_bytes(layer[: len(layer) // 2])
     record = json.loads((out / "c.figures.json").read_text())
     del record["figures"]["chips"]
     (out / "c.figures.json").write_text(json.dumps(record))
-    write_scene(scenes[0], pixels=blocks(2, 3, 9), **BLOCKS)
     looked = []
     monkeypatch.setattr("geoscan.scanning.scenes.look_before", lambda plan: looked.append(plan.name))
     again = invoke(tmp_path / "in", "--out", out, "--json", package=package)
-    assert looked == ["a.tif", "b.tif", "c.tif"], "one was written, one lost its layer, one its record"
+    assert looked == ["a.tif", "b.tif", "c.tif"], "one lost a part of its layer, one all of it, one its record"
     assert "is done" not in again.stderr
     looked.clear()
     last = invoke(tmp_path / "in", "--out", out, "--json", package=package)
     assert (last.exit_code, looked, last.stdout) == (0, [], again.stdout)
     assert last.stderr.count("is done: its layer is there, of the same scene, model and options") == 3
-    assert first.stdout != again.stdout
+    assert (out / "a.geojson").read_bytes() == layer
+    write_scene(scenes[0], pixels=blocks(2, 3, 9), **BLOCKS)
+    changed = invoke(tmp_path / "in", "--out", out, "--json", package=package)
+    assert (looked, first.stdout != changed.stdout) == (["a.tif"], True)
     for different in (("--high", 0.9), ("--stride", 16), ("--fresh",)):
         looked.clear()
         assert invoke(tmp_path / "in", "--out", out, *different, package=package).exit_code == 0
@@ -93,9 +97,13 @@ def test_starting_again_skips_what_is_done(scenes, package, tmp_path, monkeypatc
 def test_a_layer_that_somebody_edited_is_not_replaced(scenes, package, tmp_path):
     out = tmp_path / "layers"
     invoke(scenes[0], "--out", f"{out}/", package=package)
-    (out / "a.geojson").write_text("edited")
+    edited = (out / "a.geojson").read_text().replace('"unreviewed"', '"mine"') + "\n"
+    (out / "a.geojson").write_text(edited)
     assert invoke(scenes[0], "--out", f"{out}/", package=package).exit_code == 0
-    assert (out / "a.geojson").read_text() == "edited"
+    assert (out / "a.geojson").read_text() == edited
+    other = invoke(scenes[0], "--out", f"{out}/", "--high", 0.9, package=package)
+    assert (other.exit_code, "reviews would be lost" in other.stderr) == (2, True)
+    assert (out / "a.geojson").read_text() == edited
 
 
 def test_a_broken_scene_stops_no_other(scenes, package, tmp_path):

@@ -1,0 +1,70 @@
+"""What a person has put into a file is not replaced."""
+
+from dataclasses import replace
+
+import geopandas
+import pytest
+import shapely
+from sights import seen
+
+from geoscan import layers
+from geoscan.errors import InputError
+from geoscan.layers import kept
+from geoscan.polygons import Detection, Hysteresis, Provenance
+from geoscan.states import Review
+
+SOURCE = Provenance("scene.tif", "planet", "sha256:00", Hysteresis(0.6, 0.3, 0.9), "0.1.0")
+SQUARE = shapely.box(0, 0, 0.01, 0.01)
+FOUND = Detection(SQUARE, 0.9, 0.9, None, 1, 120.0, {}, "clear", 0.0, SOURCE)
+
+
+@pytest.fixture(params=layers.WRITERS)
+def path(request, tmp_path):
+    return tmp_path / f"mines{request.param}"
+
+
+def test_what_a_scan_has_written_may_be_replaced(path):
+    kept.check(path)
+    layers.write(path, [FOUND], [seen(SOURCE)])
+    kept.check(path)
+    layers.write(path, [], [seen(SOURCE)])
+    kept.check(path)
+
+
+@pytest.mark.parametrize("review", [Review.MINE, Review.NOT_MINE])
+def test_reviews_are_kept_unless_they_are_taken_over(path, review, tmp_path):
+    layers.write(path, [FOUND, replace(FOUND, review=review)], [seen(SOURCE)])
+    with pytest.raises(InputError, match=rf"holds 1 reviewed detection, .* --since {path}$"):
+        kept.check(path)
+    with pytest.raises(InputError, match="1 reviewed detection"):
+        kept.check(path, tmp_path / "other.gpkg")
+    kept.check(path, path)
+
+
+@pytest.mark.parametrize("geometry", [SQUARE, None])
+@pytest.mark.parametrize("with_ours", [True, False])
+def test_layers_and_tables_of_others_are_kept_always(tmp_path, geometry, with_ours):
+    path = tmp_path / "mines.gpkg"
+    if with_ours:
+        layers.write(path, [FOUND], [seen(SOURCE)])
+    geopandas.GeoDataFrame({"name": ["a"]}, geometry=[geometry], crs=4326).to_file(path, layer="roads")
+    for since in (None, path):
+        with pytest.raises(InputError, match="holds roads, which geoscan did not make"):
+            kept.check(path, since)
+
+
+def test_what_is_no_layer_holds_nothing(path):
+    for content in (b"", b"no layer", b"SQLite format 3\0", b"{", b"PAR1", b"fgb\x03"):
+        path.write_bytes(content)
+        kept.check(path)
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".fgb", ".parquet"])
+def test_a_layer_without_our_columns_holds_no_reviews(tmp_path, suffix):
+    path = tmp_path / f"mines{suffix}"
+    table = geopandas.GeoDataFrame({"name": ["a"]}, geometry=[SQUARE], crs=4326)
+    if suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_file(path)
+    kept.check(path)
