@@ -14,13 +14,15 @@ import shapely.affinity
 from numpy.typing import NDArray
 
 from geoscan.errors import SceneError
-from geoscan.outlines import METRES_PER_DEGREE, Outline, areas_ha, outlines
+from geoscan.outlines import METRES_PER_DEGREE, Outline, areas_ha, outlines, polygons_in, union
 from geoscan.polygons import MEETING, Detection
 from geoscan.seen import Seen, Sight
 from geoscan.states import ABSENT, Review, Status
 
 Shapes: TypeAlias = NDArray[np.object_]
 """(n,) shapely geometries, WGS84 longitude, latitude."""
+
+Numbers: TypeAlias = NDArray[np.int64]
 
 GROWN: Final = (1.5, 0.2)
 """A mine has grown by more than so many chips, and by more than this share of its earlier outlines. One chip more or
@@ -64,7 +66,7 @@ def compared(found: Sequence[Detection], earlier: Sequence[Detection], ground: S
     with what is absent there. ground: what the new scenes show, in parts that may overlap.
     Returns `found` in its order, with status, gained hectares, first date and review, and then what is gone or unseen,
     sorted by its bounds. Outlines that meet or overlap are of one mine. What is gone stays gone until it is found
-    again; then it is known.
+    again; then it is known. Of a known mine that is seen in part, the rest is unseen.
     """
     new, old = _shapes(found), _shapes(earlier)
     one, other = shapely.STRtree(old).query(new, "dwithin", MEETING)
@@ -72,8 +74,11 @@ def compared(found: Sequence[Detection], earlier: Sequence[Detection], ground: S
     gained = _gained(new, {n: _union(before) for n, before in met.items()})
     now = [_judged(here, met.get(n, []), float(gained[n])) for n, here in enumerate(found)]
     left = np.setdiff1d(np.arange(len(earlier)), other)
-    share = _share(old[left], np.array(ground, object))
+    shown = np.array(ground, object)
+    share = _share(old[left], shown)
     gone = [_absent(earlier[m], seen) for m, seen in zip(left.tolist(), share.tolist(), strict=True)]
+    if ground:  # else nobody knows what was shown
+        gone += _rests(earlier, old, new, (one, other), shown)
     return now + sorted(gone, key=lambda lost: (lost.geometry.bounds, lost.geometry.wkb))
 
 
@@ -131,6 +136,35 @@ def _absent(lost: Detection, seen: float) -> Detection:
     """Say of an earlier detection that it is gone, or was not seen; seen: share of its place, 0..1."""
     gone = lost.status is Status.GONE or seen >= _WHOLE
     return replace(lost, status=Status.GONE if gone else Status.UNSEEN, gained_ha=None)
+
+
+def _rests(
+    earlier: Sequence[Detection], old: Shapes, new: Shapes, met: tuple[Numbers, Numbers], shown: Shapes
+) -> list[Detection]:
+    """Give what is hidden of known mines; met: numbers of new outlines, and of the old ones that each meets."""
+    order = np.argsort(met[1], kind="stable")
+    seen = {m: new[met[0][order][rows]].tolist() for m, rows in _groups(met[1][order])}
+    known = np.array(list(seen), int)
+    at, part = shapely.STRtree(shown).query(old[known], "intersects")
+    for n, rows in _groups(at):
+        seen[int(known[n])] += shown[part[rows]].tolist()
+    return [rest for m, parts in seen.items() for rest in _hidden(earlier[m], parts)]
+
+
+def _hidden(known: Detection, seen: Sequence[Outline]) -> list[Detection]:
+    """Give the part of a known mine that new scenes do not show, if it is worth a chip, as unseen; seen: what they do.
+
+    Else it would be lost, and told as growth when it is seen again.
+    """
+    if known.status in ABSENT or not known.n_chips:
+        return []
+    rest = union(polygons_in(shapely.difference(known.geometry, shapely.union_all(seen))))
+    area_ha = 0.0 if rest.is_empty else float(areas_ha([rest])[0])
+    chips = round(known.n_chips * area_ha / known.area_ha)
+    if not chips:
+        return []
+    part = replace(known, geometry=rest, n_chips=chips, area_ha=area_ha)
+    return [replace(part, status=Status.UNSEEN, gained_ha=None)]
 
 
 def _kept_review(now: Detection, before: Sequence[Detection]) -> Review:

@@ -18,7 +18,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from geoscan import __version__, files, machine
+from geoscan import files, gdal, machine
 from geoscan.ahead import made_ahead
 from geoscan.arrays import Mask, Reflectance, Visual, to_reflectance, to_visual
 from geoscan.dark_channel import DarkChannel, scene_airlight
@@ -234,7 +234,7 @@ def _writing(part: Path, scene: Scene, tags: dict[str, str]) -> Iterator[Any]:
     }
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, COMPRESS_OVERVIEW="DEFLATE", PREDICTOR_OVERVIEW=2):
         with rasterio.open(part, "w", **options) as dataset:
-            dataset.update_tags(TIFFTAG_SOFTWARE=f"geoscan {__version__}", **tags)
+            dataset.update_tags(**gdal.maker(), **tags)
             yield dataset
         with rasterio.open(part, "r+") as dataset:
             dataset.build_overviews(_overview_factors(scene.rows, scene.cols), Resampling.average)

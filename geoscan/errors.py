@@ -3,6 +3,7 @@
 GeoscanError            exit status 1: something failed
 ├── InputError          exit status 2: what was given cannot be used; nothing was written
 │   ├── SceneError      a raster that cannot be scanned
+│   │   ├── MadeHereError    a picture that geoscan itself made
 │   │   └── ResolutionError  one whose pixels are too fine or too coarse for a model
 │   ├── GridError       a chip size or stride that does not fit
 │   ├── RadiometryError bands or a stretch that do not fit the scene
@@ -58,6 +59,10 @@ class InputError(GeoscanError, ValueError):
 
 class SceneError(InputError):
     """A raster that cannot be scanned."""
+
+
+class MadeHereError(SceneError):
+    """It is a picture that geoscan itself has made of a scene."""
 
 
 class ResolutionError(SceneError):

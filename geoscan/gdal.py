@@ -27,7 +27,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from geoscan import reach
+from geoscan import __version__, reach
 from geoscan.errors import SceneError, one_line
 from geoscan.reach import check_driver as check_driver
 from geoscan.reach import is_remote as is_remote
@@ -240,6 +240,20 @@ def vsi_name(address: str) -> str:
 def by_points(source: Any) -> bool:
     """Tell whether ground control points alone place an open dataset on Earth."""
     return bool(source.gcps[0]) and (source.crs is None or source.transform == Affine.identity())
+
+
+_SOFTWARE: Final = "TIFFTAG_SOFTWARE"
+_OURS: Final = "geoscan "
+
+
+def maker() -> dict[str, str]:
+    """Tags of a GeoTIFF that say what made it."""
+    return {_SOFTWARE: f"{_OURS}{__version__}"}
+
+
+def made_here(source: Any) -> bool:
+    """Tell whether an open dataset is one that geoscan has made."""
+    return str(source.tags().get(_SOFTWARE, "")).startswith(_OURS)
 
 
 def samples(source: Any, bands: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -25,7 +25,7 @@ from geoscan import bands as band_choice
 from geoscan import blank, fill, gdal, ground, inputs, products
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
-from geoscan.errors import ReadError, ResolutionError, SceneError, one_line
+from geoscan.errors import MadeHereError, ReadError, ResolutionError, SceneError, one_line
 from geoscan.finding import SUFFIXES
 from geoscan.grid import TileGrid, Window
 from geoscan.handles import HANDLES, damage_in, pixels_of, straighten
@@ -307,6 +307,8 @@ def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
 
 def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | None, follow: bool) -> Scene:
     name = product.name
+    if gdal.made_here(source):
+        raise MadeHereError(f"{name} is a picture that geoscan made, not a scene; give the scene that it was made of")
     if not source.count:
         inner = (
             f"; give one of its {len(source.subdatasets)} parts, such as {source.subdatasets[0]}, or put three "

@@ -114,6 +114,27 @@ def test_mines_that_join_or_part_have_the_first_date_and_none_is_gone():
     assert [(part.status, part.first_seen) for part in parts] == [(Status.KNOWN, "2022-01-01")] * 2
 
 
+def test_what_is_not_shown_of_a_known_mine_is_unseen_and_no_growth_when_it_is_shown_again():
+    whole = box(0, 0, 0.04, n_chips=16, first_seen="2023-06-01", review=Review.MINE)
+    half = replace(whole, geometry=shapely.box(0, 0, 0.02, 0.04), n_chips=8, area_ha=whole.area_ha / 2)
+    half = replace(half, review=Review.UNREVIEWED, first_seen="2023-07-01")
+    west = shapely.box(-1, -1, 0.02, 1)
+    known, rest = compared([half], [whole], [west])
+    assert (known.status, rest.status, rest.n_chips, rest.review) == (Status.KNOWN, Status.UNSEEN, 8, Review.MINE)
+    assert rest.geometry.equals(shapely.box(0.02, 0, 0.04, 0.04))
+    assert rest.area_ha == pytest.approx(whole.area_ha / 2, rel=1e-6)
+    again = replace(whole, first_seen="2023-08-01", review=Review.UNREVIEWED)
+    (one,) = compared([again], [known, rest], [shapely.box(-1, -1, 1, 1)])
+    assert (one.status, one.gained_ha, one.first_seen) == (Status.KNOWN, pytest.approx(0), "2023-06-01")
+
+
+def test_what_is_shown_or_less_than_a_chip_is_not_unseen():
+    whole = box(0, 0, 0.04, n_chips=16)
+    half = replace(whole, geometry=shapely.box(0, 0, 0.02, 0.04), n_chips=8)
+    for ground in ([shapely.box(-1, -1, 1, 1)], [shapely.box(-1, -1, 0.0399, 1)], []):
+        assert [one.status for one in compared([half], [whole], ground)] == [Status.KNOWN]
+
+
 def test_who_wins_among_reviews():
     mine, no = ({"review": review} for review in (Review.MINE, Review.NOT_MINE))
     now = box(0, 0, 0.03, n_chips=9)

@@ -11,7 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoscan import files
+from geoscan import files, gdal
 from geoscan.errors import InputError, spelt
 from geoscan.layers import beside, style
 from geoscan.polygons import described
@@ -132,7 +132,8 @@ def _tags(seen: Seen) -> dict[str, str]:
     source = seen.provenance
     made = {name: str(value) for name, value in described(source).items() if value is not None}
     said = {"scene": source.scene, **made, "date": source.reading.get("date", "unknown")}
-    return {"meaning": _MEANING, "extent": _EXTENT, **{name: spelt(value) for name, value in said.items()}}
+    spelt_out = {name: spelt(value) for name, value in said.items()}
+    return {**gdal.maker(), "meaning": _MEANING, "extent": _EXTENT, **spelt_out}
 
 
 def _colours() -> dict[int, tuple[int, int, int, int]]:

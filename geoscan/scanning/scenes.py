@@ -12,6 +12,7 @@ from geoscan.errors import (
     GeoscanError,
     InputError,
     LookError,
+    MadeHereError,
     PackageError,
     RadiometryError,
     ReadError,
@@ -83,6 +84,9 @@ def plan_scenes(
             outright = not set(named).isdisjoint(group)
             if outright and (broken is None or len(named) == 1):
                 raise
+            if isinstance(err, MadeHereError) and not outright:
+                log.info("passed over: %s", err)
+                continue
             left_out += len(group)
             log.warning("left out: %s", err)
             if broken is not None:

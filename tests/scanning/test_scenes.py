@@ -50,6 +50,21 @@ def test_what_a_directory_happens_to_hold_is_left_out(make_scene, tmp_path, opti
         plan_scenes([tmp_path / "folder"], options)
 
 
+def test_pictures_that_geoscan_made_are_no_scenes(make_scene, tmp_path, options, package, caplog):
+    (tmp_path / "folder").mkdir()
+    scene = make_scene(pixels=blocks(), name="folder/good.tif")
+    clear, heat = (tmp_path / "folder" / name for name in ("clear.tif", "heat.tif"))
+    for words in (["dehaze", scene, "--out", clear], [scene, "--heatmap", heat, "--json", "--model", package.path]):
+        assert CliRunner().invoke(main, [*map(str, words)], prog_name="geoscan").exit_code == 0
+    caplog.set_level("INFO")
+    plans, left_out = plan_scenes([tmp_path / "folder"], options)
+    assert ([plan.name for plan in plans], left_out) == (["good.tif"], 0)
+    for made in (clear, heat):
+        assert f"passed over: {made.name} is a picture that geoscan made" in caplog.text
+        with pytest.raises(SceneError, match="give the scene that it was made of"):
+            plan_scenes([made], options)
+
+
 def test_scenes_are_named_so_that_folders_tell_them_apart(make_scene, tmp_path, options):
     for folder in ("may", "june"):
         (tmp_path / folder).mkdir()
