@@ -43,3 +43,12 @@ _READABLE = {MINE: "artisanal mine"}
 def readable(label: str) -> str:
     """The label as people write it: `artisinal_mine` is "artisanal mine"."""
     return _READABLE.get(label, label.replace("_", " "))
+
+
+def in_one_word(label: str) -> str:
+    """The label as people write it, in one word: `artisinal_mine` is `artisanal_mine`."""
+    return readable(label).replace(" ", "_")
+
+
+SPELLINGS = {word: label for label in LABELS for word in (label, in_one_word(label))}
+"""Labels by all that they are called in tables: Kaggle's spelling, and that of columns of geoscan's own layers."""

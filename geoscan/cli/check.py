@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from geoscan.cli import options, streams
 if TYPE_CHECKING:
     from geoscan.arrays import Visual
     from geoscan.scanning.check import Check
+
+log = logging.getLogger(__name__)
 
 _ACROSS = 6
 """Chips side by side on the contact sheet."""
@@ -34,13 +37,13 @@ _ACROSS = 6
 def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bool, **asked: Any) -> None:
     """Say what scenes are and how a scan will read them, without running a model.
 
-    The exit status is 2 when one of them cannot be scanned; the others are told all the same.
+    The exit status is 2 when one of them cannot be scanned, and 1 when chips of one could not be read; the others are
+    told all the same.
     """
-    from geoscan.errors import GeoscanError
-    from geoscan.finding import find_scenes
+    from geoscan.errors import GeoscanError, MadeHereError
     from geoscan.model.package import find
     from geoscan.scanning.check import check as check_scene
-    from geoscan.scanning.check import reason
+    from geoscan.scanning.check import find_each_once, reason
     from geoscan.scanning.options import ScanOptions
     from geoscan.scene import Scene
 
@@ -53,16 +56,20 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
     looks: list[Visual] = []
     read: list[str] = []
     status = 0
-    for address in find_scenes(scenes):
+    for address in find_each_once(scenes):
         try:
             scene = Scene.open(address, bands=wanted.bands, follow=wanted.follow)
             found, chips = check_scene(scene, wanted, package)
         except GeoscanError as error:
+            if isinstance(error, MadeHereError) and address not in scenes:  # a folder happens to hold it
+                log.info("passed over: %s", error)
+                continue
             status = max(status, error.exit_status)
             streams.answer(
                 json.dumps({"scene": address, "error": reason(error)}) if as_json else f"geoscan: {reason(error)}"
             )
             continue
+        status = max(status, int(found.failed > 0))
         looks += chips
         read += scene.product.files
         streams.answer(json.dumps(found.to_dict()) if as_json else _text(found))

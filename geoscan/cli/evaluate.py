@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from geoscan.cli import options, streams
+from geoscan.cli import options, streams, tell
 from geoscan.machine import BATCH, check_memory_for_network
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ def evaluate(
     """Measure a model with the thresholds of its card: F2 as Kaggle defines it, each label, mines against the rest.
 
     The figures are printed as Markdown, as in a card. Give either --kaggle-dir, or --chips and --index. Figures on
-    chips that the model was trained on tell nothing; --unseen leaves them out.
+    chips that the model was trained on tell nothing; --unseen leaves them out. The exit status is 1 when some chips
+    could not be read: the figures are those of the others.
     """
     if plots is not None:
         from geoscan.evaluate.plots import check_folder, draw  # Matplotlib: only where pictures are wanted
@@ -69,10 +70,16 @@ def evaluate(
         (package, detector(package.path.absolute(), package.card.digest, BATCH, one))
         for package, one in zip(packages, runtimes, strict=True)
     ]
-    scored = score(models, sample_of(chips, data.gsd), tta=tta, track=options.track(" chips"))
+    sample = sample_of(chips, data.gsd)
+    scored = score(models, sample, tta=tta, track=options.track(" chips"))
     found = evaluation(*scored)
     streams.answer(found.to_json() if as_json else found.to_markdown(), nl=False)
     if plots is not None:
         figures = [one.figures for one in (found, found.against) if one is not None]
         for path in draw(plots, scored, figures):
             log.info("wrote %s", path)
+    if unread := len(sample) - len(scored[0].sample):
+        log.warning(
+            "%s of %s could not be read: the figures leave them out", f"{unread:,}", tell.count(len(sample), "chip")
+        )
+        click.get_current_context().exit(1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import io
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,15 @@ from PIL import Image, UnidentifiedImageError
 
 from geoscan.arrays import Targets, Visual
 from geoscan.errors import DatasetError, ReadError
-from geoscan.labels import LABELS
+from geoscan.labels import LABELS, SPELLINGS
 
 log = logging.getLogger(__name__)
 
 _LARGEST_TABLE = 64 * 2**20
 """Characters; Kaggle's has 1.5 million."""
+
+_SHOWN = 40
+"""Characters of a word that a message quotes."""
 
 
 class ChipSet(Protocol):
@@ -51,17 +56,26 @@ class Problems:
     contradictory_weather: tuple[str, ...] = ()
     """Chips with no weather label or with several: their four weather targets are NaN."""
     unknown_tags: tuple[str, ...] = ()
-    """Tags that are not among the 17: left out."""
+    """Tags that are not among the 17, each as often as chips bear it: left out."""
+    unknown_labels: tuple[str, ...] = ()
+    """Labels of rows that are neither mine nor other, one a row: these rows are left out."""
 
     def lines(self) -> list[str]:
         """One line for each kind of problem that occurs: its count and its first three names."""
-        return problem_lines(
+        lines = problem_lines(
             ("labels without a chip", self.labels_without_chips, "left out"),
             ("chips without labels", self.chips_without_labels, "left out"),
             ("duplicate rows", self.duplicate_rows, "the first of each is used"),
             ("chips with no or several weather labels", self.contradictory_weather, "their weather is not used"),
-            ("unknown tags", self.unknown_tags, "left out"),
+            (
+                "unknown tags, and how many chips bear them",
+                tally(self.unknown_tags, SPELLINGS),
+                "left out; the chips stay, as if without them",
+            ),
         )
+        if rows := len(self.unknown_labels):
+            lines.append(f"{rows:,} rows with unknown labels ({some(tally(self.unknown_labels))}): left out")
+        return lines
 
 
 def problem_lines(*kinds: tuple[str, Sequence[str], str]) -> list[str]:
@@ -81,6 +95,16 @@ def warn(source: Path, lines: Iterable[str]) -> None:
 def some(names: Sequence[str]) -> str:
     """Name the first three, for a message."""
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def tally(words: Iterable[str], known: Iterable[str] = ()) -> list[str]:
+    """Quote each word with how often it comes, the commonest first, and with the one of `known` that it may mean."""
+    known, lines = list(known), []
+    for word, count in Counter(words).most_common():
+        near = difflib.get_close_matches(word[:_SHOWN], known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        lines.append(f"{word[:_SHOWN]!r} ({count:,}{meant})")
+    return lines
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

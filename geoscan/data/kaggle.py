@@ -18,10 +18,10 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan.arrays import Targets, Visual
-from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, read_table, some, stamp
+from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, read_table, some, stamp, tally
 from geoscan.errors import DatasetError, ReadError
 from geoscan.gdal import FAILURES, cause
-from geoscan.labels import LABELS, WEATHER
+from geoscan.labels import LABELS, SPELLINGS, WEATHER
 from geoscan.model.origin import TrainedOn
 from geoscan.model.split import DataKind
 from geoscan.radiometry import PLANET_ANALYTIC
@@ -37,7 +37,7 @@ _BETWEEN_TAGS = re.compile(r"[\s,;|]+")
 _KNOWN = 0.5
 """Share of the tags that must be known: labels of another set are no labels."""
 _RED_GREEN_BLUE = (3, 2, 1)  # whatever the tags of the file say
-_COLUMN = {label: column for column, label in enumerate(LABELS)}
+_COLUMN = {word: LABELS.index(label) for word, label in SPELLINGS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +183,13 @@ def _words(tags: str) -> list[str]:
 
 
 def _unknown(words: list[list[str]], table: Path) -> tuple[str, ...]:
-    """Give the tags that nobody knows. Raises DatasetError when most of them are such."""
+    """Give the tags that nobody knows, each once a chip. Raises DatasetError when most of all tags are such."""
     counts = Counter(word for tags in words for word in tags)
-    unknown = tuple(sorted(counts.keys() - _COLUMN.keys()))
+    unknown = tuple(word for tags in words for word in dict.fromkeys(tags) if word not in _COLUMN)
     known = sum(count for word, count in counts.items() if word in _COLUMN)
     if known < _KNOWN * counts.total() or not known:
         wrong = f"{counts.total() - known:,} of {counts.total():,} tags are unknown" if counts else "it has no tags"
-        came = f" ({some(unknown)})" if unknown else ""
+        came = f" ({some(tally(unknown, SPELLINGS))})" if unknown else ""
         raise DatasetError(f"{table} does not hold Kaggle's labels: {wrong}{came}; they are {', '.join(LABELS)}")
     return unknown
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +12,7 @@ import numpy as np
 
 from geoscan.arrays import Targets
 from geoscan.data import images
-from geoscan.data.chips import Problems, fingerprint_of, read_table
+from geoscan.data.chips import Problems, fingerprint_of, read_table, some, tally
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.origin import TrainedOn
@@ -59,19 +59,19 @@ class MineChips(images.Images):
 def read_mine_chips(source: Path, index: Path) -> MineChips:
     """List the chips of an archive or a directory with the labels of an index, a table with the columns file and label.
 
-    label is `mine` (an artisanal one) or `other`. The column source_gallery, if there is one, names the sampling
-    campaign; without it every chip is a campaign of its own. Rows without a chip, with another label, or repeated are
-    left out and counted.
+    label is `mine` (an artisanal one) or `other`, in any case and with spaces around it. The column source_gallery, if
+    there is one, names the sampling campaign; without it every chip is a campaign of its own. Rows without a chip, with
+    another label, or repeated are left out and counted.
     Raises DatasetError when either cannot be used, or when no labelled chip is left.
     """
     held = set(images.listed(source))
     rows = read_table(index, ("file", "label"))
     chosen: dict[str, dict[str, str]] = {}
-    missing, repeated, unknown = [], [], set()
+    missing, repeated, unknown = [], [], []
     for row in rows:
         name = row["file"]
-        if row["label"] not in _TARGET:
-            unknown.add(row["label"])
+        if _label(row) not in _TARGET:
+            unknown.append(row["label"])
         elif name not in held:
             missing.append(name)
         elif name in chosen:
@@ -79,9 +79,13 @@ def read_mine_chips(source: Path, index: Path) -> MineChips:
         else:
             chosen[name] = row
     if not chosen:
-        raise DatasetError(f"none of the {len(rows):,} rows of {index} names a mine or other chip in {source}")
+        raise DatasetError(
+            f"none of the {len(rows):,} rows of {index} names a mine or other chip in {source}"
+            + (f"; {len(missing):,} name what is not there ({some(missing)})" if missing else "")
+            + (f"; {len(unknown):,} have labels that are not mine or other: {some(tally(unknown))}" if unknown else "")
+        )
     targets = np.full((len(chosen), len(LABELS)), np.nan, np.float32)
-    targets[:, MINE_COLUMN] = [_TARGET[row["label"]] for row in chosen.values()]
+    targets[:, MINE_COLUMN] = [_TARGET[_label(row)] for row in chosen.values()]
     return MineChips(
         source,
         tuple(chosen),
@@ -91,9 +95,13 @@ def read_mine_chips(source: Path, index: Path) -> MineChips:
             labels_without_chips=tuple(missing),
             chips_without_labels=tuple(sorted(held - {row["file"] for row in rows})),
             duplicate_rows=tuple(repeated),
-            unknown_tags=tuple(sorted(unknown)),
+            unknown_labels=tuple(unknown),
         ),
     )
+
+
+def _label(row: Mapping[str, str]) -> str:
+    return row["label"].strip().lower()
 
 
 def campaign(gallery: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from geoscan.labels import MINE, readable
+from geoscan.labels import MINE, in_one_word, readable
 from geoscan.layers.attributes import Attribute
 from geoscan.layers.obscured import CAUSES
 from geoscan.seen import Seen, Sight
@@ -33,15 +33,12 @@ _FIRST: Final = {
 }
 
 
-def column(label: str) -> str:
-    """Name the column of a label's scores, as people write it: `artisinal_mine` is `artisanal_mine`."""
-    return readable(label).replace(" ", "_")
-
-
 def attributes(scenes: Sequence[Seen]) -> dict[str, Attribute]:
     """What each column means; the scores of all labels that some model knows, mines first."""
     labels = dict.fromkeys([MINE, *(label for one in scenes for label in one.labels)])
-    return _FIRST | {column(label): Attribute("float64", f"score of {readable(label)}, 0 to 1") for label in labels}
+    return _FIRST | {
+        in_one_word(label): Attribute("float64", f"score of {readable(label)}, 0 to 1") for label in labels
+    }
 
 
 def reader(scenes: Sequence[Seen]) -> pa.RecordBatchReader:
@@ -84,6 +81,6 @@ def _batch(
     }
     for number, label in enumerate(seen.labels):
         scores = np.round(seen.scores[tiles, number].astype(float), 4)
-        known[column(label)] = pa.array(scores, from_pandas=True)  # NaN is null
+        known[in_one_word(label)] = pa.array(scores, from_pandas=True)  # NaN is null
     missing = {name: pa.nulls(len(tiles), schema.field(name).type) for name in schema.names if name not in known}
     return pa.record_batch([(known | missing)[name] for name in schema.names], schema=schema)

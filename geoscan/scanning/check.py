@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,9 @@ import rasterio
 from geoscan import gdal
 from geoscan.arrays import Visual
 from geoscan.errors import GeoscanError, LookError, ReadError
+from geoscan.finding import find_scenes
 from geoscan.model.package import Package, choose, shipped
+from geoscan.products.tiles import each_once
 from geoscan.resolution import is_native, is_usable
 from geoscan.scanning.batch import prepare
 from geoscan.scanning.cost import Cost, cost_of
@@ -21,6 +24,8 @@ from geoscan.scanning.guard import look_before
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
+
+log = logging.getLogger(__name__)
 
 _MEASURED: Final = 24
 """Chips that are read and prepared to measure how long it takes."""
@@ -64,6 +69,9 @@ class Check:
     observed_share: float
     """Of the chips that were looked at, the share of pixels that are no nodata."""
 
+    failed: int
+    """Of the chips that were looked at, how many could not be read."""
+
     cost: Cost
     """What the scan will take on this machine."""
 
@@ -72,6 +80,16 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return {**asdict(self), "cost": {**asdict(self.cost), "seconds": self.cost.seconds}}
+
+
+def find_each_once(named: Sequence[str]) -> list[str]:
+    """Addresses of the scenes that are named, see `find_scenes`, but for what a scan passes over, see `each_once`."""
+    found = find_scenes(named)
+    kept = each_once(found) if len(found) > 1 else found
+    for address in found:
+        if address not in kept:
+            log.info("%s shows what another of the scenes shows: it is not told of twice", gdal.short_name(address))
+    return kept
 
 
 def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None = None) -> tuple[Check, list[Visual]]:
@@ -84,7 +102,8 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
     packages = shipped()
     plan = Plan.of(scene, package or choose(packages, scene.gsd), options)
     chosen = np.unique(np.linspace(0, len(plan.grid) - 1, _MEASURED).round().astype(int)).tolist()
-    started, done, chips, warnings = time.perf_counter(), 0, [], []
+    started, done, chips = time.perf_counter(), 0, []
+    failed: list[str] = []
     observed = np.zeros(2)
     for index in np.random.default_rng(0).permutation(chosen).tolist():
         batch = prepare(replace(plan, force=True), [index])
@@ -92,7 +111,7 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
         core = plan.grid[index].core
         observed += batch.observed.get(index, 0), core.rows * core.cols
         chips += [chip.transpose(2, 0, 1) for chip in batch.chips]
-        warnings += list(batch.failed.values())
+        failed += batch.failed.values()
         if time.perf_counter() - started > _SECONDS:
             break
     cost = cost_of(plan, scene, (time.perf_counter() - started) / done)
@@ -110,8 +129,9 @@ def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None 
         reading=plan.reading,
         chips=len(plan.grid),
         observed_share=round(float(observed[0] / observed[1]), 4),
+        failed=len(failed),
         cost=cost,
-        warnings=tuple(dict.fromkeys([*warnings, *_doubts(plan, chips)])),
+        warnings=tuple(dict.fromkeys([*failed, *_doubts(plan, chips, len(failed), done)])),
     )
     return found, chips
 
@@ -139,8 +159,11 @@ def _layout(scene: Scene) -> str:
         raise ReadError(f"{scene.name} cannot be read: {gdal.cause(error)}") from error
 
 
-def _doubts(plan: Plan, chips: Sequence[Visual]) -> list[str]:
-    """What may be wrong, each with the option that answers it."""
+def _doubts(plan: Plan, chips: Sequence[Visual], failed: int, looked: int) -> list[str]:
+    """What may be wrong, each with what answers it.
+
+    chips: what was seen. failed: how many chips could not be read, of those that were looked at.
+    """
     doubts = []
     try:
         look_before(plan)
@@ -156,8 +179,12 @@ def _doubts(plan: Plan, chips: Sequence[Visual]) -> list[str]:
         )
     if not plan.scene.product.kind and max(plan.scene.bands) > 3:
         doubts.append(f"of several bands {plan.reading['bands']} are taken: --bands R,G,B overrides")
+    if failed:
+        doubts.append(f"{failed} of the {looked} chips that were looked at could not be read; fetch the file again")
+    if failed == looked:
+        return doubts  # of data and of levels nothing is known
     if not chips:
-        doubts.append("no chip that was looked at has data")
+        doubts.append(f"no {'other ' if failed else ''}chip that was looked at has data")
     elif np.mean([chip.mean() for chip in chips]) < 10:
         doubts.append("the chips are nearly black: --scale, --offset or --stretch may be wrong")
     elif np.mean([chip.mean() for chip in chips]) > 245:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import write_scene
 
 from geoscan.cli import main
 
@@ -86,3 +87,30 @@ def test_scales_that_are_none_are_misuse(make_scene, words):
     result = invoke(make_scene(), *words)
     assert result.exit_code == 2
     assert "is not one number, or three" in result.stderr
+
+
+def test_a_scene_of_which_nothing_can_be_read_fails_as_its_scan_does(make_scene, tmp_path):
+    whole = make_scene(pixels=GROUND, dtype="uint16", gsd=10, tiled=True, blockxsize=32, blockysize=32)
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(whole.read_bytes()[:2500])  # the head, and hardly any pixels
+    result = invoke(cut, whole, "--scale", "0.0001")
+    assert result.exit_code == 1
+    first, _, second = result.stdout.partition("\n\n")
+    found = re.search(r"warning:  (\d+) of the (\d+) chips that were looked at could not be read; fetch", first)
+    assert found is not None, first
+    assert found[1] == found[2]
+    assert "has data" not in first
+    assert "could not be read" not in second
+    assert json.loads(invoke(cut, "--scale", "0.0001", "--json").stdout)["failed"] == int(found[1])
+
+
+def test_a_mask_beside_its_scene_is_passed_over_as_a_scan_passes_over_it(tmp_path):
+    item = "20230601_133012_45_2463_3B"
+    write_scene(tmp_path / f"{item}_AnalyticMS_SR.tif", (4, 200, 240), dtype="uint16", gsd=3)
+    mask = write_scene(tmp_path / f"{item}_udm2.tif", pixels=np.zeros((8, 200, 240), np.uint8), gsd=3)
+    result = invoke(tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert [json.loads(line)["scene"] for line in result.stdout.splitlines()] == [f"{item}_AnalyticMS_SR"]
+    alone = invoke(mask)
+    assert alone.exit_code == 2
+    assert "is a usable data mask, not a scene" in alone.stdout

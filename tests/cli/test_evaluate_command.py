@@ -57,6 +57,17 @@ def test_without_json_the_figures_are_as_in_a_card(tiny_package, kaggle):
     assert "\n| artisanal mine | 4 | 18 |" in result.stdout
 
 
+def test_figures_without_chips_that_cannot_be_read_are_printed_with_status_1(tiny_package, kaggle, tmp_path):
+    for i in range(2, 18):
+        (kaggle / "train-jpg" / f"train_{i}.jpg").write_bytes(b"no image")
+    plots = tmp_path / "plots"
+    result = evaluate("--model", tiny_package.path, "--kaggle-dir", kaggle, "--gsd", 3, "--plots", plots)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("# tiny\n")
+    assert (plots / "f2.png").is_file()
+    assert result.stderr.splitlines()[-1].endswith("16 of 20 chips could not be read: the figures leave them out")
+
+
 def test_places_are_checked_before_the_work(kaggle, tmp_path):
     (tmp_path / "taken" / "f2.png").mkdir(parents=True)
     for plots in (tmp_path / "no" / "plots", kaggle / "train_v2.csv", tmp_path / "taken"):

@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from geoscan.data.chips import only_cloudy
 from geoscan.data.kaggle import cap_cloudy, read_chip, read_kaggle
 from geoscan.errors import DatasetError, ReadError
-from geoscan.labels import LABELS, WEATHER
+from geoscan.labels import LABELS, MINE_COLUMN, WEATHER
 from geoscan.radiometry import PLANET_ANALYTIC
 
 DATA = Path(os.environ.get("GEOSCAN_DATA", "../shared/data")) / "planet"
@@ -188,6 +188,25 @@ def test_tags_in_any_case_and_between_commas_or_spaces_are_the_same(tmp_path):
     found = read_kaggle(kaggle(tmp_path, rows, ["train_0", "train_1", "train_2"]))
     assert found.problems.unknown_tags == ()
     assert [[LABELS[i] for i in np.flatnonzero(row == 1)] for row in found.targets] == [["clear", "primary"]] * 3
+
+
+def test_a_mine_is_known_as_kaggle_and_as_layers_spell_it(tmp_path):
+    rows = [("train_0", "clear artisinal_mine"), ("train_1", "clear artisanal_mine"), ("train_2", "clear")]
+    found = read_kaggle(kaggle(tmp_path, rows, ["train_0", "train_1", "train_2"]))
+    assert found.targets[:, MINE_COLUMN].tolist() == [1, 1, 0]
+    assert found.problems.lines() == []
+
+
+def test_unknown_tags_say_how_many_chips_bear_them_and_what_they_may_mean(tmp_path):
+    rows = [(f"train_{n}", "clear primary artisinal_mines") for n in range(12)] + [
+        ("train_12", "clear volcano volcano")
+    ]
+    found = read_kaggle(kaggle(tmp_path, rows, [name for name, _ in rows]))
+    (line,) = found.problems.lines()
+    assert line.startswith(
+        "2 unknown tags, and how many chips bear them "
+        "('artisinal_mines' (12; did you mean artisinal_mine?), 'volcano' (1)): left out"
+    )
 
 
 def test_chips_with_a_suffix_in_capitals_are_found(tmp_path):

@@ -91,8 +91,33 @@ def test_problems_are_counted(chips):
     assert len(found) == 2
     assert found.problems.duplicate_rows == ("mine/1.png",)
     assert found.problems.labels_without_chips == ("mine/99.png",)
-    assert found.problems.unknown_tags == ("lake",)
+    assert found.problems.unknown_labels == ("lake",)
     assert found.problems.chips_without_labels == ("mine/5.png", "other/2.png", "other/4.png")
+
+
+def test_labels_in_any_case_and_with_spaces_are_the_same(chips):
+    index = write(
+        chips / "i.csv", "mine/1.png,Mine,A", "mine/3.png, mine,A", "mine/5.png,MINE ,A", "other/0.png,Other,B"
+    )
+    found = read_mine_chips(chips / "chips.zip", index)
+    assert found.targets[:, LABELS.index(MINE)].tolist() == [1, 1, 1, 0]
+    assert found.problems.unknown_labels == ()
+
+
+def test_rows_that_are_lost_to_their_labels_are_counted(chips):
+    rows = [f"mine/{n}.png,gold,A" for n in range(1, 60)] + ["other/0.png,,A", "mine/3.png,mine,A"]
+    found = read_mine_chips(chips / "chips.zip", write(chips / "i.csv", *rows))
+    assert found.names == ("mine/3.png",)
+    assert "60 rows with unknown labels ('gold' (59), '' (1)): left out" in found.problems.lines()
+
+
+def test_where_no_row_is_understood_it_says_what_came(chips):
+    index = write(chips / "i.csv", "mine/1.png,gold,A", "mine/3.png,gold,A", "other/0.png,lake,A", "mine/99.png,mine,A")
+    with pytest.raises(DatasetError) as caught:
+        read_mine_chips(chips / "chips.zip", index)
+    assert str(caught.value).endswith(
+        "; 1 name what is not there (mine/99.png); 3 have labels that are not mine or other: 'gold' (2), 'lake' (1)"
+    )
 
 
 def test_unusable_input(chips):
@@ -137,7 +162,7 @@ def test_a_row_that_was_cut_off_has_no_label(chips):
     index = write(chips / "i.csv", "mine/1.png,mine,A", "other/2.png")
     found = read_mine_chips(chips / "chips.zip", index)
     assert found.names == ("mine/1.png",)
-    assert found.problems.unknown_tags == ("",)
+    assert found.problems.unknown_labels == ("",)
     assert found.problems.lines()
     swapped = write(chips / "j.csv", "mine,mine/1.png", "other", head="label,file")
     assert read_mine_chips(chips / "chips.zip", swapped).problems.labels_without_chips == ("",)
