@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from geoscan import changes, layers
 from geoscan.arrays import Mask, Visual, to_visual
 from geoscan.dehazed_scene import OMEGA, DehazedScene, dehaze_scene, overview, picture
 from geoscan.dehazing import restored, transmission_map
-from geoscan.errors import InputError
+from geoscan.errors import InputError, one_line
 from geoscan.grid import TileGrid as TileGrid
 from geoscan.layers import earlier
 from geoscan.machine import AUTO, BATCH
 from geoscan.model.figures import DEFAULT_POINT
 from geoscan.model.package import Card, Package, find
 from geoscan.model.runtime import runtime_for
+from geoscan.products import Levels
 from geoscan.radiometry import resolve
 from geoscan.scaling import scaling_of
 from geoscan.scanning.batch import score
@@ -43,6 +44,7 @@ Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.floating]
 """(3, rows, cols), red, green, blue: uint8, or floats from 0 to 1."""
 
 _LEAST_WINDOW: Final = 32
+_WINDOW: Final = 256
 
 
 def open_scene(path: PathLike, bands: Sequence[int] | None = None, *, follow: bool = False) -> Scene:
@@ -97,12 +99,15 @@ def scan(
     Warns of chips that could not be read, for there is no detection in them, and of scenes that were written meanwhile.
     Raises InputError for what cannot be scanned.
     """
+    if not isinstance(tta, bool | None):
+        raise InputError(f"tta {tta!r} does not fit; give True, False, or None for what the model's card says")
+    _check_jobs(jobs)
     options = ScanOptions(
         model=model,
         bands=bands,
         stride=stride,
-        scale=scale,
-        offset=offset,
+        scale=_levels("scale", scale),
+        offset=_levels("offset", offset),
         stretch=stretch,
         operate=operate,
         high=high,
@@ -136,6 +141,21 @@ def scan(
     return frame
 
 
+def _check_jobs(jobs: int | None) -> None:
+    if jobs is not None and jobs < 0:
+        raise InputError(f"jobs {jobs} does not fit; give 0 or more, or None for all cores")
+
+
+def _levels(name: str, given: Iterable[float] | None) -> Levels | None:
+    if given is None:
+        return None
+    try:
+        red, green, blue = map(float, given)
+    except (TypeError, ValueError) as err:
+        raise InputError(f"{name} {given!r} does not fit; give a number each for red, green and blue") from err
+    return red, green, blue
+
+
 def _warn(results: Iterable[SceneResult]) -> None:
     for result in results:
         if result.seen.failed:
@@ -151,19 +171,19 @@ def _warn(results: Iterable[SceneResult]) -> None:
 def dehaze(
     what: NDArray[np.uint8],
     *,
-    valid: Mask | None = None,
+    valid: ArrayLike | None = None,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
-    window: int = 256,
+    window: int = _WINDOW,
 ) -> NDArray[np.uint8]: ...
 @overload
 def dehaze(
     what: NDArray[np.floating],
     *,
-    valid: Mask | None = None,
+    valid: ArrayLike | None = None,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
-    window: int = 256,
+    window: int = _WINDOW,
 ) -> NDArray[np.floating]: ...
 @overload
 def dehaze(
@@ -181,12 +201,12 @@ def dehaze(
     what: Pixels | PathLike | Scene,
     out: PathLike | None = None,
     *,
-    valid: Mask | None = None,
+    valid: ArrayLike | None = None,
     bands: Sequence[int] | None = None,
     stretch: str = "auto",
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
-    window: int = 256,
+    window: int | None = None,
     jobs: int | None = None,
     progress: bool = True,
 ) -> Pixels | DehazedScene:
@@ -195,10 +215,10 @@ def dehaze(
     what: pixels, (3, rows, cols), red, green, blue, uint8 or floats from 0 to 1; or a scene or its path.
     airlight: colour of the haze: estimated from these pixels (`scene`), or a constant (`fixed`).
     omega: share of the haze to remove, 0..1. window: pixels of an array in which something is taken to be dark, 900 m
-    or so; of scenes the resolution is known.
+    or so, 256 if None; of scenes the resolution is known.
 
-    An array comes back in its own shape and type. valid: (rows, cols), False on nodata, which comes back unchanged;
-    None for all, but pixels that are not finite.
+    An array comes back in its own shape and type. valid: (rows, cols), False or 0 on nodata, which comes back
+    unchanged; None for all, but pixels that are not finite. What a masked array masks in any band is nodata, too.
     A scene is written to `out`, a GeoTIFF on the scene's grid; returns what was written. bands, stretch, jobs: as in
     `scan`.
     Raises InputError for what does not fit; for a scene ReadError and OutputError, too.
@@ -206,9 +226,13 @@ def dehaze(
     if isinstance(what, np.ndarray):
         if out is not None:
             raise InputError("an array is not written to a file but given back; leave `out` away")
-        return _dehazed(what, valid, airlight, omega, window)
+        return _dehazed(what, valid, airlight, omega, _WINDOW if window is None else window)
+    for name, given in (("valid", valid), ("window", window)):
+        if given is not None:
+            raise InputError(f"{name} is of an array, and a scene says it itself; leave `{name}` away")
     if out is None:
         raise InputError("a whole scene is written to a file; pass out='dehazed.tif'")
+    _check_jobs(jobs)
     scene = what if isinstance(what, Scene) else Scene.open(what, bands=bands)
     track = partial(tqdm, unit="block", disable=not progress)
     radiometry = resolve(stretch, scene, scaling_of(scene))
@@ -217,8 +241,9 @@ def dehaze(
 
 
 def _dehazed(
-    pixels: Pixels, valid: Mask | None, airlight: Literal["scene", "fixed"], omega: float, window: int
+    given: Pixels, valid: ArrayLike | None, airlight: Literal["scene", "fixed"], omega: float, window: int
 ) -> Pixels:
+    pixels = np.asarray(given)  # without the mask of a masked array
     if window < _LEAST_WINDOW:
         raise InputError(f"a window of {window} px does not fit; give {_LEAST_WINDOW} or more")
     whole = pixels.dtype == np.uint8
@@ -226,20 +251,32 @@ def _dehazed(
         raise InputError(
             f"pixels of shape {pixels.shape} and type {pixels.dtype} do not fit; give (3, rows, cols), uint8 or floats"
         )
-    seen: Mask = np.asarray(np.isfinite(pixels).all(axis=0))
+    seen: Mask = np.asarray((np.isfinite(pixels) & ~np.ma.getmaskarray(given)).all(axis=0))
     if valid is not None:
-        if valid.shape != seen.shape:
-            raise InputError(f"a mask of shape {valid.shape} does not fit pixels of shape {pixels.shape}")
-        seen = seen & valid
+        seen &= _mask(valid, seen.shape)
     hazy = pixels.astype(np.float32) / np.float32(255 if whole else 1)
     if seen.any() and not 0 <= hazy[:, seen].min() <= hazy[:, seen].max() <= 1:
         raise InputError(f"floats up to {hazy[:, seen].max():g} do not fit; bring them to 0..1, or give uint8")
     if not hazy.size:
-        return pixels.copy()
+        return given.copy()
     params = picture(airlight, omega, lambda: (hazy, seen))
     visual = to_visual(np.where(seen, hazy, 0))
     clear = restored(hazy, transmission_map(visual, seen, params, window // 2), params.airlight)
-    return np.where(seen, to_visual(clear) if whole else clear.astype(pixels.dtype), pixels)
+    back = given.copy()
+    np.copyto(np.ma.getdata(back), to_visual(clear) if whole else clear.astype(pixels.dtype), where=seen)
+    return back
+
+
+def _mask(valid: ArrayLike, shape: tuple[int, ...]) -> Mask:
+    """Bring a mask of any type and values to True where it is not 0."""
+    try:
+        mask = np.asarray(valid)
+    except ValueError as err:  # lists of different lengths
+        raise InputError(f"`valid` is no array ({one_line(err)}); give a mask of shape {shape}") from err
+    if mask.shape != shape:
+        raise InputError(f"a mask of shape {mask.shape} does not fit; give one of shape {shape}, as the pixels have")
+    real: Mask = mask != 0
+    return real
 
 
 class Model:

@@ -51,10 +51,13 @@ class Hysteresis:
             if not 0 <= value <= 1:
                 raise InputError(f"--{name} {value} is not a score; pass one from 0 to 1")
             object.__setattr__(self, name, float(value))
+        low, high, isolated = (str(value).removesuffix(".0") for value in (self.low, self.high, self.isolated))
         if self.low > self.high:
-            raise InputError(f"--low {self.low} is above --high {self.high}; pass --low 0..{self.high}")
+            fits = f"0..{high}" if self.high > 0 else "0"
+            raise InputError(f"--low {low} is above --high {high}; pass --low {fits}, or a higher --high")
         if self.isolated < self.high:
-            raise InputError(f"--isolated {self.isolated} is below --high {self.high}; pass --isolated {self.high}..1")
+            fits = f"{high}..1" if self.high < 1 else "1"
+            raise InputError(f"--isolated {isolated} is below --high {high}; pass --isolated {fits}, or a lower --high")
 
 
 @dataclass(frozen=True, slots=True)

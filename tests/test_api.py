@@ -201,6 +201,14 @@ def test_what_cannot_be_scanned_is_refused(make_scene, package):
         search("missing.tif")
     with pytest.raises(InputError, match=r"--low 0\.9 is above --high 0\.5"):
         search(make_scene(), low=0.9)
+    for how, message in (
+        ({"tta": "no"}, "tta 'no' does not fit; give True, False"),
+        ({"jobs": -1}, "jobs -1 does not fit; give 0 or more"),
+        ({"scale": (1e-4, 1e-4)}, r"scale \(0.0001, 0.0001\) does not fit; give a number each for red, green and blue"),
+        ({"offset": 0.1}, r"offset 0\.1 does not fit"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search(make_scene(), **how)
     with pytest.raises(InputError, match="prior 0 does not fit"):
         search(make_scene(), prior=0)
     with pytest.raises(PackageError, match="no model is called 'plant'"):
@@ -253,7 +261,12 @@ def test_floats_come_back_as_floats_and_what_is_not_finite_as_it_was(dtype):
         (np.zeros((3, 4, 5), np.uint16), {}, "type uint16 do not fit"),
         (np.full((3, 4, 5), 2.5), {}, r"floats up to 2\.5 do not fit; bring them to 0\.\.1"),
         (np.zeros((3, 4, 5), np.uint8), {"valid": np.ones((5, 4), bool)}, r"a mask of shape \(5, 4\) does not fit"),
+        (np.zeros((3, 4, 5), np.uint8), {"valid": 1}, r"a mask of shape \(\) does not fit"),
+        (np.zeros((3, 2, 2), np.uint8), {"valid": [[1, 1], [1]]}, r"`valid` is no array .*; give a mask of shape \(2"),
         (np.zeros((3, 4, 5), np.uint8), {"out": "clear.tif"}, "leave `out` away"),
+        ("scene.tif", {"out": "clear.tif", "valid": np.ones((4, 5), bool)}, "leave `valid` away"),
+        ("scene.tif", {"out": "clear.tif", "window": 256}, "leave `window` away"),
+        ("scene.tif", {"out": "clear.tif", "jobs": -1}, "jobs -1 does not fit; give 0 or more"),
         ("scene.tif", {}, r"pass out='dehazed\.tif'"),
         (np.zeros((3, 4, 5), np.uint8), {"omega": 2}, "omega 2 does not fit"),
     ],
@@ -261,6 +274,43 @@ def test_floats_come_back_as_floats_and_what_is_not_finite_as_it_was(dtype):
 def test_what_cannot_be_dehazed_is_refused(what, how, message):
     with pytest.raises(InputError, match=message):
         geoscan.dehaze(what, **how)
+
+
+def patchy():
+    """Pixels, and where they are valid."""
+    rng = np.random.default_rng(0)
+    return rng.integers(60, 255, (3, 40, 50), np.uint8), rng.random((40, 50)) < 0.7
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        lambda valid: valid.astype(np.uint8),
+        lambda valid: valid.astype(np.uint8) * np.uint8(2),
+        lambda valid: valid.astype(np.uint8) * np.uint8(255),
+        lambda valid: valid.astype(np.int64),
+        lambda valid: valid.astype(float),
+        lambda valid: valid.tolist(),
+    ],
+    ids=["0/1", "0/2", "0/255", "int64", "float", "list"],
+)
+def test_a_mask_may_be_of_any_type(alike):
+    pixels, valid = patchy()
+    clear = geoscan.dehaze(pixels, valid=valid)
+    assert (clear != pixels).any()
+    np.testing.assert_array_equal(geoscan.dehaze(pixels, valid=alike(valid)), clear)
+
+
+def test_the_mask_of_a_masked_array_is_heeded():
+    pixels, valid = patchy()
+    masked = np.ma.array(pixels, mask=np.zeros(pixels.shape, bool))
+    masked[1, ~valid] = np.ma.masked
+    clear = geoscan.dehaze(masked)
+    np.testing.assert_array_equal(clear.data, geoscan.dehaze(pixels, valid=valid))
+    np.testing.assert_array_equal(clear.mask, masked.mask)
+    both = valid & (np.arange(50) < 30)
+    narrowed = geoscan.dehaze(masked, valid=np.arange(50) < np.full((40, 1), 30))
+    np.testing.assert_array_equal(narrowed.data, geoscan.dehaze(pixels, valid=both))
 
 
 def chips_of(path, package):

@@ -79,8 +79,10 @@ def test_an_isolated_tile_needs_more():
         ((1.2, 0.3, 0.9), r"--high 1\.2 .*0 to 1"),
         ((0.6, -1, 0.9), "--low -1 "),
         ((0.6, 0.3, math.nan), "--isolated nan "),
-        ((0.6, 0.7, 0.9), r"--low 0\.7 is above --high 0\.6; pass --low 0\.\.0\.6"),
-        ((0.6, 0.3, 0.5), r"--isolated 0\.5 is below --high 0\.6; pass --isolated 0\.6\.\.1"),
+        ((0.6, 0.7, 0.9), r"--low 0\.7 is above --high 0\.6; pass --low 0\.\.0\.6, or a higher --high"),
+        ((0.6, 0.3, 0.5), r"--isolated 0\.5 is below --high 0\.6; pass --isolated 0\.6\.\.1, or a lower --high"),
+        ((1, 0.3, 0), "--isolated 0 is below --high 1; pass --isolated 1, or a lower --high"),
+        ((0, 0.5, 1), r"--low 0\.5 is above --high 0; pass --low 0, or a higher --high"),
     ],
 )
 def test_thresholds_out_of_range_or_order_are_refused(levels, message):

@@ -102,6 +102,8 @@ def _ended_by_signals() -> Iterator[None]:
 class _Commands(click.Group):
     """Commands that are imported when they run, and `geoscan SCENE` short for `geoscan scan SCENE`."""
 
+    _own_process = False
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -125,6 +127,15 @@ class _Commands(click.Group):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what `main` does, as the program of a process, which ends where it is interrupted."""
+        in_main = threading.current_thread() is threading.main_thread()
+        self._own_process = in_main and kwargs.get("standalone_mode", True)
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            self._own_process = False
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run what the words of the command line say."""
         streams.prepare()
@@ -138,8 +149,15 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with _one_line():
-            return super().invoke(ctx)
+        try:
+            with _one_line():
+                return super().invoke(ctx)
+        except _Failure as failure:
+            if self._own_process and isinstance(failure.__cause__, KeyboardInterrupt):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is cleaned up: there is nothing more to interrupt
+                failure.show()
+                streams.leave(failure.exit_code)
+            raise
 
 
 def _near_command(word: str) -> str | None:

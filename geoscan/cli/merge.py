@@ -49,6 +49,7 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     wanted.write(results)
     for result in results:
         unread = {tile: why for tile, why in result.seen.failed.items() if why != NOT_YET}
-        tell.result(replace(result, seen=replace(result.seen, failed=unread)))
+        told = replace(result.summary, failed=len(unread))  # those that no scan has come to are told of above
+        tell.result(replace(result, seen=replace(result.seen, failed=unread), summary=told))
     if any(result.seen.failed for result in results):
         click.get_current_context().exit(1)

@@ -130,7 +130,9 @@ class Outputs:
         scenes = [replace(result.seen, command=command) for result in results]
         if self.since is not None:
             found = changes.since(found, self.since.detections, scenes)
-            tell.changes(self.since, found, [one.provenance for one in scenes])
+            sources = [one.provenance for one in scenes]
+            dates = {one.scene: one.reading.get("date", "") for one in sources}
+            tell.changes(self.since, found, sources, dates)
         if self.out is not None:
             layers.write(self.out, found, scenes)
         if self.obscured is not None:

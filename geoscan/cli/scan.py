@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--out",
     metavar="PATH",
     help="Layer to write: .geojson, .gpkg, .fgb or .parquet; or a folder (one that is there, or a name that ends in "
-    "/), which gets a GeoJSON layer a scene. Without it --json must be given.",
+    "/), which gets a GeoJSON layer a scene. Without it, --json, --obscured, --heatmap or --report must be given.",
 )
 @outputs.options
 @click.option("--model", default="auto", show_default=True, help="Shipped model, or directory of a package.")

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 from tqdm import tqdm
@@ -80,6 +80,15 @@ def give_up_output() -> None:
         sys.stdout.flush()
     except (OSError, ValueError):
         _give_up(_OUTPUT)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process as it is, once all is written and said: threads of libraries may still compute.
+
+    One that comes back to Python while the interpreter ends would abort the process.
+    """
+    give_up_output()
+    os._exit(status)
 
 
 def _give_up(number: int) -> None:

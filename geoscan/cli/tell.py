@@ -37,18 +37,28 @@ def result(of: SceneResult) -> None:
     log.info("%s", _sentence(of.summary))
 
 
-def changes(since: Earlier, found: Sequence[Detection], sources: Sequence[Provenance]) -> None:
+def changes(
+    since: Earlier, found: Sequence[Detection], sources: Sequence[Provenance], dates: Mapping[str, str]
+) -> None:
     """Say what became of mines since an earlier layer, and what else the difference may come of.
 
-    sources: of all that was scanned, with detections or without.
+    sources: of all that was scanned, with detections or without. dates: when each scene was taken, ISO 8601.
     """
-    from geoscan.changes import counts
+    from geoscan.changes import counts, date_of
 
     before = [one.provenance for one in since.detections if one.provenance.model]
     of_old = {source.scene for source in before}
     again = [one.scene for one in sources if one.scene in of_old and _may_be_same(one, since)]
     if again:
         log.warning("%s is of %s too: what that scene showed first is told as known", since.path, ", ".join(again))
+    old, new = ([day for name in of if (day := date_of(name, of))] for of in (since.dates, dates))
+    if old and new and max(new) < min(old):
+        log.warning(
+            "%s is of %s, later than %s: what is told as new may be what was there before",
+            since.path,
+            min(old),
+            max(new),
+        )
     if before and {_maker(one) for one in sources} - {_maker(one) for one in before}:
         log.warning("%s was made with another model or thresholds, from which differences come, too", since.path)
     said = ", ".join(f"{n:,} {status}" for status, n in counts(found).items() if n)

@@ -55,8 +55,10 @@ def check_target(path: Path | str, sources: Iterable[str] = ()) -> None:
 
 
 def check_apart(one: Path, other: Path) -> None:
-    """Check that two layers are two files, as are their styles; raises InputError."""
-    if beside.style_of(one.resolve()) == beside.style_of(other.resolve()):
+    """Check that two layers are two files, as are their styles where both have one beside them; raises InputError."""
+    first, second = one.resolve(), other.resolve()
+    styled = _STYLED in (first.suffix.lower(), second.suffix.lower())
+    if first == second or (not styled and beside.style_of(first) == beside.style_of(second)):
         raise InputError(f"{one} and {other} have one name, so their styles would be one file; give one another name")
 
 

@@ -84,10 +84,12 @@ class OpenVinoDetector:
         """Fill in answers, (n, ...), those of several names side by side."""
         chips = np.ascontiguousarray(chips)
         with self._lock:
-            for number, (part, count) in enumerate(filled(chips, self._size)):
-                rows = answers[number * self._size :][:count]
-                self._queue.start_async(part, (names, rows), share_inputs=True)
-            self._queue.wait_all()
+            try:
+                for number, (part, count) in enumerate(filled(chips, self._size)):
+                    rows = answers[number * self._size :][:count]
+                    self._queue.start_async(part, (names, rows), share_inputs=True)
+            finally:  # also when interrupted: what still computes would come back to an interpreter that ends
+                self._queue.wait_all()
         return answers
 
     @staticmethod

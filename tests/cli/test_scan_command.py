@@ -191,11 +191,16 @@ def test_a_heat_map_holds_every_score_and_comes_of_a_journal_too(scene, package,
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_help_says_what_must_be_given_without_a_layer():
+    said = " ".join(invoke("scan", "--help").stdout.split())
+    assert "Without it, --json, --obscured, --heatmap or --report must be given." in said
+
+
 def test_a_heat_map_is_of_one_scene(scene, package, make_scene, tmp_path):
     other, heat = make_scene(name="other.tif"), tmp_path / "prob.tif"
     several = refused(scene, other, "--heatmap", heat, "-q", model=package, out=tmp_path / "m.gpkg")
     assert "a heat map is of one scene, and here are 2" in several
-    shared = refused(scene, "--heatmap", tmp_path / "m.tif", model=package, out=tmp_path / "m.gpkg")
+    shared = refused(scene, "--heatmap", tmp_path / "m.tif", model=package, out=tmp_path / "m.geojson")
     assert "have one name, so their styles would be one file" in shared
     assert "pass a file as --out" in refused(scene, "--heatmap", heat, "--out", f"{tmp_path}/layers/", model=package)
     assert "is the scene itself" in refused(scene, "--heatmap", scene, "--json", model=package)
@@ -292,7 +297,7 @@ def test_one_threshold_moves_those_it_would_contradict(scene, package, tmp_path)
     ("marks", "message"),
     [
         (("--high", "0.5", "--low", "0.9"), "--low 0.9 is above --high 0.5; pass --low 0..0.5"),
-        (("--high", "0.5", "--isolated", "0.2"), "--isolated 0.2 is below --high 0.5; pass --isolated 0.5..1"),
+        (("--high", "0.5", "--isolated", "0.2"), "--isolated 0.2 is below --high 0.5; pass --isolated 0.5..1, or a"),
         (("--high", "1.5"), "1.5 is not in the range 0<=x<=1"),
         (("--isolated", "much"), "'much' is not a valid float"),
     ],

@@ -1,6 +1,7 @@
 """`--since` of `geoscan scan` and `merge`: a series of scenes whose mines appear, grow, vanish, are under cloud."""
 
 import json
+import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -197,6 +198,18 @@ def test_what_a_difference_may_come_of_is_said(month, package, tmp_path):
     assert f"warning: {old} is of {Path(MONTHS[5]).stem} too: " in result.stderr
     assert f"warning: {old} was made with another model or thresholds" in result.stderr
     assert f"since {old}: 4 known\n" in result.stderr
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+def test_an_earlier_layer_that_is_later_is_told_of(month, package, tmp_path, suffix):
+    may, june = (tmp_path / f"{name}{suffix}" for name in ("may", "june"))
+    scan(month(5, OLD), package, may)
+    right = scan(month(6, NOW), package, june, "--since", may)
+    wrong = scan(month(5, OLD), package, tmp_path / f"again{suffix}", "--since", june)
+    compared = invoke("compare", june, may, "--out", tmp_path / f"both{suffix}")
+    for told in (wrong.stderr, compared.stderr):
+        assert re.search(rf"{june} is of 2023-06-\d\d, later than 2023-05-\d\d: what is told as new may be", told)
+    assert "later than" not in right.stderr
 
 
 def test_nothing_then_and_nothing_now(month, package, tmp_path):

@@ -156,3 +156,52 @@ def test_a_scene_that_is_written_during_the_scan_is_said_and_the_layer_is_kept(w
         f"warning: {scene} was written during the scan, which may mix old and new pixels; scan it again" in done.stderr
     )
     assert Path(words[-1]).exists()
+
+
+INTERRUPTED = """
+import time
+import numpy as np
+from geoscan.cli import main
+from geoscan.cli.models import models
+from geoscan.model.openvino_backend import ops, ov
+
+def interrupted(**_):
+    shape = ops.parameter([1], np.float32)
+    queue = ov.AsyncInferQueue(ov.Core().compile_model(ov.Model([ops.relu(shape)], [shape]), "CPU"), 1)
+    queue.set_callback(lambda *_: [time.sleep(0.001) for _ in range(2000)])
+    queue.start_async(np.zeros(1, np.float32))
+    models.queue = queue
+    raise KeyboardInterrupt("interrupted; enough")
+
+models.callback = interrupted
+main(["models"])
+"""
+"""A command that is interrupted while a thread of OpenVINO's is about to come back to Python, again and again."""
+
+
+def test_a_library_that_still_computes_does_not_abort_an_interrupted_process():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "geoscan: interrupted; enough\n")
+
+
+TWICE = """
+import signal
+from geoscan.cli import main, streams
+from geoscan.cli.models import models
+
+def interrupted(**_):
+    raise KeyboardInterrupt
+
+def say(text, say=streams.say):
+    signal.raise_signal(signal.SIGINT)
+    say(text)
+
+models.callback, streams.say = interrupted, say
+main(["models"])
+"""
+"""A command that is interrupted again while it says so."""
+
+
+def test_a_second_interrupt_changes_nothing():
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "geoscan: interrupted\n")

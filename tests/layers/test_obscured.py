@@ -94,7 +94,10 @@ def test_its_geojson_follows_rfc_7946(scene, tmp_path):
 def test_two_layers_of_one_name_would_share_a_style(tmp_path):
     with pytest.raises(InputError, match="have one name, so their styles would be one file"):
         layers.check_apart(tmp_path / "a.geojson", tmp_path / "x" / ".." / "a.fgb")
+    with pytest.raises(InputError, match="have one name"):
+        layers.check_apart(tmp_path / "a.gpkg", tmp_path / "a.gpkg")
     layers.check_apart(tmp_path / "a.geojson", tmp_path / "b.geojson")
+    layers.check_apart(tmp_path / "a.gpkg", tmp_path / "a.tif")  # a GeoPackage holds its styles
 
 
 def test_a_failure_leaves_the_old_file(scene, tmp_path, monkeypatch):

@@ -181,7 +181,7 @@ def test_what_is_new_is_told_where_an_earlier_layer_was_given(scanned):
     rows = [replace(row, facts={**row.facts, **new}) for row in page.rows]
     gone = replace(rows[0], number=0, maps=(), close_up=None, facts={**rows[0].facts, "status": "gone"})
     text = Tree(render(replace(page, rows=rows, absent=[gone], statuses={"grown": 2, "gone": 1}))).text()
-    assert "Since the earlier layer: 1 gone; 2 grown." in text
+    assert "Since the earlier layer: 1 gone; 2 grown. Gone means" in " ".join(text.split())
     assert "grown 1.2 2023-08-01" in text
 
 

@@ -107,8 +107,8 @@ def test_parameters_that_change_no_score_are_no_part_of_the_key(make_scene, pack
     [
         ({"stride": 16}, "another grid of chips (--stride, --model)"),
         ({"scale": (0.001,) * 3}, "another reading of its values (--scale, --offset, --stretch)"),
-        ({"tta": True}, "or without --tta"),
-        ({"force": True}, "or without --force"),
+        ({"tta": True}, "was begun without --tta: "),
+        ({"scale": (0.001,) * 3, "force": True}, "--stretch) and without --force: "),
         ({"runtime": "tensorflow"}, "another --runtime"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -119,7 +119,7 @@ def test_another_parameter_begins_anew_says_why_and_loses_nothing(plan, package,
     journal, told = open_journal(path, other)
     with journal:
         assert journal.done == 0
-    assert told.startswith(f"{path} was begun with")
+    assert told.startswith(f"{path} was begun ")
     assert said in told
     assert told.endswith("the scan starts anew, and the old file is kept as a.journal.old")
     assert known(read_journal(tmp_path / "a.journal.old")[1]) == truth
@@ -127,12 +127,14 @@ def test_another_parameter_begins_anew_says_why_and_loses_nothing(plan, package,
 
 def test_other_bands_another_model_and_another_state_of_the_scene_are_told_apart(plan, make_scene, make_package):
     other_bands = replace(plan, scene=Scene.open(plan.scene.path, bands=(3, 2, 1)))
-    assert difference(key_of(plan), key_of(other_bands)) == "other bands (--bands)"
+    assert difference(key_of(plan), key_of(other_bands)) == "with other bands (--bands)"
     other = make_package("other", chip=CHIP, detection=(0.6, 0.4, 0.7))
-    assert difference(key_of(plan), key_of(replace(plan, package=other))) == "another model"
+    assert difference(key_of(plan), key_of(replace(plan, package=other))) == "with another model"
     make_scene(pixels=blocks(seed=9), nodata=0, compress="deflate")
     changed = replace(plan, scene=Scene.open(plan.scene.path))
-    assert difference(key_of(plan), key_of(changed)) == "another state of the scene, which has changed since"
+    assert difference(key_of(plan), key_of(changed)) == "with another state of the scene, which has changed since"
+    forced = {**key_of(plan), "force": "True"}
+    assert difference(forced, key_of(replace(plan, package=other))) == "with another model and --force"
 
 
 def test_fresh_forgets(plan, tmp_path):

@@ -135,7 +135,7 @@ def _prepared(db: sqlite3.Connection, plan: Plan, fresh: bool) -> Part:
         old, old_key = _scan_in(db)
         why = difference(old_key, key)
         if why and not fresh and _rows_in(db, old).known:
-            raise UnfitError(f"was begun with {why}")
+            raise UnfitError(f"was begun {why}")
         if why or fresh:
             db.execute("DELETE FROM batch")
     found = _rows_in(db, plan)

@@ -14,9 +14,9 @@ _WORDS: Final = {
     "model": "another model",
     "grid": "another grid of chips (--stride, --model)",
     "values": "another reading of its values (--scale, --offset, --stretch)",
-    "tta": "or without --tta",
+    "tta": "--tta",
     "runtime": "another --runtime",
-    "force": "or without --force",
+    "force": "--force",
     "geoscan": "another version of geoscan",
     "scene": "another state of the scene, which has changed since",
 }
@@ -40,10 +40,17 @@ def key_of(plan: Plan) -> dict[str, str]:
 
 
 def difference(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """Say in words what differs; empty for nothing. The scene is named only where nothing else is, for it has bands."""
+    """Say with what, or without it, the old was begun where the new differs; empty for nothing.
+
+    The scene is named only where nothing else is, for it has bands.
+    """
     differing = [name for name in _WORDS if old.get(name) != new.get(name)]
     named = [name for name in differing if name != "scene"] or differing
-    return " and ".join(_WORDS[name] for name in named)
+    without = [name for name in named if old.get(name) == str(False)]
+    sides = {"with": [name for name in named if name not in without], "without": without}
+    return " and ".join(
+        f"{side} {' and '.join(_WORDS[name] for name in names)}" for side, names in sides.items() if names
+    )
 
 
 def mark_of(plan: Plan) -> str:
