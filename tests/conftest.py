@@ -1,10 +1,11 @@
 """Scenes made for a test, and the way to real data where there is some."""
 
+import logging
 import os
 import subprocess
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ UTM = "EPSG:32721"
 CORNER = (500_000.0, 9_200_000.0)
 RGB = ("red", "green", "blue")
 QGIS_PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(autouse=True)
+def _say_as_before() -> Iterator[None]:
+    """Undo what a command that ran in this process, such as one with -q, has set: what others say is to be heard."""
+    logger = logging.getLogger("geoscan")
+    level, handlers = logger.level, logger.handlers
+    yield
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 def write_scene(

@@ -197,6 +197,7 @@ def test_planet_analytic_is_what_the_pairs_give(shared_data):
     ],
 )
 def test_a_models_look_comes_from_the_product_that_the_scene_is(make_scene, wanted, dtype, found):
-    scene = Scene.open(make_scene(pixels=np.full((3, 8, 8), 200 if dtype == "uint8" else 900), dtype=dtype))
+    level = 200 if dtype == "uint8" else 900
+    scene = Scene.open(make_scene(pixels=level + np.arange(192).reshape(3, 8, 8) % 5, dtype=dtype))
     assert suited(wanted, scene, scaling_of(scene)) == found
     resolve(found, scene, scaling_of(scene))
