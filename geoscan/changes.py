@@ -142,12 +142,12 @@ def _rests(
     earlier: Sequence[Detection], old: Shapes, new: Shapes, met: tuple[Numbers, Numbers], shown: Shapes
 ) -> list[Detection]:
     """Give what is hidden of known mines; met: numbers of new outlines, and of the old ones that each meets."""
-    order = np.argsort(met[1], kind="stable")
-    seen = {m: new[met[0][order][rows]].tolist() for m, rows in _groups(met[1][order])}
-    known = np.array(list(seen), int)
-    at, part = shapely.STRtree(shown).query(old[known], "intersects")
-    for n, rows in _groups(at):
-        seen[int(known[n])] += shown[part[rows]].tolist()
+    seen: dict[int, list[Outline]] = {m: [] for m in met[1].tolist()}
+    for n, m in np.transpose(met).tolist():
+        seen[m].append(new[n])
+    known = list(seen)
+    for at, part in shapely.STRtree(shown).query(old[known], "intersects").T.tolist():
+        seen[known[at]].append(shown[part])
     return [rest for m, parts in seen.items() for rest in _hidden(earlier[m], parts)]
 
 
@@ -163,8 +163,7 @@ def _hidden(known: Detection, seen: Sequence[Outline]) -> list[Detection]:
     chips = round(known.n_chips * area_ha / known.area_ha)
     if not chips:
         return []
-    part = replace(known, geometry=rest, n_chips=chips, area_ha=area_ha)
-    return [replace(part, status=Status.UNSEEN, gained_ha=None)]
+    return [replace(known, geometry=rest, n_chips=chips, area_ha=area_ha, status=Status.UNSEEN, gained_ha=None)]
 
 
 def _kept_review(now: Detection, before: Sequence[Detection]) -> Review:

@@ -121,16 +121,15 @@ def find(
     squares |= _looked_at(look, [at for at in places if at not in squares], size)
     patches = _patches(squares, size)
     for one in candidates:
-        ground = _ground(one, patches.values())
-        if ground.size and _may_be_fill(one, ground, dtype):
+        if _may_be_fill(one, patches, dtype):
             edges = list(_edges(look, one, patches, size))
             if edges and _ends_at_once(one, edges):
                 return Fill(*one, sure=_is_sure(one, patches, edges, dtype))
     for one in stripes:
-        ground = _ground(one, patches.values())
-        crossed = _crossed(one, list(squares.values()))
-        if ground.size and crossed and _may_be_fill(one, ground, dtype) and _are_gaps(one, crossed):
-            return Fill(*one, sure=_is_sure(one, patches, crossed, dtype))
+        if _may_be_fill(one, patches, dtype):
+            crossed = _crossed(one, list(squares.values()))
+            if crossed and _are_gaps(one, crossed):
+                return Fill(*one, sure=_is_sure(one, patches, crossed, dtype))
     return None
 
 
@@ -221,11 +220,7 @@ def _are_gaps(fill: _Range, crossed: Sequence[Pixels]) -> bool:
 
     A canal is straight, too, but a pixel that it shares with the ground shows some of both.
     """
-    if not _ends_at_once(fill, crossed):
-        return False
-    ways = [_out_of_fill(fill, np.rot90(edge, turn, axes=(1, 2))) for edge in crossed for turn in range(4)]
-    beside, ground = (np.concatenate(parts, axis=1) for parts in list(zip(*ways, strict=True))[:2])
-    if np.median(fill.away(beside).max(axis=0)) < _FULL * np.median(fill.away(ground).max(axis=0)):
+    if not _ends_at_once(fill, crossed, _FULL):
         return False
     some = crossed[:: max(1, len(crossed) // _ENOUGH)]
     return bool(np.median([_raggedness(fill.shown(one)) for one in some]) <= _RAGGED)
@@ -292,12 +287,14 @@ def _ground(fill: _Range, patches: Iterable[Pixels]) -> Pixels:
     return shown[:, ~fill.shown(shown) & np.isfinite(shown).all(axis=0)]
 
 
-def _may_be_fill(fill: _Range, ground: Pixels, dtype: str) -> bool:
+def _may_be_fill(fill: _Range, patches: dict[At, Pixels], dtype: str) -> bool:
     """Tell whether a value is one that people fill with: 0, an end of the type, or one that no ground shows.
 
     Of many levels 1 or -1 is as good as -9999: ground that ends there comes near it before, see `_ends_at_once`.
     """
-    value = fill.least
+    ground, value = _ground(fill, patches.values()), fill.least
+    if not ground.size:
+        return False
     if value in (0, _least(dtype), _most(dtype)):
         return True
     return dtype != "uint8" and not ground.min() <= value <= ground.max()
@@ -339,8 +336,11 @@ def _last_of_fill(look: Look, fill: _Range, start: At, ground: At) -> At | None:
     return start
 
 
-def _ends_at_once(fill: _Range, edges: Sequence[Pixels]) -> bool:
-    """Tell whether ground begins next to fill: bands do not come near its value, nor reach it one by one."""
+def _ends_at_once(fill: _Range, edges: Sequence[Pixels], full: float = 0.0) -> bool:
+    """Tell whether ground begins next to fill: bands do not come near its value, nor reach it one by one.
+
+    full: how much of the way to the ground the first pixel beside it has gone at least.
+    """
     if fill.is_lossy and np.median([_straightness(fill.shown(edge)) for edge in edges]) < _STRAIGHT:
         return False
     ways = [_out_of_fill(fill, np.rot90(edge, turn, axes=(1, 2))) for edge in edges for turn in range(4)]
@@ -349,8 +349,9 @@ def _ends_at_once(fill: _Range, edges: Sequence[Pixels]) -> bool:
         return False
     at_limit = fill.within(beside).any(axis=0).mean()
     jump = np.median(fill.away(ground).max(axis=0))
+    first = np.median(fill.away(beside).max(axis=0))
     own = np.median(np.abs(further - ground).max(axis=0))
-    return bool(at_limit <= _AT_LIMIT and jump > 0 and jump >= _JUMP * own)
+    return bool(at_limit <= _AT_LIMIT and jump > 0 and jump >= _JUMP * own and first >= full * jump)
 
 
 def _out_of_fill(fill: _Range, pixels: Pixels) -> tuple[Pixels, Pixels, Pixels]:

@@ -57,9 +57,6 @@ _TOLD: Final = (
 it: Sentinel-2's, as Earth Engine and Sentinel Hub deliver it."""
 
 
-_OF_CLOUDS: Final = ("scene classification", "opaque cloud")
-
-
 class Classes(NamedTuple):
     """A band that classifies pixels."""
 
@@ -127,7 +124,7 @@ def unheeded(source: Any, bands: Bands, how: Masking) -> tuple[str, ...]:
 
     bands: red, green and blue. One band that tells of clouds is enough, and silences the others.
     """
-    if any(one.kind in _OF_CLOUDS for one in how.classes):
+    if any(set(one.hidden) - {0} for one in how.classes):  # 0 alone is nodata
         return ()
     texts = [text for band, text in enumerate(source.descriptions, 1) if band not in (*bands, *how.bands)]
     return tuple(text for text in texts if text and marks_pixels(text))

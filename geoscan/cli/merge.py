@@ -34,6 +34,7 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     journals = tuple(dict.fromkeys(journals))
     wanted = outputs.Outputs.taken(out, asked)
     wanted.check(map(str, journals), len(journals))
+    wanted.check_kept()
     how = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
     results = []
     for path in journals:

@@ -100,19 +100,29 @@ class Outputs:
         scenes: how many there are, as far as that is known. Raises InputError.
         """
         from geoscan import layers, report
-        from geoscan.layers import heatmap, kept
+        from geoscan.layers import heatmap
 
         sources = list(sources)
         for path in (self.out, self.obscured):
             if path is not None:
                 layers.check_target(path, sources)
-                kept.check(path, self.since.path if self.since else None)
         if self.heatmap is not None:
             heatmap.check_target(self.heatmap, sources, scenes)
         for one, other in combinations(filter(None, (self.out, self.obscured, self.heatmap)), 2):
             layers.check_apart(one, other)
         if self.report is not None:
             report.check_target(self.report, sources)
+
+    def check_kept(self) -> None:
+        """Check, once it is known that they can be written, that no layer would replace what people have made.
+
+        Raises InputError.
+        """
+        from geoscan.layers import kept
+
+        for path in (self.out, self.obscured):
+            if path is not None:
+                kept.check(path, self.since.path if self.since else None)
 
     def write(
         self, results: Sequence[SceneResult], broken: Mapping[str, Exception] | None = None, left_out: int = 0

@@ -132,6 +132,7 @@ def _one_layer(ask: _Ask) -> bool:
 
     wanted = ask.outputs
     wanted.check(ask.scenes)
+    wanted.check_kept()
     plans, left_out = plan_scenes(ask.scenes, ask.options)
     wanted.check([file for plan in plans for file in plan.scene.product.files], len(plans))
     journals = ask.journals(plans, beside(wanted.out, plans) if wanted.out else [])

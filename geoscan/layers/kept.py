@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from geoscan.errors import InputError, one_line
 from geoscan.layers import chips, detections, footprint, metadata, obscured, style
-from geoscan.layers.reading import readable, table_names
+from geoscan.layers.reading import read_column, table_names
 from geoscan.states import Review
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _OWN: Final = {detections.LAYER, chips.LAYER, obscured.LAYER, footprint.LAYER, metadata.LAYER, style.TABLE}
 """Layers and tables of a GeoPackage of geoscan's."""
@@ -51,24 +48,8 @@ def _others(path: Path) -> list[str]:
 def _reviews(path: Path) -> int:
     """Count what a person has said."""
     try:
-        with readable(path):
-            words = [word.strip().lower() for word in _column(path) if isinstance(word, str)]
+        said = read_column(path, detections.LAYER, "review")
     except InputError:
         return 0
+    words = [word.strip().lower() for word in said if isinstance(word, str)]
     return sum(word not in ("", Review.UNREVIEWED) for word in words)
-
-
-def _column(path: Path) -> Iterable[object]:
-    """The column `review` of the detections; empty where there is none."""
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        names = pq.read_schema(path).names
-        return pq.read_table(path, columns=["review"])["review"].to_pylist() if "review" in names else []
-    import pyogrio
-
-    layer = detections.LAYER if path.suffix.lower() == ".gpkg" else None
-    if layer is not None and layer not in table_names(path):
-        return []
-    table = pyogrio.read_dataframe(path, layer=layer, columns=["review"], read_geometry=False)
-    return table["review"].tolist() if "review" in table else []

@@ -59,6 +59,28 @@ def table_names(path: Path) -> list[str]:
     return [name for name, _ in _listed(path)]
 
 
+def read_column(path: Path, layer: str, name: str) -> list[Any]:
+    """Read one column of a file: of `layer`, where it is a GeoPackage; empty where it has none of that name.
+
+    Raises InputError as `read_table` does.
+    """
+    _check(path)
+    with readable(path):
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            there = name in pq.read_schema(path).names
+            return pq.read_table(path, columns=[name])[name].to_pylist() if there else []
+        import pyogrio
+
+        if path.suffix.lower() != ".gpkg":
+            layer = table_names(path)[0]
+        elif layer not in table_names(path):
+            return []
+        table = pyogrio.read_dataframe(path, layer=layer, columns=[name], read_geometry=False)
+        return table[name].tolist() if name in table else []
+
+
 def _listed(path: Path) -> list[tuple[str, str | None]]:
     import pyogrio
 

@@ -88,10 +88,9 @@ class Folder:
     def prepare(self, plans: Sequence[Plan]) -> None:
         """Make the folder if it is missing; raise InputError where a layer would replace what a scene is read from."""
         read = inputs.identities(file for plan in plans for file in plan.scene.product.files)
-        for layer in self.layers(plans):
+        for plan, layer in zip(plans, self.layers(plans), strict=True):
             if read & inputs.identities([str(layer)]):
                 raise InputError(f"{layer} is a file that a scene is read from; give another folder to write to")
-        for plan, layer in zip(plans, self.layers(plans), strict=True):
             if not self.has(plan):
                 kept.check(layer)
         make_folder(self.path)

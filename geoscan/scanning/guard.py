@@ -9,6 +9,7 @@ import itertools
 import logging
 from typing import Final
 
+import cv2
 import numpy as np
 
 from geoscan.arrays import Chips, Mask
@@ -80,12 +81,14 @@ def _repeated(chips: Chips) -> str:
     nothing: there the light was cut off.
     """
     inside: Mask = np.any((chips > _ROUNDED) & (chips < 255 - _ROUNDED), axis=-1)
-    varied = (chips.std(axis=(1, 2)).max(axis=-1) >= _VARIED) & (inside.mean(axis=(1, 2)) >= _MOST_SEEN)
-    pixels = chips[varied][inside[varied]].astype(int)
+    spread = np.array([cv2.meanStdDev(chip)[1].max() for chip in chips])
+    varied = (spread >= _VARIED) & (inside.mean(axis=(1, 2)) >= _MOST_SEEN)
+    bands = [chips[varied, ..., band][inside[varied]] for band in range(3)]
+    if not bands[0].size:
+        return ""
     same: set[int] = set()
     for one, other in itertools.combinations(range(3), 2):
-        apart = np.abs(pixels[:, one] - pixels[:, other])
-        if apart.size and np.percentile(apart, _ALL_BUT_EDGES) <= _ROUNDED:
+        if np.percentile(cv2.absdiff(bands[one], bands[other]), _ALL_BUT_EDGES) <= _ROUNDED:
             same |= {one, other}
     names = " and ".join(COLORS[band] for band in sorted(same))
     return f"its {names} are the same, as in a picture without colours" if same else ""
