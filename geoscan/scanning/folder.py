@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,7 +73,9 @@ class Folder:
         """
         check_place(path / f"a{SUFFIX}" if path.is_dir() else path)
         self.path = path
-        self._done = {} if fresh else _records(path)
+        records = [] if fresh else _records(path)
+        self._done = {record.mark: record.figures for record in records}
+        self._sources = {path / record.layer: record.source for record in records}
 
     def has(self, plan: Plan) -> bool:
         """Tell whether a layer is there of the same scene, model and options."""
@@ -86,13 +89,22 @@ class Folder:
         return [self.path / f"{name}{SUFFIX}" for name in file_names(names)]
 
     def prepare(self, plans: Sequence[Plan]) -> None:
-        """Make the folder if it is missing; raise InputError where a layer would replace what a scene is read from."""
+        """Make the folder if it is missing.
+
+        Raises InputError where a layer would replace what a scene is read from, what people have made, or the layer of
+        a scene that has the same name and lies elsewhere, such as that of another month.
+        """
         read = inputs.identities(file for plan in plans for file in plan.scene.product.files)
         for plan, layer in zip(plans, self.layers(plans), strict=True):
             if read & inputs.identities([str(layer)]):
                 raise InputError(f"{layer} is a file that a scene is read from; give another folder to write to")
             if not self.has(plan):
                 kept.check(layer)
+                if self._sources.get(layer, source := _source(plan)) not in ("", source):
+                    raise InputError(
+                        f"{layer} is the layer of another {plan.name}, and would be lost; give another folder to write "
+                        "to, or --fresh to replace it"
+                    )
         make_folder(self.path)
 
     def journals(self, plans: Sequence[Plan]) -> list[tuple[Plan, Path]]:
@@ -146,6 +158,9 @@ class _Record:
 
     figures: Summary
 
+    source: str = ""
+    """See `_source`; earlier versions did not say."""
+
 
 _RECORDS: Final = TypeAdapter(_Record)
 
@@ -157,17 +172,24 @@ def _write(layer: Path, result: SceneResult) -> None:
     layers.write(layer, result.detections, [result.seen])
     if result.well:
         with replacing(path) as part:
-            part.write_bytes(_RECORDS.dump_json(_Record(layer.name, mark_of(result.plan), result.summary)) + b"\n")
+            record = _Record(layer.name, mark_of(result.plan), result.summary, _source(result.plan))
+            part.write_bytes(_RECORDS.dump_json(record) + b"\n")
 
 
-def _records(path: Path) -> dict[str, Summary]:
-    """Figures by mark, of layers that are there; what is no record is none."""
-    found = {}
+def _source(plan: Plan) -> str:
+    """Digest of the place that a scene is read from; what a URL holds after its path, such as a signature, changes."""
+    place, _, _ = plan.scene.product.files[0].partition("?")
+    return hashlib.sha256(os.fsencode(place)).hexdigest()
+
+
+def _records(path: Path) -> list[_Record]:
+    """Records of layers that are there; what is no record is none."""
+    found = []
     for file in path.glob(f"*{_ENDING}"):
         with suppress(OSError, ValueError):
             record = _RECORDS.validate_json(file.read_bytes())
             if _is_whole(path / PurePosixPath(record.layer).name):
-                found[record.mark] = record.figures
+                found.append(record)
     return found
 
 

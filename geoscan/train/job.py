@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoscan.errors import DatasetError, OutputError
+from geoscan.errors import DatasetError, InputError, OutputError
+from geoscan.model.package import CARD
 from geoscan.progress import Advance, Track
 from geoscan.train.checkpoint import Checkpoint
 
@@ -48,17 +49,25 @@ class Job:
         return self.out.resolve().name
 
     def check(self) -> None:
-        """Check, before any work, that the package can be written and that there is something to resume.
+        """Check, before any work, that the package can be written, and what is there: nothing, or something to resume.
 
-        Raises OutputError, DatasetError.
+        Raises OutputError, DatasetError for nothing to resume, InputError where a model or a checkpoint would be lost.
         """
         there = next(folder for folder in (self.out.resolve(), *self.out.resolve().parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise OutputError(
                 f"{self.out} cannot be written: {there} is no folder that may be written to; choose another --out"
             )
-        if self.resume and not any(self.out.glob(".[!.]*.npz")):  # two dots: a checkpoint that was not written whole
+        begun = any(self.out.glob(".[!.]*.npz"))  # two dots: a checkpoint that was not written whole
+        if self.resume and not begun:
             raise DatasetError(f"{self.out} holds no checkpoint, so there is nothing to resume; leave --resume out")
+        if begun and not self.resume:
+            raise InputError(
+                f"{self.out} holds the checkpoint of a run that was interrupted; --resume goes on with it, another "
+                "--out begins anew"
+            )
+        if not begun and (self.out / CARD).exists():
+            raise InputError(f"{self.out} is a model already, which would be lost; give another --out")
 
     def checkpoint(self, name: str, identity: Mapping[str, Any]) -> Checkpoint:
         """Return a checkpoint in `out`, to be resumed from if that is asked for and it is there."""

@@ -34,14 +34,12 @@ def run(recipe: Recipe, data: TrainingData, job: Job) -> tuple[Package, Outcome]
     Returns the package, and how its own training went.
     Raises DatasetError for data that cannot be used or nothing to resume, OutputError when something cannot be written,
     PackageError for a model to begin with or a teacher that does not fit, KeyboardInterrupt after Ctrl-C where there is
-    nothing to keep yet: in a fold, in pre-training, in the first epoch.
-    A run that resumes none deletes what an earlier one left to be resumed.
+    nothing to keep yet: in a fold, in pre-training, in the first epoch; InputError where the package's place holds a
+    model, or a checkpoint that is not to be resumed.
     """
     job.check()
     trainer = open_run(recipe, data, job)
     mosaics = trainer.validation_mosaics()
-    if not job.resume:
-        job.clear_up()
     crossed = trainer.cross_validate() if recipe.split.folds else None
     trained = trainer.train()
     card = make_card(

@@ -26,7 +26,7 @@ from geoscan.data.chips import warn
 from geoscan.data.images import Images, listed
 from geoscan.data.mine_chips import MineChips, read_mine_chips
 from geoscan.data.sources import ChipsSource
-from geoscan.errors import DatasetError, InputError, ReadError
+from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import MINE_COLUMN
 from geoscan.machine import BATCH
 from geoscan.model.backend import keras
@@ -77,13 +77,11 @@ def tune(name: str, source: ChipsSource, replay: Path, job: Job) -> Tuned:
     name: of the package, shipped or a directory. source: chips that a person has reviewed. replay: archive or directory
     of chips like those that the model was trained on, mines and others; their labels are not read.
     Raises PackageError for a model that cannot be tuned, DatasetError for chips that do not fit it, InputError where it
-    would overwrite the model itself, OutputError when the package cannot be written.
+    would overwrite a model, OutputError when the package cannot be written.
     """
     started = time.monotonic()
     job.check()
     package = find(name)
-    if package.path.resolve() == job.out.resolve():
-        raise InputError(f"{job.out} is the model itself, which stays as it is; give another --out")
     reviewed = read_mine_chips(source.chips, source.index)
     warn(reviewed.source, reviewed.problems.lines())
     old = Images(replay, tuple(listed(replay)))

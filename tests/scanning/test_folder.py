@@ -253,6 +253,19 @@ def test_a_record_of_another_layer_does_not_stay(scenes, package, tmp_path):
     assert (out / "a.geojson").read_bytes() == layer
 
 
+def test_a_scene_of_the_same_name_elsewhere_does_not_replace_a_layer(scenes, package, tmp_path):
+    out, july = tmp_path / "layers", tmp_path / "july" / "a.tif"
+    assert invoke(tmp_path / "in", "--out", f"{out}/", package=package).exit_code == 0
+    layer = (out / "a.geojson").read_bytes()
+    july.parent.mkdir()
+    write_scene(july, pixels=blocks(2, 3, 9), **BLOCKS)
+    other = invoke(july, "--out", f"{out}/", package=package)
+    assert (other.exit_code, "a.geojson is the layer of another a.tif" in other.stderr) == (2, True)
+    assert (out / "a.geojson").read_bytes() == layer
+    assert invoke(july, "--out", f"{out}/", "--fresh", package=package).exit_code == 0
+    assert (out / "a.geojson").read_bytes() != layer
+
+
 def test_a_layer_never_replaces_what_a_scene_is_read_from(scenes, package, tmp_path):
     disguised = scenes[0].rename(tmp_path / "in" / "d.geojson")
     content = disguised.read_bytes()

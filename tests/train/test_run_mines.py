@@ -608,10 +608,21 @@ def test_a_network_begins_with_the_scaling_of_its_package(trained, data, cache, 
     assert package.card.spec == replace(other, mean=SPEC.mean, std=SPEC.std)
 
 
-def test_a_new_run_deletes_what_an_older_one_left(data, cache, tmp_path, untrained):
-    left = tmp_path / "out" / ".fold7.npz"
+@pytest.mark.parametrize(("name", "said"), [(".fold7.npz", "--resume goes on with it"), (CARD, "is a model already")])
+def test_what_an_earlier_run_left_is_not_lost(data, cache, tmp_path, name, said):
+    left = tmp_path / "out" / name
     left.parent.mkdir()
-    left.write_bytes(b"of another run")
+    left.write_bytes(b"of hours")
+    with pytest.raises(InputError, match=said):
+        run(SHORT, data, Job(left.parent, cache))
+    assert left.read_bytes() == b"of hours"
+    assert files(left.parent) == [name]
+
+
+def test_a_checkpoint_that_was_not_written_whole_is_deleted(data, cache, tmp_path, untrained):
+    left = tmp_path / "out" / "..checkpoint.npz"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
     run(SHORT, data, Job(left.parent, cache))
     assert files(left.parent) == PACKAGE
 

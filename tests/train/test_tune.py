@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_refused(known, reviewed, tmp_path):
     few = archive(tmp_path / "few.zip", [SAND] * 3)
     with pytest.raises(DatasetError, match=f"few.zip holds 3 chips; give {FEWEST} or more"):
         tune(str(model.path), reviewed, few, job)
-    with pytest.raises(InputError, match="is the model itself"):
+    with pytest.raises(InputError, match=r"first is a model already, which would be lost; give another --out$"):
         tune(str(model.path), reviewed, known, Job(model.path, tmp_path))
     larger = tiny_model.package(tmp_path / "larger", replace(SPEC, chip=32))
     with pytest.raises(DatasetError, match="has 16 x 16 px, the model takes 32 px"):
