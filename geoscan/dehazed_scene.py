@@ -73,10 +73,11 @@ class DehazedScene:
 def check_target(path: Path | str, sources: Iterable[str]) -> None:
     """Check, before any work, that a scene without haze can be written to `path`.
 
-    sources: names of what is read meanwhile. Raises InputError as `files.check_target` does, and for a suffix that is
-    not GeoTIFF's.
+    sources: names of what is read meanwhile. Raises InputError as `files.check_target` does, for a suffix that is not
+    GeoTIFF's, and for a raster of somebody else that would be lost.
     """
     files.check_target(path, _SUFFIXES, "GeoTIFF", sources)
+    gdal.check_ours(Path(path))
 
 
 def dehaze_scene(

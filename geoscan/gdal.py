@@ -10,7 +10,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from geoscan import __version__, reach
-from geoscan.errors import SceneError, one_line
+from geoscan.errors import InputError, SceneError, one_line
 from geoscan.reach import check_driver as check_driver
 from geoscan.reach import is_remote as is_remote
 
@@ -254,6 +254,18 @@ def maker() -> dict[str, str]:
 def made_here(source: Any) -> bool:
     """Tell whether an open dataset is one that geoscan has made."""
     return str(source.tags().get(_SOFTWARE, "")).startswith(_OURS)
+
+
+def check_ours(path: Path) -> None:
+    """Check that no raster is at `path` but one that geoscan has made, for another would be lost; raise InputError.
+
+    What GDAL cannot open holds nothing.
+    """
+    if not path.is_file():
+        return
+    with suppress(*FAILURES), settings(str(path)), rasterio.open(path) as there:
+        if not made_here(there):
+            raise InputError(f"{path} is a raster that geoscan did not make, and would be lost; write to another file")
 
 
 def samples(source: Any, bands: Sequence[int]) -> Iterator[NDArray[Any]]:

@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 from rasterio.enums import Compression, MaskFlags
 
-from geoscan import dehazed_scene
+from geoscan import dehazed_scene, gdal
 from geoscan.dark_channel import DarkChannel, scene_airlight
 from geoscan.dehazed_scene import dehaze_scene, overview, picture
 from geoscan.dehazing import DarkLevel, restored, transmission_map
@@ -192,6 +192,7 @@ def test_pyramids_and_statistics_of_the_replaced_file_are_not_taken_for_its_own(
         rasterio.open(out, "w", **{**old.profile, "driver": "GTiff"}) as copy,
     ):
         copy.write(old.read())
+        copy.update_tags(**gdal.maker())
     with rasterio.Env(TIFF_USE_OVR=True), rasterio.open(out, "r+") as copy:
         copy.build_overviews([2, 4, 8], rasterio.enums.Resampling.nearest)
     (tmp_path / "out.tif.aux.xml").write_text("<PAMDataset><Metadata><MDI key='A'>old</MDI></Metadata></PAMDataset>")

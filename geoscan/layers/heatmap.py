@@ -38,11 +38,12 @@ _EXTENT: Final = "a pixel is the core of a chip; the last row and column may rea
 def check_target(path: Path | str, sources: Iterable[str] = (), scenes: int = 1) -> None:
     """Check, before any work, that a heat map of a scan of `sources` can be written to `path`.
 
-    Raises InputError for several scenes, a suffix that is not GeoTIFF's, and as `files.check_target` does, which goes
-    for the style beside it, too.
+    Raises InputError for several scenes, a suffix that is not GeoTIFF's, a raster of somebody else that would be lost,
+    and as `files.check_target` does, which goes for the style beside it, too.
     """
     sources = list(sources)
     files.check_target(path, _SUFFIXES, "GeoTIFF", sources)
+    gdal.check_ours(Path(path))
     files.check_target(beside.style_of(Path(path)), [".qml"], "style", sources)
     if scenes > 1:
         raise InputError(f"a heat map is of one scene, and here are {scenes}; scan them one by one, or leave it out")

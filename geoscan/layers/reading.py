@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,7 @@ from geoscan.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import geopandas
+    import pandas as pd
 
 _BEGIN: Final = {
     ".geojson": b"{",
@@ -59,26 +60,34 @@ def table_names(path: Path) -> list[str]:
     return [name for name, _ in _listed(path)]
 
 
-def read_column(path: Path, layer: str, name: str) -> list[Any]:
-    """Read one column of a file: of `layer`, where it is a GeoPackage; empty where it has none of that name.
+def read_columns(path: Path, layer: str, but: Collection[str]) -> pd.DataFrame:
+    """Read the columns of a file, without geometries: of `layer`, where it is a GeoPackage; none where it lacks that.
 
-    Raises InputError as `read_table` does.
+    but: names of columns that are left out. Raises InputError as `read_table` does.
     """
+    import pandas as pd
+
     _check(path)
     with readable(path):
         if path.suffix.lower() == ".parquet":
+            import pyarrow as pa
             import pyarrow.parquet as pq
 
-            there = name in pq.read_schema(path).names
-            return pq.read_table(path, columns=[name])[name].to_pylist() if there else []
+            schema = pq.read_schema(path)
+            shapes = [one.name for one in schema if pa.types.is_binary(one.type) or pa.types.is_nested(one.type)]
+            wanted = [name for name in schema.names if name not in {*but, *shapes}]
+            return pd.DataFrame(pq.read_table(path, columns=wanted).to_pandas())
         import pyogrio
 
         if path.suffix.lower() != ".gpkg":
             layer = table_names(path)[0]
         elif layer not in table_names(path):
-            return []
-        table = pyogrio.read_dataframe(path, layer=layer, columns=[name], read_geometry=False)
-        return table[name].tolist() if name in table else []
+            return pd.DataFrame()
+        info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
+        wanted = [name for name in info["fields"] if name not in but]
+        if not wanted:
+            return pd.DataFrame(index=range(info["features"]))
+        return pd.DataFrame(pyogrio.read_dataframe(path, layer=layer, columns=wanted, read_geometry=False))
 
 
 def _listed(path: Path) -> list[tuple[str, str | None]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from geoscan import files
+from geoscan.errors import InputError
 
 if TYPE_CHECKING:
     from geoscan.polygons import Detection
@@ -14,13 +15,21 @@ if TYPE_CHECKING:
 
 _SUFFIXES: Final = (".html", ".htm")
 
+_MARK: Final = b'<meta name="generator" content="geoscan '
+"""What a report says of itself, in its first `_HEAD` bytes."""
+
+_HEAD: Final = 4096
+
 
 def check_target(path: Path, sources: Iterable[str] = ()) -> None:
     """Check, before any work, that a report of a scan of `sources` can be written to `path`.
 
-    Raises InputError for a suffix that is not HTML's, and as `files.check_target` does.
+    Raises InputError for a suffix that is not HTML's, for a page that geoscan did not make and that would be lost, and
+    as `files.check_target` does.
     """
     files.check_target(path, _SUFFIXES, "page for a browser", sources)
+    if path.is_file() and (start := path.read_bytes()[:_HEAD]) and _MARK not in start:
+        raise InputError(f"{path} is a page that geoscan did not make, and would be lost; write to another file")
 
 
 def write(

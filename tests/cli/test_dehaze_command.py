@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from conftest import write_scene
 
 from geoscan.cli import main
 
@@ -33,6 +34,17 @@ def test_the_same_file_with_threads_and_without(make_scene, tmp_path):
         assert invoke(scene, "--out", out, "--jobs", jobs, "-q").output == ""
         contents.append(out.read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_only_what_geoscan_made_is_replaced(make_scene, tmp_path):
+    scene, out = make_scene((3, 64, 80)), tmp_path / "clear.tif"
+    other = write_scene(tmp_path / "other.tif", (3, 60, 70))
+    assert [invoke(scene, "--out", out, "-q").exit_code for _ in range(2)] == [0, 0]
+    content = other.read_bytes()
+    result = invoke(scene, "--out", other)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"{other} is a raster that geoscan did not make, and would be lost" in result.stderr
+    assert other.read_bytes() == content
 
 
 def test_omega_0_and_fixed_airlight_leave_the_pixels(make_scene, tmp_path):

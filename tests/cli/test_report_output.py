@@ -49,6 +49,15 @@ def test_a_report_may_be_all_that_is_written(scene, package, tmp_path):
     assert (tmp_path / "report.htm").exists()
 
 
+def test_a_page_of_somebody_else_is_not_replaced(scene, package, tmp_path):
+    report = tmp_path / "report.html"
+    assert [scan(package, scene, "--report", report).exit_code for _ in range(2)] == [0, 0]
+    report.write_text("<!doctype html><title>Our village</title>")
+    result = scan(package, scene, "--report", report)
+    assert (result.exit_code, "report.html is a page that geoscan did not make" in result.stderr) == (2, True)
+    assert "Our village" in report.read_text()
+
+
 def test_a_folder_of_layers_has_no_report(scene, package, tmp_path):
     result = scan(package, scene, "--out", f"{tmp_path}/layers/", "--report", tmp_path / "report.html")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
@@ -115,7 +124,8 @@ def test_scenes_that_were_not_scanned_are_named(scene, package, make_scene, tmp_
 
 def test_a_report_that_cannot_be_written_leaves_the_layer_and_the_old_report(scene, package, tmp_path, monkeypatch):
     layer, report = tmp_path / "mines.geojson", tmp_path / "report.html"
-    report.write_text("old")
+    old = '<meta name="generator" content="geoscan 0.1.0">old'
+    report.write_text(old)
 
     def full(page):
         raise OutputError("the disk is full")
@@ -124,4 +134,4 @@ def test_a_report_that_cannot_be_written_leaves_the_layer_and_the_old_report(sce
     result = scan(package, scene, "--out", layer, "--report", report)
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, "geoscan: the disk is full")
     assert layer.exists()
-    assert report.read_text() == "old"
+    assert report.read_text() == old

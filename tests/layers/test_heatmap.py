@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
+from conftest import write_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rio_cogeo.cogeo import cog_validate
@@ -175,6 +176,9 @@ def test_what_does_not_fit_is_refused_before_a_scan(tmp_path):
         check_target(tmp_path / "scene.tif", [str(tmp_path / "scene.tif")])
     with pytest.raises(InputError, match="of one scene, and here are 3; scan them one by one"):
         check_target(tmp_path / "prob.tif", scenes=3)
+    write_scene(tmp_path / "other.tif", (3, 8, 8))
+    with pytest.raises(InputError, match=r"other\.tif is a raster that geoscan did not make, and would be lost"):
+        check_target(tmp_path / "other.tif")
     (tmp_path / "map.qml").mkdir()
     with pytest.raises(InputError, match=r"map\.qml is a folder"):
         check_target(tmp_path / "map.tif")

@@ -59,12 +59,29 @@ def test_what_is_no_layer_holds_nothing(path):
         kept.check(path)
 
 
-@pytest.mark.parametrize("suffix", [".geojson", ".fgb", ".parquet"])
-def test_a_layer_without_our_columns_holds_no_reviews(tmp_path, suffix):
-    path = tmp_path / f"mines{suffix}"
-    table = geopandas.GeoDataFrame({"name": ["a"]}, geometry=[SQUARE], crs=4326)
-    if suffix == ".parquet":
+def write(path, table):
+    if path.suffix == ".parquet":
         table.to_parquet(path)
     else:
-        table.to_file(path)
-    kept.check(path)
+        table.to_file(path, **({"layer": "detections"} if path.suffix == ".gpkg" else {}))
+
+
+@pytest.mark.parametrize("columns", [{}, {"name": ["a"]}, {"review": ["unreviewed"]}])
+def test_a_layer_of_somebody_else_is_kept(path, columns):
+    write(path, geopandas.GeoDataFrame(columns, geometry=[SQUARE], crs=4326))
+    for since in (None, path):
+        with pytest.raises(InputError, match="holds 1 feature, which geoscan did not make and would be lost"):
+            kept.check(path, since)
+
+
+@pytest.mark.parametrize(("value", "lost"), [("seen by boat", True), (7, True), ("", False), (None, False)])
+def test_a_column_that_somebody_has_filled_is_kept(path, value, lost):
+    layers.write(path, [FOUND, FOUND], [seen(SOURCE)])
+    table = layers.detections.frame([FOUND, FOUND])
+    write(path, table.assign(fid=[1, 2], layer=["a", "b"], visited=[value, None]))
+    for since in (None, path):
+        if lost:
+            with pytest.raises(InputError, match="holds the column visited, which geoscan did not make and would be"):
+                kept.check(path, since)
+        else:
+            kept.check(path, since)

@@ -315,7 +315,7 @@ def test_neither_a_model_nor_a_checkpoint_is_lost(options, tmp_path, name, said)
     there.write_bytes(b"of hours")
     one_line(geoscan(*options), 2, str(there.parent), said)
     assert there.read_bytes() == b"of hours"
-    assert os.listdir(there.parent) == [name]
+    assert list(there.parent.iterdir()) == [there]
 
 
 def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, untraced):
