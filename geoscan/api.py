@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
@@ -191,7 +191,10 @@ def dehaze(
     out: PathLike,
     *,
     bands: Sequence[int] | None = None,
+    scale: Iterable[float] | None = None,
+    offset: Iterable[float] | None = None,
     stretch: str = "auto",
+    follow: bool = False,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
     jobs: int | None = None,
@@ -203,7 +206,10 @@ def dehaze(
     *,
     valid: ArrayLike | None = None,
     bands: Sequence[int] | None = None,
+    scale: Iterable[float] | None = None,
+    offset: Iterable[float] | None = None,
     stretch: str = "auto",
+    follow: bool = False,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
     window: int | None = None,
@@ -219,25 +225,36 @@ def dehaze(
 
     An array comes back in its own shape and type. valid: (rows, cols), False or 0 on nodata, which comes back
     unchanged; None for all, but pixels that are not finite. What a masked array masks in any band is nodata, too.
-    A scene is written to `out`, a GeoTIFF on the scene's grid; returns what was written. bands, stretch, jobs: as in
-    `scan`.
+    A scene is written to `out`, a GeoTIFF on the scene's grid; returns what was written. bands, scale, offset, stretch,
+    follow, jobs: as in `scan`; one that is open already has its bands.
     Raises InputError for what does not fit; for a scene ReadError and OutputError, too.
     """
+    of_file = {"bands": bands, "follow": follow or None}
+    of_scene = {"out": out, **of_file, "scale": scale, "offset": offset, "jobs": jobs}
     if isinstance(what, np.ndarray):
-        if out is not None:
-            raise InputError("an array is not written to a file but given back; leave `out` away")
+        _refuse("an array", {**of_scene, "stretch": None if stretch == "auto" else stretch})
         return _dehazed(what, valid, airlight, omega, _WINDOW if window is None else window)
-    for name, given in (("valid", valid), ("window", window)):
-        if given is not None:
-            raise InputError(f"{name} is of an array, and a scene says it itself; leave `{name}` away")
+    _refuse("a scene", {"valid": valid, "window": window})
     if out is None:
         raise InputError("a whole scene is written to a file; pass out='dehazed.tif'")
     _check_jobs(jobs)
-    scene = what if isinstance(what, Scene) else Scene.open(what, bands=bands)
-    track = partial(tqdm, unit="block", disable=not progress)
-    radiometry = resolve(stretch, scene, scaling_of(scene))
+    if isinstance(what, Scene):
+        _refuse("a scene that is open", of_file)
+        scene = what
+    else:
+        scene = Scene.open(what, bands=bands, follow=follow)
+    scaling = scaling_of(scene, _levels("scale", scale), _levels("offset", offset))
+    radiometry = resolve(stretch, scene, scaling)
     params = picture(airlight, omega, lambda: overview(scene, radiometry))
+    track = partial(tqdm, unit="block", disable=not progress)
     return dehaze_scene(scene, radiometry, params, out, jobs=jobs, track=track)
+
+
+def _refuse(what: str, given: Mapping[str, object]) -> None:
+    """Raise InputError where something is given that says nothing of it, rather than pass it over."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"`{name}` does not go with {what}; leave it out")
 
 
 def _dehazed(
@@ -255,8 +272,9 @@ def _dehazed(
     if valid is not None:
         seen &= _mask(valid, seen.shape)
     hazy = pixels.astype(np.float32) / np.float32(255 if whole else 1)
-    if seen.any() and not 0 <= hazy[:, seen].min() <= hazy[:, seen].max() <= 1:
-        raise InputError(f"floats up to {hazy[:, seen].max():g} do not fit; bring them to 0..1, or give uint8")
+    low, high = (hazy[:, seen].min(), hazy[:, seen].max()) if seen.any() else (0, 1)
+    if not 0 <= low <= high <= 1:
+        raise InputError(f"floats from {low:g} to {high:g} do not fit; bring them to 0..1, or clip them")
     if not hazy.size:
         return given.copy()
     params = picture(airlight, omega, lambda: (hazy, seen))

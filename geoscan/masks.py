@@ -20,7 +20,7 @@ from rasterio.enums import MaskFlags
 from geoscan import gdal
 from geoscan.bands import Bands, marks_pixels
 
-_TYPES: Final = {
+TYPES: Final = {
     "uint8": "Byte",
     "int8": "Int8",
     "uint16": "UInt16",
@@ -32,7 +32,10 @@ _TYPES: Final = {
     "float32": "Float32",
     "float64": "Float64",
 }
-_COLORS: Final = ("Red", "Green", "Blue")
+"""What a VRT calls the types of NumPy's that a band here may have; complex values are none."""
+
+COLORS: Final = ("Red", "Green", "Blue")
+"""What a VRT calls the bands."""
 
 _HUGE: Final = 1e30
 """No measurement is so large. Files that mark fill by the least number of their type seldom have it exactly in their
@@ -160,9 +163,9 @@ def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) ->
     """
     name = gdal.vsi_name(address)
     colors = [
-        f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{n}"><ColorInterp>{color}</ColorInterp>'
+        f'<VRTRasterBand dataType="{TYPES[dtype]}" band="{n}"><ColorInterp>{color}</ColorInterp>'
         f"{_source(name, str(band))}</VRTRasterBand>"
-        for n, (band, color) in enumerate(zip(bands, _COLORS, strict=True), 1)
+        for n, (band, color) in enumerate(zip(bands, COLORS, strict=True), 1)
     ]
     size = source.height, source.width
     covers = list(_covers(name, bands, how, size))

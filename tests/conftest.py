@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import subprocess
 import warnings
 import zipfile
@@ -14,6 +15,7 @@ import pytest
 import rasterio
 from affine import Affine
 from hypothesis import settings
+from loopback import Port
 from numpy.typing import ArrayLike, NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
@@ -103,6 +105,14 @@ def make_scene(tmp_path: Path) -> Callable[..., Path]:
         return write_scene(tmp_path / name, shape, **how)
 
     return make
+
+
+@pytest.fixture
+def port() -> Iterator[Port]:
+    """Give a port of this machine that nothing should ask."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield Port(listener)
 
 
 @pytest.fixture

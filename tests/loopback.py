@@ -1,6 +1,7 @@
 """Serve a folder over HTTP on loopback, in ranges, as object stores do."""
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,23 @@ def served(folder: Path, port: int = 0) -> Iterator[str]:
             yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         finally:
             process.terminate()
+
+
+class Port:
+    """A port of this machine that tells whether anybody came."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    @property
+    def was_asked(self) -> bool:
+        """Somebody has connected since it was last asked; who did is sent away."""
+        try:
+            self._listener.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
 
 
 class _Files(BaseHTTPRequestHandler):

@@ -259,13 +259,17 @@ def test_floats_come_back_as_floats_and_what_is_not_finite_as_it_was(dtype):
     [
         (np.zeros((40, 50, 3), np.uint8), {}, r"shape \(40, 50, 3\) and type uint8 do not fit; give \(3, rows, cols\)"),
         (np.zeros((3, 4, 5), np.uint16), {}, "type uint16 do not fit"),
-        (np.full((3, 4, 5), 2.5), {}, r"floats up to 2\.5 do not fit; bring them to 0\.\.1"),
+        (np.full((3, 4, 5), 2.5), {}, r"floats from 2\.5 to 2\.5 do not fit; bring them to 0\.\.1"),
         (np.zeros((3, 4, 5), np.uint8), {"valid": np.ones((5, 4), bool)}, r"a mask of shape \(5, 4\) does not fit"),
         (np.zeros((3, 4, 5), np.uint8), {"valid": 1}, r"a mask of shape \(\) does not fit"),
         (np.zeros((3, 2, 2), np.uint8), {"valid": [[1, 1], [1]]}, r"`valid` is no array .*; give a mask of shape \(2"),
-        (np.zeros((3, 4, 5), np.uint8), {"out": "clear.tif"}, "leave `out` away"),
-        ("scene.tif", {"out": "clear.tif", "valid": np.ones((4, 5), bool)}, "leave `valid` away"),
-        ("scene.tif", {"out": "clear.tif", "window": 256}, "leave `window` away"),
+        (np.zeros((3, 4, 5), np.uint8), {"out": "clear.tif"}, "`out` does not go with an array"),
+        (np.zeros((3, 4, 5), np.uint8), {"bands": (3, 2, 1)}, "`bands` does not go with an array; leave it out"),
+        (np.zeros((3, 4, 5), np.uint8), {"stretch": "visual"}, "`stretch` does not go with an array"),
+        (np.zeros((3, 4, 5), np.uint8), {"jobs": 0}, "`jobs` does not go with an array"),
+        (np.full((3, 4, 5), -0.01), {}, r"floats from -0\.01 to -0\.01 do not fit"),
+        ("scene.tif", {"out": "clear.tif", "valid": np.ones((4, 5), bool)}, "`valid` does not go with a scene"),
+        ("scene.tif", {"out": "clear.tif", "window": 256}, "`window` does not go with a scene"),
         ("scene.tif", {"out": "clear.tif", "jobs": -1}, "jobs -1 does not fit; give 0 or more"),
         ("scene.tif", {}, r"pass out='dehazed\.tif'"),
         (np.zeros((3, 4, 5), np.uint8), {"omega": 2}, "omega 2 does not fit"),
@@ -274,6 +278,19 @@ def test_floats_come_back_as_floats_and_what_is_not_finite_as_it_was(dtype):
 def test_what_cannot_be_dehazed_is_refused(what, how, message):
     with pytest.raises(InputError, match=message):
         geoscan.dehaze(what, **how)
+
+
+def test_a_scene_is_dehazed_as_its_values_are_said_to_be(make_scene, tmp_path):
+    path = make_scene((3, 300, 300), dtype="uint16")
+    with pytest.raises(InputError, match="`bands` does not go with a scene that is open; leave it out"):
+        geoscan.dehaze(geoscan.open_scene(path), tmp_path / "clear.tif", bands=(3, 2, 1))
+    how = {"scale": (1e-4, 1e-4, 1e-4), "offset": (-0.01, 0, 0)}
+    geoscan.dehaze(path, tmp_path / "clear.tif", **how, stretch="sentinel2-l1c", jobs=0, progress=False)
+    words = "--scale 0.0001,0.0001,0.0001 --offset -0.01,0,0 --stretch sentinel2-l1c --jobs 0 -q"
+    told = CliRunner().invoke(main, ["dehaze", str(path), "--out", str(tmp_path / "said.tif"), *words.split()])
+    assert told.exit_code == 0, told.output
+    with rasterio.open(tmp_path / "clear.tif") as one, rasterio.open(tmp_path / "said.tif") as other:
+        np.testing.assert_array_equal(one.read(), other.read())
 
 
 def patchy():

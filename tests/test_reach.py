@@ -1,7 +1,5 @@
 """What a scene may reach: what people name and no more, unless they allow it."""
 
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -45,30 +43,6 @@ def vrt(path: Path, source: str, *, side: int = 64, kind: str = "", how: str = "
     place = f"<SRS>{UTM}</SRS><GeoTransform>500000, 3.7, 0, 9200000, 0, -3.7</GeoTransform>"
     path.write_text(f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}">{place}{bands}</VRTDataset>')
     return path
-
-
-class Port:
-    """A port of this machine that tells whether anybody came."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    @property
-    def was_asked(self) -> bool:
-        """Somebody has connected since it was last asked; who did is sent away."""
-        try:
-            self._listener.accept()[0].close()
-        except BlockingIOError:
-            return False
-        return True
-
-
-@pytest.fixture
-def port() -> Iterator[Port]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        yield Port(listener)
 
 
 AWAY = {

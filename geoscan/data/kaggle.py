@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from geoscan.arrays import Targets, Visual
 from geoscan.data.chips import Problems, decode, fingerprint_of, only_cloudy, read_table, some, stamp, tally
 from geoscan.errors import DatasetError, ReadError
-from geoscan.gdal import FAILURES, cause
+from geoscan.gdal import FAILURES, cause, settings
 from geoscan.labels import LABELS, SPELLINGS, WEATHER
 from geoscan.model.origin import TrainedOn
 from geoscan.model.split import DataKind
@@ -208,7 +208,7 @@ def _read_analytic(path: Path) -> Visual:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # Kaggle's chips lie nowhere
-            with rasterio.open(path) as source:
+            with settings(str(path)), rasterio.open(path, driver="GTiff") as source:
                 if source.count < 3 or source.dtypes[0] != "uint16":
                     raise ReadError(f"{path} has {source.count} bands of {source.dtypes[0]}; Kaggle's have 4 of uint16")
                 native = source.read(_RED_GREEN_BLUE)

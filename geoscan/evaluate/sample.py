@@ -184,14 +184,14 @@ class _Scorer:
 
 
 def _at_gsd(pixels: Visual, gsd: float | None, preprocess: Preprocess) -> Visual:
-    """Bring a chip to the model's ground resolution, unless it is near to it."""
+    """Bring a chip to the model's ground resolution, unless it is near to it, as a scan does (see `Scene.at_gsd`)."""
     if gsd is None or is_native(gsd, preprocess.gsd):
         return pixels
     factor = gsd / preprocess.gsd
     rows, cols = (max(1, round(side * factor)) for side in pixels.shape[1:])
     if (rows, cols) == pixels.shape[1:]:
         return pixels
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     resized = cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), (cols, rows), interpolation=how)
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 

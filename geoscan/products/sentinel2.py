@@ -298,9 +298,9 @@ def _one(names: Iterable[str], pattern: str) -> str:
 def _header(files: Bundle, name: str) -> _Header:
     address = files.address(name)
     try:
-        with warnings.catch_warnings():
+        with gdal.settings(address), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # then the metadata says where it lies
-            source = rasterio.open(address)
+            source = rasterio.open(address, driver="JP2OpenJPEG")  # another may be led astray by what is in the file
     except gdal.FAILURES as error:
         why = gdal.cause(error).replace(address, _last(name))
         raise SceneError(f"{files.title}: {_last(name)} cannot be opened ({why}); {_AGAIN}") from error

@@ -21,19 +21,8 @@ from shapely.geometry.base import BaseGeometry
 
 from geoscan import gdal
 from geoscan.bands import Bands
-from geoscan.masks import lookup
+from geoscan.masks import COLORS, TYPES, lookup
 
-_TYPES: Final = {
-    "uint8": "Byte",
-    "int8": "Int8",
-    "uint16": "UInt16",
-    "int16": "Int16",
-    "uint32": "UInt32",
-    "int32": "Int32",
-    "float32": "Float32",
-    "float64": "Float64",
-}
-_COLORS: Final = ("Red", "Green", "Blue")
 _WHOLE: Final = 1e-3
 """Pixels; what is nearer to a whole number is one, with rounding errors."""
 
@@ -131,7 +120,7 @@ def stack(
     bands: they become bands 1, 2, 3 and so on. dtype: theirs, as NumPy calls it. rgb: which are red, green, blue.
     hidden: a pixel is valid where none of them hides it; without any there is no mask.
     """
-    colors = dict(zip(rgb, _COLORS, strict=True))
+    colors = dict(zip(rgb, COLORS, strict=True))
     sources = [_band(n, dtype, _source(band, place), colors.get(n, "Undefined")) for n, band in enumerate(bands, 1)]
     covers = [_cover(one, place) for one in hidden]
     return _dataset(place, [*sources, f"<MaskBand>{_byte(_all_of(covers, place))}</MaskBand>" if covers else ""])
@@ -146,7 +135,7 @@ def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
     seen = "<UseMaskBand>true</UseMaskBand>"
     bands = [
         _band(n, dtype, "".join(_part(part, str(n), seen) for part in parts), color)
-        for n, color in enumerate(_COLORS, 1)
+        for n, color in enumerate(COLORS, 1)
     ]
     mask = _byte("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
     return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>"])
@@ -159,7 +148,7 @@ def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, maske
     masked: whether the whole has a mask, made of theirs; invalid where there is no part.
     """
     bands = [
-        f'<VRTRasterBand dataType="{_TYPES[layer.dtype]}" band="{n}">{_about(layer)}'
+        f'<VRTRasterBand dataType="{TYPES[layer.dtype]}" band="{n}">{_about(layer)}'
         f"{''.join(_part(part, str(n), '') for part in parts)}</VRTRasterBand>"
         for n, layer in enumerate(layers, 1)
     ]
@@ -169,7 +158,7 @@ def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, maske
 
 def takes(dtype: str) -> bool:
     """Tell whether bands of this type, as NumPy calls it, can be put into a VRT here: complex values cannot."""
-    return dtype in _TYPES
+    return dtype in TYPES
 
 
 def union(places: Sequence[Place]) -> Place | None:
@@ -232,7 +221,7 @@ def _dataset(place: Place, content: Iterable[str]) -> str:
 
 def _band(number: int, dtype: str, sources: str, color: str) -> str:
     color = f"<ColorInterp>{color}</ColorInterp>"
-    return f'<VRTRasterBand dataType="{_TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
+    return f'<VRTRasterBand dataType="{TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
 
 
 def _about(layer: Layer) -> str:
@@ -240,7 +229,7 @@ def _about(layer: Layer) -> str:
     facts = {
         "Description": escape(layer.description),
         "NoDataValue": "" if layer.nodata is None else repr(layer.nodata),
-        "ColorInterp": color if color in (*_COLORS, "Gray", "Alpha") else "Undefined",
+        "ColorInterp": color if color in (*COLORS, "Gray", "Alpha") else "Undefined",
         "Offset": repr(layer.offset),
         "Scale": repr(layer.scale),
     }

@@ -86,7 +86,8 @@ def misread(chips: Chips, rng: np.random.Generator) -> Iterator[tuple[str, Chips
     yield "black", _levels(rng.uniform(0, 3, each) * grain)
     yield "white", _levels(255 - rng.uniform(0, 3, each) * grain)
     yield "swapped", chips[..., ::-1]
-    yield "shuffled", chips[..., rng.permuted([[1, 0, 2], [1, 2, 0], [2, 0, 1]], axis=0)[0]]
+    orders = rng.choice([(1, 0, 2), (1, 2, 0), (2, 0, 1)], len(chips))
+    yield "shuffled", np.take_along_axis(chips, orders[:, None, None, :], axis=-1)
     yield "too dark", _levels(chips * 10 ** rng.uniform(-2.5, -0.8, each))
     yield "too bright", _levels(chips * 10 ** rng.uniform(0.7, 1.5, each))
     yield "negative", np.subtract(255, chips, dtype=np.uint8)

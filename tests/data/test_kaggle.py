@@ -220,3 +220,17 @@ def test_labels_of_another_set_are_refused(tmp_path):
     folder = kaggle(tmp_path, [("train_0", "Forest River"), ("train_1", "SeaLake clear")], ["train_0", "train_1"])
     with pytest.raises(DatasetError, match=r"does not hold Kaggle's labels: 3 of 4 tags are unknown"):
         read_kaggle(folder)
+
+
+def test_a_chip_that_names_a_server_asks_nobody(tmp_path, port):
+    folder = tmp_path / "train-tif-v2"
+    folder.mkdir()
+    (tmp_path / "train_v2.csv").write_text("image_name,tags\ntrain_0,clear primary\n")
+    service = (
+        f'<Service name="TiledWMS"><ServerUrl>{port.url}/wms?</ServerUrl><TiledGroupName>a</TiledGroupName></Service>'
+    )
+    (folder / "train_0.tif").write_text(f"<GDAL_WMS>{service}</GDAL_WMS>")
+    chips = read_kaggle(tmp_path)
+    with pytest.raises(ReadError, match=r"train_0\.tif cannot be read"):
+        chips.read(0)
+    assert not port.was_asked

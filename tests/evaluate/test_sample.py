@@ -6,6 +6,7 @@ from dataclasses import replace
 import kaggle_dir
 import numpy as np
 import pytest
+from conftest import write_scene
 from PIL import Image
 from tiny_model import card
 
@@ -13,11 +14,13 @@ from geoscan.data.labelled import read_chips
 from geoscan.data.sources import ChipsSource, KaggleSource
 from geoscan.errors import DatasetError, PackageError
 from geoscan.evaluate.figures import figures
-from geoscan.evaluate.sample import sample_of, score
+from geoscan.evaluate.sample import _at_gsd, sample_of, score
+from geoscan.grid import Window
 from geoscan.labels import LABELS, MINE
 from geoscan.model.package import Package
 from geoscan.model.runtime import Averaged
 from geoscan.model.spec import DenseNetSpec, Head
+from geoscan.scene import Scene
 
 SPEC = DenseNetSpec(blocks=(1,), growth=1, stem=1)
 MINE_ONLY = DenseNetSpec(blocks=(1,), growth=1, stem=1, chip=48, heads=(Head("land", (MINE,), "sigmoid"),))
@@ -156,6 +159,20 @@ def test_small_chips_are_brought_to_the_models_resolution(package, small, gsd, s
     assert np.argmax(brightness) == pytest.approx(side - 1, abs=4), "where the slope ends"
     mirrored = min(side, 256 - side)
     assert np.array_equal(brightness[side - mirrored : side], brightness[side : side + mirrored][::-1])
+
+
+@pytest.mark.parametrize(("rows", "gsd"), [(256, 3.4), (100, 10)])
+def test_a_chip_is_resampled_as_a_scan_does(package, tmp_path, rows, gsd):
+    """Neither overshoots: what is made of two values lies between them."""
+    pixels = np.where(np.random.default_rng(0).random((rows, rows)) < 0.5, 60, 200).astype(np.uint8)
+    path = write_scene(tmp_path / "scene.tif", pixels=np.stack([pixels] * 3), gsd=gsd)
+    scene = Scene.open(path).at_gsd(package.card.preprocess.gsd)
+    seen, _ = scene.read(Window(0, 0, scene.rows, scene.cols))
+    brought = _at_gsd(np.stack([pixels] * 3), gsd, package.card.preprocess)
+    inner = slice(5, min(seen.shape[1], brought.shape[1]) - 5)
+    one, other = (part[:, inner, inner].astype(int) for part in (seen, brought))
+    assert (one.min(), one.max()) == (other.min(), other.max()) == (60, 200)
+    assert np.abs(one - other).mean() < 10, "the grids differ by a third of a pixel at the far end"
 
 
 @pytest.mark.parametrize("gsd", [0.9, 15])

@@ -47,6 +47,12 @@ PRODUCTS = {
 }
 
 
+TILED = (
+    '<GDAL_WMS><Service name="TiledWMS"><ServerUrl>{url}/wms?</ServerUrl><TiledGroupName>a</TiledGroupName></Service>'
+    "</GDAL_WMS>"
+)
+
+
 class Weighted:
     """A mine is what every pixel and band of a chip say with a weight of its own: nothing may be swapped or shifted."""
 
@@ -553,3 +559,12 @@ def test_nothing_is_written_beside_a_product(tmp_path):
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
     with rasterio.open(scene.address) as source:
         assert [color.name for color in source.colorinterp] == ["red", "green", "blue"]
+
+
+def test_a_band_that_names_a_server_asks_nobody(tmp_path, port):
+    root = write_safe(tmp_path, [stored(ground(), NEW)], NEW)
+    for band in root.rglob("*.jp2"):
+        band.write_text(TILED.format(url=port.url))
+    with pytest.raises(SceneError, match=r"B04\.jp2 cannot be opened"):
+        Scene.open(root)
+    assert not port.was_asked

@@ -69,6 +69,16 @@ HOW: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint32", "int64", "uint64"])
+def test_parts_of_any_type_are_joined(dtype, tmp_path):
+    pixels = noise().astype(dtype)
+    mosaic = mosaic_of(text(cut(tmp_path, pixels, [13, 40], [33], dtype=dtype)))
+    assert mosaic is not None
+    with rasterio.open(mosaic.address) as joined:
+        assert joined.dtypes == (dtype,) * 3
+        np.testing.assert_array_equal(joined.read(), pixels)
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_parts_side_by_side_are_the_raster_that_they_were_cut_from(how, tmp_path, package):
     pixels = noise(count=4 if how in ("alpha", "named") else 3).astype(HOW[how].get("dtype", "uint8"))
