@@ -24,6 +24,9 @@ from geoscan.progress import Track
 
 _DAY = 24 * 3600
 _ADVICE = "pass another --cache"
+_DECODING = b"2"
+"""How files are made pixels. Raise it when `chips.decode` or `kaggle.read_chip` begins to give others: the first took
+chips of 16 bits, too, and made them black or white."""
 
 
 class Cached(NamedTuple):
@@ -112,7 +115,7 @@ def _sweep(directory: Path) -> None:
 def _key(chips: ChipSet, preprocess: Preprocess) -> str:
     # What framing does, not only its options: code that changes makes other pixels of the same options.
     sample = np.random.default_rng(0).integers(0, 256, (3, preprocess.chip, preprocess.chip), np.uint8)
-    digest = hashlib.sha256(preprocess.frame(sample).tobytes())
+    digest = hashlib.sha256(_DECODING + preprocess.frame(sample).tobytes())
     for stamp in chips.stamps():
         digest.update(f"{stamp}\n".encode())
     return digest.hexdigest()[:32]

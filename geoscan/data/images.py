@@ -5,14 +5,15 @@ import os
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from geoscan.arrays import Visual
-from geoscan.data.chips import decode, stamp
+from geoscan.data import chips
+from geoscan.data.chips import IMAGES, decode, stamp
 from geoscan.errors import DatasetError, ReadError
 from geoscan.progress import Track
 
@@ -58,14 +59,17 @@ def listed(source: Path) -> list[str]:
                 names = archive.namelist()
         except (OSError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{source} is neither a directory nor a readable zip archive ({error})") from error
-    return sorted({name for name in names if name.lower().endswith((".png", ".jpg", ".jpeg")) and not _hidden(name)})
+    return sorted({name for name in names if name.lower().endswith(IMAGES) and not _hidden(name)})
 
 
 def read(source: Path, name: str) -> Visual:
     """Read one image as (3, rows, cols) uint8, red, green, blue. Raises ReadError, naming the file."""
-    if source.is_dir():
-        return decode((source / name).read_bytes, source / name)
-    return decode(partial(_member, source, name), f"{source}/{name}")
+    return decode(_bytes_of(source, name), f"{source}/{name}")
+
+
+def size(source: Path, name: str) -> tuple[int, int]:
+    """(rows, cols) of one image, from its head. Raises ReadError, naming the file."""
+    return chips.size(_bytes_of(source, name), f"{source}/{name}")
 
 
 def readable(source: Path, names: Sequence[str], track: Track = iter) -> tuple[str, ...]:
@@ -73,10 +77,17 @@ def readable(source: Path, names: Sequence[str], track: Track = iter) -> tuple[s
 
     Raises DatasetError when there are names, and none of them can be read.
     """
-    able = tuple(names[i] for i in track(range(len(names))) if _readable(source, names[i]))
-    if names and not able:
-        raise DatasetError(f"none of the {len(names):,} images in {source} can be read; fetch it again")
-    return able
+    able, last = [], ""
+    for i in track(range(len(names))):
+        try:
+            read(source, names[i])
+        except ReadError as err:
+            last = str(err)
+        else:
+            able.append(names[i])
+    if last and not able:
+        raise DatasetError(f"none of the {len(names):,} images in {source} can be read; the last: {last}")
+    return tuple(able)
 
 
 def stamps(source: Path, names: Iterable[str]) -> Iterator[str]:
@@ -86,12 +97,9 @@ def stamps(source: Path, names: Iterable[str]) -> Iterator[str]:
     return chain([stamp(source)], names)
 
 
-def _readable(source: Path, name: str) -> bool:
-    try:
-        read(source, name)
-    except ReadError:
-        return False
-    return True
+def _bytes_of(source: Path, name: str) -> Callable[[], bytes]:
+    """What reads one file, or member of an archive."""
+    return (source / name).read_bytes if source.is_dir() else partial(_member, source, name)
 
 
 def _hidden(name: str) -> bool:

@@ -145,18 +145,18 @@ def read_chip(path: Path) -> Visual:
 
 
 def _rooms(directory: Path) -> list[Path]:
-    """Return the directory and its subdirectories, sorted."""
+    """Return the directory and those of its subdirectories that may be entered, sorted: a disk has a lost+found."""
     if not directory.is_dir():
         raise DatasetError(f"{directory} is no directory; pass the one that train_v2.csv and train-jpg/ are in")
-    return [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
+    inside = sorted(path for path in directory.iterdir() if path.is_dir())
+    return [directory, *(path for path in inside if os.access(path, os.R_OK | os.X_OK))]
 
 
 def _chip_files(directory: Path, rooms: list[Path]) -> dict[str, Path]:
     """Chips by name, from the first kind of folder that has any."""
     for name, suffixes in _FOLDERS.items():
-        for room in rooms:
-            folder = room if room.name == name else room / name
-            if folder.is_dir():
+        for folder in (place for room in rooms for place in (room / name, room)):
+            if folder.name == name and folder.is_dir():
                 with os.scandir(folder) as entries:
                     files = [Path(entry.path) for entry in entries if _is_chip(entry.name, suffixes)]
                 if files:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Targets
+from geoscan.data import images
 from geoscan.data.cache import StoredChips, prepared
-from geoscan.data.chips import only_cloudy, warn
+from geoscan.data.chips import only_cloudy, parts_fingerprint, some, warn
 from geoscan.data.images import Images
-from geoscan.data.labelled import as_taken, divide, read_chips, unchecked, used
+from geoscan.data.kaggle import CHIP
+from geoscan.data.labelled import LabelledChips, as_taken, divide, read_chips, unchecked, used
 from geoscan.data.mine_chips import MineChips, read_mine_chips
 from geoscan.data.sources import ChipsSource, TrainingData
 from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.origin import SmallChips, TrainedOn
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.spec import PRESETS
 from geoscan.model.split import Split
 from geoscan.progress import Track
 
@@ -105,36 +110,41 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
     """
     found = read_chips(data.labelled)
     chosen = used(found, split)
-    if isinstance(chosen, MineChips):
-        _check_side(chosen, preprocess.chip)
-    elif split.cloudy_cap is not None:
+    rows = _fitting(chosen, preprocess.chip)
+    if split.cloudy_cap is not None and not isinstance(chosen, MineChips):
         log.info(
             "%d labelled chips, %d after capping those tagged only cloudy at %d",
             len(found),
             len(chosen),
             split.cloudy_cap,
         )
-    cached = prepared(chosen, preprocess, cache, track)
-    warn(chosen.source, cached.problems)
+    kept = chosen.take(rows)
+    cached = prepared(kept, preprocess, cache, track)
     if not cached.readable.any():
-        raise DatasetError(f"none of the {len(chosen)} chips in {chosen.source} can be read; fetch them again")
+        raise DatasetError(
+            f"none of the {len(kept)} chips in {kept.source} can be read; the first: {cached.problems[0]}"
+        )
+    warn(kept.source, cached.problems)
+    # Of all chips, also those of odd sizes: whoever divides them again need not open them.
     groups, fold = divide(chosen, split, as_taken(chosen, preprocess, cached))
-    targets = chosen.targets.copy()
-    targets[unchecked(chosen, split)] *= TRUST
+    parts = parts_fingerprint(chosen.names, fold)
+    groups, fold = groups[rows], fold[rows]
+    targets = kept.targets.copy()
+    targets[unchecked(kept, split)] *= TRUST
     fold[~cached.readable] = -1
-    log.info("%d chips of %d places in %d parts", cached.readable.sum(), groups.max() + 1, fold.max() + 1)
+    log.info("%d chips of %d places in %d parts", cached.readable.sum(), len(np.unique(groups)), fold.max() + 1)
     facts = found.facts
     if isinstance(data.labelled, ChipsSource):
         facts = replace(facts, licence=data.labelled.licence)
     material = Material(
-        chosen.names,
+        kept.names,
         cached.pixels,
         targets,
         fold,
         groups,
-        split.of(found.kind, found.fingerprint),
+        split.of(found.kind, found.fingerprint, parts),
         facts,
-        campaigns=chosen.campaigns if isinstance(chosen, MineChips) else (),
+        campaigns=kept.campaigns if isinstance(kept, MineChips) else (),
     )
     return material if data.small is None else _with_small(material, data.small)
 
@@ -149,7 +159,7 @@ def _with_small(material: Material, source: ChipsSource) -> Material:
     chips = SmallChips(source.chips.name, int((mine == 1).sum()), int((mine == 0).sum()), source.licence)
     return replace(
         material,
-        split=replace(material.split, small=known.fingerprint),
+        split=replace(material.split, small=known.fingerprint, small_parts=parts_fingerprint(small.names, fold)),
         facts=replace(material.facts, small_chips=chips),
         small=small,
         small_fold=fold,
@@ -162,20 +172,31 @@ def of_one_size(chips: Images, track: Track = iter) -> list[int]:
     Logs a warning for each chip that cannot be read, and one for those of other sizes.
     Raises DatasetError when none can be read.
     """
-    shapes: dict[int, tuple[int, ...]] = {}
+    shapes: dict[int, tuple[int, int]] = {}
+    last = ""
     for i in track(range(len(chips.names))):
         try:
-            shapes[i] = chips.read(i).shape
+            _, rows, cols = chips.read(i).shape
+            shapes[i] = rows, cols
         except ReadError as err:
-            log.warning("%s", err)
+            log.warning("%s", last := str(err))
     if not shapes:
-        raise DatasetError(f"none of the {len(chips.names)} chips in {chips.source} can be read; fetch them again")
-    (common, _), *others = Counter(shapes.values()).most_common()
-    if others:
-        odd = [chips.names[i] for i, shape in shapes.items() if shape != common]
-        size = f"{common[2]} x {common[1]} px"
-        log.warning("%s: %d chips are not of %s as most are (%s): left out", chips.source, len(odd), size, odd[0])
-    return [i for i, shape in shapes.items() if shape == common]
+        raise DatasetError(f"none of the {len(chips.names)} chips in {chips.source} can be read; the last: {last}")
+    odd = _odd(chips, shapes)
+    return [i for i in shapes if i not in odd]
+
+
+def _odd(chips: Images, sizes: Mapping[int, tuple[int, int]]) -> set[int]:
+    """Positions of the chips that have not the commonest size, which are left out: a warning counts them.
+
+    sizes: (rows, cols) of chips, by position, at least one.
+    """
+    common, _ = Counter(sizes.values()).most_common(1)[0]
+    odd = [i for i, size in sizes.items() if size != common]
+    if odd:
+        names = some([chips.names[i] for i in odd])
+        log.warning("%s: %d chips are not of %s as most are (%s): left out", chips.source, len(odd), _px(common), names)
+    return set(odd)
 
 
 def positives(targets: Targets) -> dict[str, int]:
@@ -184,16 +205,40 @@ def positives(targets: Targets) -> dict[str, int]:
     return {LABELS[column]: int((targets[:, column] == 1).sum()) for column in known}
 
 
-def _check_side(chips: MineChips, side: int) -> None:
-    """Raise DatasetError where chips are smaller than the network's: it would learn reflections that no scene shows."""
-    for i in range(len(chips)):
-        try:
-            _, rows, cols = chips.read(i).shape
-        except ReadError:
-            continue
-        if min(rows, cols) < side:
-            raise DatasetError(
-                f"{chips.source} holds chips of {cols} x {rows} px, the network takes {side} x {side}; choose a preset "
-                "for smaller chips, such as lite-small"
-            )
-        return
+def _fitting(chips: LabelledChips, side: int) -> list[int]:
+    """Positions of the chips that have the commonest size, and of those that cannot be read, which `prepared` tells.
+
+    Raises DatasetError where that is not the network's: it takes no more pixels, and with fewer it would learn
+    reflections that no scene shows. Kaggle's chips are of one size; a network that sees them in a wider frame is known.
+    """
+    if not isinstance(chips, MineChips):
+        if side < CHIP:
+            raise DatasetError(_misfit(f"Kaggle's chips are of {_px((CHIP, CHIP))}", side))
+        return list(range(len(chips)))
+    sizes: dict[int, tuple[int, int]] = {}
+    for i, name in enumerate(chips.names):
+        with suppress(ReadError):
+            sizes[i] = images.size(chips.source, name)
+    odd = _odd(chips, sizes) if sizes else set()
+    first = next((i for i in sizes if i not in odd), None)
+    if first is not None and sizes[first] != (side, side):
+        most = "" if len(sizes) == 1 else ", as most chips there"
+        raise DatasetError(_misfit(f"{chips.source}/{chips.names[first]} is of {_px(sizes[first])}{most}", side))
+    return [i for i in range(len(chips)) if i not in odd]
+
+
+def _misfit(what: str, side: int) -> str:
+    """Tell that chips do not fit a network, and which presets there are. side: of the network's, in pixels."""
+    by_side: dict[int, list[str]] = {}
+    for name, spec in PRESETS.items():
+        by_side.setdefault(spec.chip, []).append(name)
+    known = "; ".join(f"{_px((chip, chip))}: {', '.join(names)}" for chip, names in sorted(by_side.items()))
+    return (
+        f"{what}, and the network takes {_px((side, side))}; choose a preset for that size ({known}), or give "
+        "chips of the network's"
+    )
+
+
+def _px(size: tuple[int, int]) -> str:
+    rows, cols = size
+    return f"{cols} x {rows} px"

@@ -12,7 +12,7 @@ import numpy as np
 
 from geoscan.arrays import Targets
 from geoscan.data import images
-from geoscan.data.chips import Problems, fingerprint_of, read_table, some, tally
+from geoscan.data.chips import Problems, fingerprint_of, other_kind, read_table, some, tally
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.origin import TrainedOn
@@ -81,7 +81,7 @@ def read_mine_chips(source: Path, index: Path) -> MineChips:
     if not chosen:
         raise DatasetError(
             f"none of the {len(rows):,} rows of {index} names a mine or other chip in {source}"
-            + (f"; {len(missing):,} name what is not there ({some(missing)})" if missing else "")
+            + (f"; {len(missing):,} name what is not there ({some(missing)}){other_kind(missing)}" if missing else "")
             + (f"; {len(unknown):,} have labels that are not mine or other: {some(tally(unknown))}" if unknown else "")
         )
     targets = np.full((len(chosen), len(LABELS)), np.nan, np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoscan.arrays import Scores, Targets, Visual
+from geoscan.data.chips import some
 from geoscan.data.kaggle import GSD
 from geoscan.data.labelled import LabelledChips
 from geoscan.data.mine_chips import MineChips
@@ -122,19 +123,31 @@ def score(
         )
         for package, detect in models
     ]
-    readable = []
+    readable, last = [], ""
     for i in track(range(len(sample))):
         try:
             pixels = sample.read(i)
         except ReadError as err:
-            log.warning("%s", err)
+            log.warning("%s", last := str(err))
             continue
         readable.append(i)
         for scorer in scorers:
             scorer.add(pixels)
     if not readable:
-        raise DatasetError(f"none of the {len(sample)} chips can be read; fetch them again")
+        raise DatasetError(f"none of the {len(sample)} chips can be read; the last: {last}")
     kept = sample.take(readable)
+    for (package, _), scorer in zip(models, scorers, strict=True):
+        if filled := [kept.names[i] for i in scorer.filled]:
+            side = package.card.preprocess.chip
+            log.warning(
+                "%d chips are smaller than the %d x %d px of %s (%s): they are filled up by reflection, which no scene "
+                "shows",
+                len(filled),
+                side,
+                side,
+                package.card.name,
+                some(filled),
+            )
     return [
         Scored(package, kept, kept.targets[:, which], scorer.scores(), scorer.km2())
         for (package, _), which, scorer in zip(models, known, scorers, strict=True)
@@ -150,6 +163,8 @@ class _Scorer:
         self._answers: list[Scores] = []
         self._parts: list[int] = []
         self._ground: list[float] = []
+        self.filled: list[int] = []
+        """Which of the chips that were added are smaller than the model's."""
 
     def add(self, pixels: Visual) -> None:
         """Add one chip, (3, rows, cols)."""
@@ -158,6 +173,8 @@ class _Scorer:
         pixels = _at_gsd(pixels, self._gsd, self._preprocess)
         side = self._preprocess.chip
         _, rows, cols = pixels.shape
+        if min(rows, cols) < side:
+            self.filled.append(len(self._parts))
         grid = TileGrid(rows, cols, side, side)
         for tile in grid:
             self._waiting.append(self._preprocess(pixels[:, *tile.read.slices]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from geoscan.data.cache import find_prepared
+from geoscan.data.chips import parts_fingerprint
 from geoscan.data.labelled import LabelledChips, as_taken, divide, used
 from geoscan.errors import DatasetError, PackageError
 from geoscan.model.package import Package
@@ -30,12 +31,19 @@ def unseen(package: Package, chips: LabelledChips, cache: Path, track: Track = i
     training's cap let through. Chips are decoded only to find out which of Kaggle's adjoin, and not those that a
     training has left in `cache` as they are.
     Raises PackageError for a model that learned from all chips, or from another kind of data; DatasetError for other
-    chips than those that it was trained on.
+    chips than those that it was trained on, or chips that are divided otherwise now.
     """
     split = _split_of(package, chips)
     chosen = used(chips, split)
     preprocess = package.card.preprocess
     _, part = divide(chosen, split, as_taken(chosen, preprocess, find_prepared(chosen, preprocess, cache), track))
+    if split.parts and split.parts != (now := parts_fingerprint(chosen.names, part)):
+        what = "campaigns in the index" if chips.kind == "chips" else "chips that can be read, and so which adjoin,"
+        raise DatasetError(
+            f"{package.path} was trained on another division of these chips (fingerprint {split.parts[:12]}, now "
+            f"{now[:12]}), so nobody can tell which it has seen: the {what} have changed; give the set as it was, or "
+            "leave --unseen out"
+        )
     return {name for name, one in zip(chosen.names, part, strict=True) if one == split.unseen_part}
 
 

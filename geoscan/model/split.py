@@ -46,6 +46,13 @@ class Split:
     small: str | None = None
     """Fingerprint of the small chips that were used beside Kaggle's, as mosaics; None without any."""
 
+    parts: str = ""
+    """Fingerprint of the part that each chip is in, for which campaigns and pixels count, too; empty until they are
+    divided, and in cards of earlier versions."""
+
+    small_parts: str = ""
+    """The same of the small chips."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise DatasetError(f"seed {self.seed} does not fit; give a whole number in 0..{2**32 - 1}")
@@ -75,9 +82,10 @@ class Split:
         """Part of the chips that always teach, beside or among those that `shares` makes."""
         return self.folds or 0
 
-    def of(self, kind: DataKind, data: str) -> Split:
-        """Return this split of one data set. data: its fingerprint."""
-        return replace(self, kind=kind, data=data, cloudy_cap=self.cloudy_cap if kind == "kaggle" else None)
+    def of(self, kind: DataKind, data: str, parts: str = "") -> Split:
+        """Return this split of one data set. data, parts: its fingerprints."""
+        cap = self.cloudy_cap if kind == "kaggle" else None
+        return replace(self, kind=kind, data=data, parts=parts, cloudy_cap=cap)
 
     def without_fold(self, fold: int) -> Split:
         """Return the split of a network that was trained without one fold, from 0."""
@@ -86,10 +94,11 @@ class Split:
     def same_as(self, other: Split) -> bool:
         """Tell whether two networks were kept from the same chips.
 
-        Small chips count only where both have seen some.
+        Small chips count only where both have seen some, and parts where both tell them.
         """
-        alike = replace(self, small=None) == replace(other, small=None)
-        return alike and (self.small == other.small or None in (self.small, other.small))
+        plain, theirs = (replace(one, small=None, parts="", small_parts="") for one in (self, other))
+        pairs = ((self.small, other.small), (self.parts, other.parts), (self.small_parts, other.small_parts))
+        return plain == theirs and all(one == two or not one or not two for one, two in pairs)
 
     def facts(self) -> dict[str, Any]:
         """What is known of it, as plain values for people and for JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,18 @@ class Checkpoint:
         own = json.loads(json.dumps(dict(self.identity)))
         if not written or not own:
             return
-        other = [
-            f"{name} was {written.get(name)}, now {own.get(name)}"
-            for name in sorted(written.keys() | own.keys())
-            if written.get(name) != own.get(name)
-        ]
-        if other:
+        if other := list(_differences(written, own)):
             raise DatasetError(
-                f"{self.path} is of another run ({'; '.join(other[:3])}); "
-                "resume with the options and data it was started with, or leave --resume out"
+                f"{self.path} is of another run ({'; '.join(other[:3])}); resume with the options and data it was "
+                "started with: the same chips, labels and campaigns; or give another --out"
             )
+
+
+def _differences(written: dict[str, Any], own: dict[str, Any], within: str = "") -> Iterator[str]:
+    """Yield a line for each value that differs, also within values that have names themselves."""
+    for name in sorted(written.keys() | own.keys()):
+        before, now = written.get(name), own.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _differences(before, now, f"{within}{name}.")
+        elif before != now:
+            yield f"{within}{name} was {before}, now {now}"

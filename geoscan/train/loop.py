@@ -217,7 +217,9 @@ class _State:
         """Go back to where the checkpoint was written. Raises DatasetError when that cannot be done."""
         path = self._checkpoint.path
         if (found := self._checkpoint.read()) is None:
-            raise DatasetError(f"{path} is missing or damaged, nothing to resume; leave --resume out")
+            raise DatasetError(
+                f"{path} is missing or damaged, nothing to resume; delete it and run again, or give another --out"
+            )
         notes, arrays = found
         try:
             for i, variable in enumerate(self._variables()):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoscan import __version__
 from geoscan.arrays import Chips, Scores
 from geoscan.data.cache import AnyChips
+from geoscan.data.chips import parts_fingerprint
 from geoscan.data.images import Images
 from geoscan.data.material import Material
 from geoscan.data.mine_chips import MineChips
@@ -287,12 +288,14 @@ class Trainer:
 
     def _identity(self, without: int | None) -> dict[str, Any]:
         """What decides how a training goes, by name: not how it is judged; and patience only decides how long."""
-        options = asdict(self.recipe)
+        options, material = asdict(self.recipe), self.material
+        # Of the chips that can be read: a checkpoint holds the scores of a part in their order.
+        parts = parts_fingerprint(material.names, material.fold)
         del options["tta"]
         schedule = {key: value for key, value in options.pop("schedule").items() if key != "patience"}
         classes = self.start.classes
         data = {
-            "split": self.material.split.facts(),
+            "split": material.split.facts() | {"parts": parts[:12]},
             "classes": classes and classes.fingerprint[:12],
             "unlabelled": self.unlabelled and self.unlabelled.fingerprint[:12],
             "begins as": self.start.name(without),

@@ -48,6 +48,13 @@ def test_holds_chips_in_their_frame(chips, tmp_path, preprocess):
         np.testing.assert_array_equal(chip, preprocess.frame(read_chip(path)))
 
 
+def test_pixels_that_were_decoded_otherwise_are_not_taken(chips, tmp_path, monkeypatch):
+    prepared(chips, PLAIN, tmp_path / "cache")
+    assert find_prepared(chips, PLAIN, tmp_path / "cache") is not None
+    monkeypatch.setattr("geoscan.data.cache._DECODING", b"another")
+    assert find_prepared(chips, PLAIN, tmp_path / "cache") is None
+
+
 def test_what_was_read_does_not_stay_in_memory(chips, tmp_path):
     pixels, _, _ = prepared(chips, PLAIN, tmp_path / "cache")
     assert not isinstance(pixels[0], np.memmap)

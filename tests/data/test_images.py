@@ -1,6 +1,7 @@
 import io
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,3 +81,32 @@ def test_neither_archive_nor_directory(tmp_path, content):
         (tmp_path / "chips.zip").write_bytes(content)
     with pytest.raises(DatasetError, match="neither a directory nor a readable zip archive"):
         images.listed(tmp_path / "chips.zip")
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize("kind", [".png", ".tif"])
+def test_more_than_8_bits_are_refused(tmp_path, bands, kind):
+    """Also in a TIFF that was renamed: Pillow would make them black or white."""
+    deep = np.full((4, 6, bands), 3000, np.uint16)
+    for name, pixels in (("deep.png", deep), ("plain.png", (deep >> 8).astype(np.uint8))):
+        (tmp_path / name).write_bytes(cv2.imencode(kind, pixels)[1].tobytes())
+    for how in (images.read, images.size):
+        with pytest.raises(ReadError, match=r"deep\.png has 16 bits a band or more; chips are of 8 bits") as caught:
+            how(tmp_path, "deep.png")
+        assert "cannot be read" not in str(caught.value)
+    assert (images.read(tmp_path, "plain.png") == 11).all()
+    with pytest.raises(DatasetError, match=r"none of the 1 images .* has 16 bits"):
+        images.readable(tmp_path, ["deep.png"])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_whole_and_real_numbers_of_32_bits_are_refused(tmp_path, dtype):
+    Image.fromarray(np.full((4, 6), 300, dtype)).save(tmp_path / "x.png", "TIFF")
+    with pytest.raises(ReadError, match="chips are of 8 bits"):
+        images.read(tmp_path, "x.png")
+
+
+def test_size_without_pixels(source):
+    assert images.size(source, "a/1.jpeg") == (4, 6)
+    with pytest.raises(ReadError, match=r"a/9\.png"):
+        images.size(source, "a/9.png")

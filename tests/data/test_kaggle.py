@@ -234,3 +234,27 @@ def test_a_chip_that_names_a_server_asks_nobody(tmp_path, port):
     with pytest.raises(ReadError, match=r"train_0\.tif cannot be read"):
         chips.read(0)
     assert not port.was_asked
+
+
+def test_a_folder_in_a_folder_of_its_name_is_found(tmp_path):
+    """As Windows unpacks archives."""
+    made = kaggle(tmp_path, [("train_0", "clear primary")], ["train_0"])
+    (made / "train-jpg").rename(made / "inner")
+    (made / "train-jpg").mkdir()
+    (made / "inner").rename(made / "train-jpg" / "train-jpg")
+    assert read_kaggle(made).names == ("train_0",)
+
+
+def test_folders_that_may_not_be_entered_are_left_out(tmp_path, monkeypatch):
+    made = kaggle(tmp_path, [("train_0", "clear primary")], ["train_0"])
+    (made / "lost+found").mkdir()
+    plain = Path.is_file
+
+    def is_file(path):
+        if "lost+found" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    monkeypatch.setattr("os.access", lambda path, mode: "lost+found" not in str(path))
+    assert read_kaggle(made).names == ("train_0",)

@@ -1,5 +1,6 @@
 import itertools
 import logging
+import shutil
 import zipfile
 from dataclasses import replace
 
@@ -266,6 +267,33 @@ def test_small_chips_of_another_size_are_left_out_by_name(root, tmp_path, caplog
     made = collect(root, tmp_path, small=(archive, index))
     assert len(made.small) == 8
     assert "1 chips are not of 48 x 48 px as most are (odd.png): left out" in caplog.text
+
+
+def test_chips_alone_of_another_size_are_left_out_by_name(tmp_path, caplog):
+    """Smaller and larger ones; the others are divided as with them, so that nobody needs to open any to know how."""
+    archive, index = small_chips.make(tmp_path, 16, broken=False)
+    shutil.unpack_archive(archive, tmp_path / "chips")
+    before = collect_small(tmp_path, (tmp_path / "chips", index))
+    for name, side in (("3.png", 5), ("12.png", 9)):
+        (tmp_path / "chips" / name).write_bytes(small_chips.png(1, side))
+    made = collect_small(tmp_path, (tmp_path / "chips", index))
+    assert "2 chips are not of 8 x 8 px as most are (3.png, 12.png): left out" in caplog.text
+    assert made.names == tuple(name for name in before.names if name not in {"3.png", "12.png"})
+    np.testing.assert_array_equal(made.fold, np.delete(before.fold, [3, 12]))
+    assert made.split == before.split
+    assert len(made.chips) == len(made.groups) == len(made.campaigns) == len(made.targets) == len(made.readable) == 14
+
+
+@pytest.mark.parametrize("side", [7, 9])
+def test_chips_that_do_not_fit_the_network_are_refused_by_name(tmp_path, side):
+    with pytest.raises(DatasetError, match=rf"0\.png is of {side} x {side} px, as most .* takes 8 x 8 px; .*compact"):
+        collect_small(tmp_path, small_chips.make(tmp_path, side=side))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_network_for_small_chips_takes_none_of_kaggles(root, tmp_path):
+    with pytest.raises(DatasetError, match="Kaggle's chips are of 256 x 256 px, and the network takes 48 x 48 px"):
+        collect(root, tmp_path, replace(PLAIN, chip=48))
 
 
 def test_a_split_knows_all_the_chips_there_were(root, tmp_path):

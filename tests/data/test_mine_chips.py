@@ -174,3 +174,29 @@ def test_an_endless_index_takes_no_memory(chips, tmp_path):
     for endless in (tmp_path / "index.csv", Path("/dev/zero")):
         with pytest.raises(DatasetError, match="has more than 64 MB, too much for a table of file,label"):
             read_mine_chips(chips / "chips.zip", endless)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_what_parts_the_columns_may_be_a_semicolon_or_a_tab(chips, mark):
+    """As Excel has it where decimals have commas."""
+    rows = [row.replace(",", mark) for row in ("file,label,source_gallery", "mine/1.png,mine,A", "other/2.png,other,B")]
+    index = write(chips / "i.csv", *rows[1:], head=rows[0])
+    found = read_mine_chips(chips / "chips.zip", index)
+    assert (found.names, found.campaigns) == (("mine/1.png", "other/2.png"), ("A", "B"))
+
+
+def test_a_semicolon_in_a_header_with_commas_parts_nothing(chips):
+    index = write(chips / "i.csv", "mine/1.png,mine,A;B", head="file,label,source_gallery;place")
+    assert read_mine_chips(chips / "chips.zip", index).names == ("mine/1.png",)
+
+
+def test_chips_of_another_kind_of_file_are_not_said_to_be_missing_alone(chips):
+    (chips / "open" / "mine" / "9.TIF").write_bytes(b"II*")
+    some = write(chips / "i.csv", "mine/1.png,mine,A", "mine/9.TIF,mine,A")
+    wanted = "chips must be PNG or JPEG files of 8 bits"
+    (line,) = (line for line in read_mine_chips(chips / "open", some).problems.lines() if "9.TIF" in line)
+    assert line.endswith(wanted)
+    with pytest.raises(DatasetError, match=wanted):
+        read_mine_chips(chips / "open", write(chips / "j.csv", "mine/9.TIF,mine,A"))
+    missing = write(chips / "k.csv", "mine/1.png,mine,A", "mine/99.png,mine,A")
+    assert wanted not in "".join(read_mine_chips(chips / "open", missing).problems.lines())

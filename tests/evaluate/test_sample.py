@@ -244,3 +244,14 @@ def test_nothing_readable_is_an_error(package, small):
         file.write_bytes(b"no image")
     with pytest.raises(DatasetError, match="none of the 12 chips"):
         on_small(package, bright_is_mine, folder, index)
+
+
+def test_says_which_chips_are_filled_up(small, tmp_path, caplog):
+    """At the model's resolution, and once; parts at the edge of a larger chip are as in a scan."""
+    Image.open(small[0] / "3.png").resize((47, 60)).save(small[0] / "3.png")
+    Image.open(small[0] / "4.png").resize((60, 60)).save(small[0] / "4.png")
+    package = Package(tmp_path, card(MINE_ONLY))
+    score([(package, lambda chips: np.zeros((len(chips), 1), np.float32))], small_sample(*small))
+    said = [record.getMessage() for record in caplog.records if "filled up by reflection" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"1 chips are smaller than the 48 x 48 px of {package.card.name} (3.png)")

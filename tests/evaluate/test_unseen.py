@@ -99,6 +99,34 @@ def test_what_learned_from_all_chips_or_from_others_is_refused(small, kaggle, ca
         unseen(package(tmp_path, MINES, halves), read_chips(kaggle), cache)
 
 
+def test_chips_of_other_campaigns_than_in_training_are_refused(cache, tmp_path):
+    """Names and labels are as they were, and still the model has seen other chips than the split would say now."""
+    source = ChipsSource(*small_chips.make(tmp_path / "chips", 24, places=6, side=16, broken=False))
+    made = trained_on(source, Split(held_out=0.34), cache)
+    one = package(tmp_path, MINES, made.split)
+    assert unseen(one, read_chips(source), cache) == validated(made)
+    rows = [line.rsplit(",", 1)[0] for line in source.index.read_text().splitlines()]
+    source.index.write_text("\n".join(rows) + "\n")
+    with pytest.raises(DatasetError, match=r"another division of these chips .* the campaigns in the index") as caught:
+        unseen(one, read_chips(source), cache)
+    assert "\n" not in str(caught.value)
+    earlier = package(tmp_path, MINES, replace(made.split, parts=""))
+    assert unseen(earlier, read_chips(source), cache), "a card of an earlier version does not tell"
+
+
+def test_chips_that_adjoin_others_than_in_training_are_refused(tmp_path):
+    """One that cannot be read any more adjoins none, and all are dealt anew."""
+    source = KaggleSource(kaggle_dir.make(tmp_path / "kaggle", 16))
+    twin, cut = (source.directory / "train-jpg" / f"train_{i}.jpg" for i in (5, 13))
+    cut.write_bytes(twin.read_bytes())
+    made = trained_on(source, Split(1, held_out=0.3), tmp_path / "cache")
+    one = package(tmp_path, PLANET, made.split)
+    assert unseen(one, read_chips(source), tmp_path / "cache") == validated(made)
+    cut.write_bytes(cut.read_bytes()[:2000])
+    with pytest.raises(DatasetError, match=r"another division of these chips .* the chips that can be read"):
+        unseen(one, read_chips(source), tmp_path / "cache")
+
+
 def test_the_command_measures_by_unseen_chips_alone(small, cache, monkeypatch, tmp_path):
     """What is wrong with the chips is said once."""
     made, folded = (trained_on(small, split, cache) for split in (Split(held_out=0.34), Split(folds=3)))

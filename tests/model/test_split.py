@@ -88,3 +88,13 @@ def test_small_chips_count_where_both_have_seen_some():
     assert some.same_as(replace(some))
     assert not some.same_as(others)
     assert not CHIPS.without_fold(1).same_as(CHIPS)
+
+
+@pytest.mark.parametrize("field", ["parts", "small_parts"])
+def test_parts_count_where_both_tell_them(field):
+    """Cards of earlier versions do not."""
+    one, other = (replace(KAGGLE, **{field: parts}) for parts in ("abc", "def"))
+    assert one.same_as(KAGGLE)
+    assert KAGGLE.same_as(one)
+    assert one.same_as(replace(one))
+    assert not one.same_as(other)

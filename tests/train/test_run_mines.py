@@ -384,8 +384,28 @@ def test_refuses_to_resume_with_other_preprocessing(data, cache, tmp_path):
     with pytest.raises(Stopped):
         run(RECIPE, data, Job(tmp_path / "mines", cache, advance=Ticks(5, Stopped())))
     other = replace(RECIPE, preprocess=replace(RECIPE.preprocess, dehaze=DarkLevel()))
-    with pytest.raises(DatasetError, match="preprocess was"):
+    with pytest.raises(DatasetError, match=r"preprocess\.dehaze was None, now .* or give another --out"):
         run(other, data, Job(tmp_path / "mines", cache, resume=True))
+
+
+def test_refuses_to_resume_folds_of_chips_that_are_divided_otherwise_now(cache, tmp_path):
+    """Or their scores would be taken for those of other chips."""
+    archive, index = small_chips.make(tmp_path, 48, places=6, side=16, broken=False)
+    shutil.unpack_archive(archive, tmp_path / "chips")
+    data, before = TrainingData(ChipsSource(tmp_path / "chips", index)), index.read_text()
+    with pytest.raises(Stopped):
+        run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(3, Stopped())))
+    assert ".fold1-scores.npz" in files(tmp_path / "mines")
+    index.write_text("\n".join(line.rsplit(",", 1)[0] for line in before.splitlines()) + "\n")
+    with pytest.raises(
+        DatasetError, match=r"split\.parts was .* the same chips, labels and campaigns; or give"
+    ) as caught:
+        run(FOLDS, data, Job(tmp_path / "mines", cache, resume=True))
+    assert "\n" not in str(caught.value)
+    index.write_text(before)
+    (tmp_path / "chips" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match=r"split\.parts was"):
+        run(FOLDS, data, Job(tmp_path / "mines", cache, resume=True))
 
 
 def stem(network):
@@ -641,7 +661,10 @@ def test_refuses_a_split_without_mines_on_a_side(cache, tmp_path):
 
 def test_refuses_chips_that_are_smaller_than_the_network_takes(data, cache, tmp_path):
     large = replace(SHORT, spec=replace(SPEC, chip=32), preprocess=replace(SHORT.preprocess, chip=32))
-    with pytest.raises(DatasetError, match=r"chips of 16 x 16 px, the network takes 32 x 32; .* such as lite-small"):
+    wanted = (
+        r"zip/0.png is of 16 x 16 px, as most chips there, and the network takes 32 x 32 px; .* 48 px: .*lite-small"
+    )
+    with pytest.raises(DatasetError, match=wanted):
         run(large, data, Job(tmp_path / "out", cache))
 
 
