@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +23,30 @@ PLANET: Bands = (3, 2, 1)
 """Planet's analytic products come as blue, green, red, near infrared."""
 
 COLORS = ("red", "green", "blue")
+_CALLED = {
+    **dict.fromkeys(("red", "rojo", "roja", "vermelho", "vermelha", "rouge", "rood", "rode"), "red"),
+    **dict.fromkeys(("rot", "rote", "roter", "rosso", "rossa"), "red"),
+    **dict.fromkeys(("green", "verde", "vert", "verte", "groen", "groene", "gruen", "grun", "gruner"), "green"),
+    **dict.fromkeys(("blue", "azul", "bleu", "bleue", "blauw", "blauwe", "blau", "blauer", "blu"), "blue"),
+}
+"""Words for the three in English, Spanish, Portuguese, French, Dutch, German and Italian, without accents."""
+
 _OTHERS = {
     *("edge", "rededge", "vre", "far", "deep", "ultra", "coastal", "violet", "i", "yellow", "pan"),
-    *("infrared", "infra", "ir", "nir", "near", "mid", "mir", "swir", "short", "shortwave", "thermal", "tir"),
-    *("std", "stdev", "variance", "uncertainty", "error", "mask", "quality", "qa", "count"),
-    *("ndvi", "evi", "ndwi", "vv", "vh", "hh", "hv"),
+    *("ir", "near", "mid", "mir", "short", "shortwave", "thermal", "tir", "mwir", "lwir"),
+    *("std", "stdev", "stddev", "variance", "uncertainty", "error", "mask", "quality", "qa", "count"),
+    *("ndvi", "evi", "ndwi", "vv", "vh", "hh", "hv", "sar"),
+    *("pir", "ivp", "cercano", "proximo", "proxima", "proche", "nabij", "nahes", "vicino"),
+    *("borde", "borda", "bord", "bordo", "rand", "costero", "costeiro", "cotier", "violeta"),
+    *("amarillo", "amarelo", "jaune", "geel", "gelb", "giallo"),
+    *("cyan", "magenta", "black", "hue", "saturation", "lightness", "cb", "cr"),
 }
-"""Words that make another band of a colour's: red edge, infra red, ultra blue, green I; of what was not measured in
-it, such as its quality; and of what has no colour: indices and radar."""
+"""Words that make another band of a colour's: red edge, ultra blue, green I; of what was not measured in it, such as
+its quality; of what has no colour: indices and radar; and of other ways to store a picture's colours. A number may
+follow each."""
+
+_INFRARED = re.compile(r"infra.*|.*(n|sw)ir")
+"""Words for infrared: infrared, infrarrojo, nir, swir, broadnir."""
 
 _LETTERS = {"r": "red", "g": "green", "b": "blue"}
 _STACK = 8
@@ -39,17 +58,41 @@ _ALL = 12
 _COUNTED = re.compile(r"b(\d+)|(?i:band)[ _]?(\d+)")
 """A band's number as programs give it that know nothing else: Earth Engine b1, ArcGIS Band_1, ENVI Band 1."""
 
+_SPECTRUM = (
+    (0.45, "coastal"),
+    (0.52, "blue"),
+    (0.60, "green"),
+    (0.62, "yellow"),
+    (0.69, "red"),
+    (0.70, "rededge"),
+    (math.inf, "infrared"),
+)
+"""Micrometres up to which light is called so."""
+
+_LENGTH = re.compile(
+    r"(?:band[ _]?\d+[ :(]+)?(?:([\d.]+) ?- ?)?([\d.]+) ?(n|u|\N{MICRO SIGN}|micro)(?:m|anomet\w+|met\w+)\)?",
+    re.IGNORECASE,
+)
+"""A description that is a wavelength, as GDAL makes it of ENVI's headers: "Band 8 (833 Nanometers)"; or a range."""
+
+_PLAIN_TAGS = {"red", "green", "blue", "gray", "undefined", "alpha", "palette"}
+"""Colour tags that programs set by default, whatever a band shows; the others are set by those who know."""
+
 _MARKS = re.compile(
     r"(?!.*cloud.?(free|less|masked)).*(mask|cloud|quality|cldprb).*"
-    r"|(qa|udm|msk|scl)(\d|_).*|qa|bqa|udm|scl|clm|clp|cs|cs_cdf|alpha"
+    r"|(qa|udm|msk|scl)(\d|_).*|.*_udm2?|qa|bqa|udm|scl|clm|clp|cs|cs_cdf|alpha"
 )
 """What bands are called that mark pixels, as Earth Engine, Sentinel Hub, Planet and Landsat deliver them."""
 
 _VISIBLE = 4
-"""The highest number of red, green and blue in the products that are known, see `_of_sensor`."""
+"""The highest number of red, green and blue in the products that are known, see `_counts_of`."""
 
-_NUMBER = re.compile(r"(?:b|band)0?(\d{1,2})")
-"""A band's number as most makers write it: B4, B04, band4."""
+_NUMBER = re.compile(r"(?:b|band)0?(8a|\d{1,2})")
+"""A band's number as most makers write it: B4, B04, band4; Sentinel-2 has B8A."""
+
+_RAW_BITS = range(9, 12)
+"""Bits of a value that is what a sensor counted, as very fine images are delivered: reflectance x 10,000 and Planet's
+radiance need more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +102,13 @@ class BandTable:
     dtypes: tuple[str, ...]
     colors: tuple[ColorInterp, ...]
     descriptions: tuple[str, ...]
-    """Empty where a band has none."""
+    """Empty where a band has none; with the word for its wavelength or its tag where that tells more."""
 
     masking_alpha: int = 0
     """Number of the band that is tagged alpha and looks like one; 0 when there is none."""
+
+    raw: bool = False
+    """See `is_raw`."""
 
     @property
     def false_alpha(self) -> bool:
@@ -81,7 +127,9 @@ class BandTable:
 
         They are delivered unsigned; some tools write signed copies.
         """
-        return self.color_bands == (1, 2, 3, 4) and self.dtypes[:4] in (("uint16",) * 4, ("int16",) * 4)
+        return (
+            not self.raw and self.color_bands == (1, 2, 3, 4) and self.dtypes[:4] in (("uint16",) * 4, ("int16",) * 4)
+        )
 
 
 def table_of(source: Any) -> BandTable:
@@ -89,7 +137,42 @@ def table_of(source: Any) -> BandTable:
     colors = tuple(source.colorinterp)
     tagged = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else 0
     alpha = tagged if tagged and _masks(source, tagged) else 0
-    return BandTable(tuple(source.dtypes), colors, tuple(text or "" for text in source.descriptions), alpha)
+    texts = enumerate(zip(source.descriptions, colors, strict=True), 1)
+    descriptions = tuple(
+        _in_full(text or "", color, source.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM", ""))
+        for band, (text, color) in texts
+    )
+    return BandTable(tuple(source.dtypes), colors, descriptions, alpha, is_raw(source, 1))
+
+
+def is_raw(source: Any, band: int) -> bool:
+    """Tell whether a band of an open dataset says that its values have as few bits as what a sensor counts."""
+    bits = source.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return bits.isdecimal() and int(bits) in _RAW_BITS
+
+
+def _in_full(text: str, tag: ColorInterp, wavelength: str) -> str:
+    """Add to a band's description the word for its wavelength, else for its tag, unless it says what the band is.
+
+    wavelength: in micrometres, as GDAL gives it; empty for none.
+    """
+    words = _words(text)
+    if _color(words) or _is_other(words) or marks_pixels(text):
+        return text
+    word = _light(wavelength, text) or ("" if tag.name in _PLAIN_TAGS else tag.name)
+    return f"{text} {word}".lstrip() if word else text
+
+
+def _light(wavelength: str, text: str) -> str:
+    """Give the word for light of a wavelength in micrometres, or of that in a band's description; empty for neither."""
+    length = 0.0
+    with suppress(ValueError):  # what is no number says nothing
+        if wavelength:
+            length = float(wavelength)
+        elif found := _LENGTH.fullmatch(text.strip()):
+            ends = [float(end) for end in found.groups()[:2] if end]
+            length = sum(ends) / len(ends) / (1000 if found[3].lower() == "n" else 1)
+    return next((word for most, word in _SPECTRUM if 0 < length < most), "")
 
 
 def _masks(source: Any, band: int) -> bool:
@@ -116,7 +199,10 @@ def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> B
     if asked is not None:
         return _checked(asked, count, name)
     # Names first: GDAL tags any three bands red, green, blue when they are written so, in whatever order they are.
-    found = _described(table) or _tagged(table) or _by_make(table)
+    named = _described(table)
+    if len(named) > 1:
+        raise _question_of_sensors(table, named, name)
+    found = named[0] if named else _tagged(table) or _by_make(table)
     if found is None:
         raise _question(table, name)
     _check_names(table, found, name)
@@ -146,44 +232,58 @@ def _tagged(table: BandTable) -> Bands | None:
     return red, green, blue
 
 
-def _described(table: BandTable) -> Bands | None:
+def _described(table: BandTable) -> list[Bands]:
+    """Find red, green and blue by what the bands are called; several where sensors that fit count them differently."""
     if _counts_only(table):
-        return None
+        return []
     words = [_words(text) for text in table.descriptions]
     if (named := _find([_color(some) for some in words], "red", "green", "blue")) is not None:
-        return named
-    numbers = [_number(some) for some in words]
+        return [named]
+    numbers = ["" if _is_other(some) else _number(some) for some in words]
     surface = any("sr" in some for some in words)
-    return _find(numbers, *_of_sensor({number for number in numbers if number}, surface))
+    counts = _counts_of({number for some in words if (number := _number(some))}, surface)
+    return [bands for count in counts if (bands := _find(numbers, *count)) is not None]
 
 
 def _counts_only(table: BandTable) -> bool:
     """Tell whether bands are called b1, b2, ... or Band 1, Band 2, ... in their order, as programs call those of any
-    file; but for a mask.
+    file, from 0 or from 1; but for a mask.
     """
     texts = [table.descriptions[n - 1] for n in table.color_bands]
     numbers = [match[1] or match[2] if (match := _COUNTED.fullmatch(text)) else "" for text in texts]
-    return len(numbers) < _ALL and numbers == [str(n) for n in range(1, len(numbers) + 1)]
+    counts = ([str(n) for n in range(first, len(numbers) + first)] for first in (0, 1))
+    return len(numbers) < _ALL and numbers in counts
 
 
 def marks_pixels(text: str) -> bool:
     """Tell whether a band's description is that of a mask: of clouds, of data, of quality."""
     words = _words(text)
-    measured = _color(words) or (_number(words) and not _OTHERS & set(words))
+    measured = _color(words) or (_number(words) and not _is_other(words))
     return not measured and _MARKS.fullmatch(text.strip().lower()) is not None
 
 
+def is_landsat(texts: Sequence[str]) -> bool:
+    """Tell whether all of these bands are called as Landsat's surface reflectance is: SR_B4."""
+    return all("sr" in (words := _words(text)) and bool(_number(words)) for text in texts)
+
+
 def _words(text: str) -> list[str]:
-    """Words of a band's description, in small letters: "B02_10m" has two, "Band 4 (Red)" three."""
-    return [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
+    """Words of a band's description, in small letters without accents: "B02_10m" has two, "Band 4 (Red)" three."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(char))
+    return [word for word in re.split(r"[^a-z0-9]+", plain) if word]
+
+
+def _is_other(words: Sequence[str]) -> bool:
+    """Tell whether a band is called by what none of the three colours is, see `_OTHERS`."""
+    return any(word.rstrip("0123456789") in _OTHERS or _INFRARED.fullmatch(word.rstrip("0123456789")) for word in words)
 
 
 def _color(words: Sequence[str]) -> str:
     """Name the colour that a band is called by; empty for the others, see `_OTHERS`."""
     if len(words) == 1 and words[0] in _LETTERS:
         return _LETTERS[words[0]]
-    colors = [word for word in words if word in COLORS]
-    return colors[0] if len(colors) == 1 and not _OTHERS & set(words) else ""
+    colors = {_CALLED[word] for word in words if word in _CALLED}
+    return colors.pop() if len(colors) == 1 and not _is_other(words) else ""
 
 
 def _number(words: Sequence[str]) -> str:
@@ -191,22 +291,22 @@ def _number(words: Sequence[str]) -> str:
     return next((match[1] for word in words if (match := _NUMBER.fullmatch(word))), "")
 
 
-def _of_sensor(numbers: set[str], surface: bool) -> tuple[str, str, str]:
-    """Numbers of red, green and blue among the numbers of a file's bands.
+def _counts_of(numbers: set[str], surface: bool) -> list[tuple[str, str, str]]:
+    """Numbers of red, green and blue by each way to count that fits the numbers of a file's bands.
 
-    Sentinel-2 and Landsat 8 and 9 count 4, 3, 2; Landsat 5 and 7 count 3, 2, 1 and have no band 8, and of surface
-    reflectance (`SR_B1`) no band 6. surface: bands are called so.
+    Pleiades and SPOT count 2, 1, 0. Landsat 5 and 7 count 3, 2, 1; they end with band 7, and surface reflectance
+    (`SR_B1`) has no band 6. Sentinel-2 and Landsat 8 and 9 count 4, 3, 2. surface: bands are called so.
     """
-    older = {"1", "2", "3"} <= numbers and ("4" not in numbers or (len(numbers) > 4 and not {"8", "6"} & numbers))
-    if older and (surface or "4" not in numbers):
-        return "3", "2", "1"
-    landsat = not surface and len(numbers) > 4 and "8" not in numbers
-    return ("", "", "") if landsat else ("4", "3", "2")
+    if "0" in numbers:
+        return [("2", "1", "0")] if numbers <= {"0", "1", "2", "3"} else []
+    older = {"1", "2", "3", "4", "5", "7"} | (set() if surface else {"6"})
+    counts = [("3", "2", "1")] if numbers <= older else []
+    return counts if surface and numbers == older else [*counts, ("4", "3", "2")]
 
 
 def _find(names: Sequence[str], *wanted: str) -> Bands | None:
     """Numbers of the bands that are called `wanted`; None where one is missing, or two are called so."""
-    if not all(wanted) or any(names.count(name) != 1 for name in wanted):
+    if any(names.count(name) != 1 for name in wanted):
         return None
     red, green, blue = (names.index(name) + 1 for name in wanted)
     return red, green, blue
@@ -239,7 +339,7 @@ def _is_another(words: Sequence[str], wanted: str) -> bool:
     color, number = _color(words), _number(words)
     if color:
         return color != wanted
-    return bool(_OTHERS & set(words)) or int(number or 0) > _VISIBLE
+    return _is_other(words) or int(number.rstrip("a") or 0) > _VISIBLE
 
 
 def _question(table: BandTable, name: str) -> SceneError:
@@ -249,3 +349,17 @@ def _question(table: BandTable, name: str) -> SceneError:
     else:
         example = "--bands 3,2,1 when it is blue, green, red first, or --bands 1,2,3 when it is red, green, blue"
     return SceneError(f"{name} has {count} bands and does not say which are red, green, blue; pass {example}")
+
+
+def _question_of_sensors(table: BandTable, fitting: Sequence[Bands], name: str) -> SceneError:
+    """Ask about bands that are called by numbers, which mean one thing to one sensor and another to the next.
+
+    fitting: red, green and blue as Landsat 5 and 7 count them, and as Landsat 8 and 9 and Sentinel-2 do.
+    """
+    older, newer = (
+        f"--bands {','.join(map(str, bands))} where {table.descriptions[bands[2] - 1]}" for bands in fitting
+    )
+    return SceneError(
+        f"{name} has bands {', '.join(filter(None, table.descriptions))} and does not say which are red, green, blue; "
+        f"pass {older} is blue, as of Landsat 5 and 7, or {newer} is blue, as of Landsat 8 and 9 and Sentinel-2"
+    )

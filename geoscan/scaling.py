@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 
 from geoscan import gdal
+from geoscan.bands import is_landsat, is_raw
 from geoscan.errors import RadiometryError, ReadError
 from geoscan.grid import Window
 from geoscan.products import Levels, Scaling
@@ -32,6 +34,12 @@ _TEN_THOUSAND: Final = 1e-4
 
 _ADDED: Final = 0.1
 """What ESA adds to reflectance since processing baseline 04.00: 1,000 as it is stored."""
+
+LANDSAT: Final = Scaling((2.75e-5,) * 3, (-0.2,) * 3, "band names")
+"""Of Landsat's surface reflectance, Collection 2, whose files do not state it."""
+
+DARKEST_LANDSAT: Final = -0.05
+"""Reflectance of the darkest half percent of a band at least, by `LANDSAT`: deep water may come out below 0."""
 
 DARK_PERCENT: Final = 0.5
 _SHIFTED: Final = (0.095, 0.16)
@@ -94,7 +102,7 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
             doubt,
         )
         stated = None
-    return _checked(stated, values) if stated else _seen(scene, values)
+    return _checked(stated, values, scene) if stated else _seen(scene, values)
 
 
 def sample(scene: Scene) -> Values:
@@ -182,38 +190,81 @@ def _doubt(stated: Scaling, values: Values) -> str:
         return "which no reflectance has"
     reflected = values * np.array(stated.scale)[:, None] + np.array(stated.offset)[:, None]
     high = float(np.percentile(reflected, 99.9))
-    if not _LEAST_REFLECTED <= high - min(stated.offset) <= _MOST_REFLECTED + _ADDED:
+    if not _LEAST_REFLECTED <= high - min(0.0, *stated.offset) <= _MOST_REFLECTED + _ADDED:
         return f"by which the brightest ground would reflect {high:.3g}"
     return ""
 
 
-def _checked(stated: Scaling, values: Values) -> Scaling:
-    """Leave out an offset that was taken off already: with it the darkest ground would reflect less than nothing."""
+def _checked(stated: Scaling, values: Values, scene: Scene) -> Scaling:
+    """Leave out an offset that was taken off already: with it the darkest ground would reflect less than nothing.
+
+    Take off one that a plain raster does not state, with a warning: GDAL gives 0 for no offset, too.
+    """
     darkest = np.percentile(values, DARK_PERCENT, axis=1) * stated.scale
     # Landsat's offset is a fifth, and its shadows may reflect a little less than nothing with it.
     if (darkest + stated.offset).min() < _NEGATIVE and 0 <= darkest.min() < _SHIFTED[0]:
         return replace(stated, offset=(0.0, 0.0, 0.0), source="pixels")
+    if not scene.product.kind and scene.dtype != "uint8" and not any(stated.offset) and _is_shifted(darkest):
+        log.warning(
+            "%s: its metadata says %s, by which nothing is dark; so %g is taken off, which ESA adds: --scale and "
+            "--offset override",
+            scene.name,
+            described(stated),
+            _ADDED,
+        )
+        return replace(stated, offset=(-_ADDED,) * 3, source="pixels")
     return stated
 
 
 def _seen(scene: Scene, values: Values) -> Scaling | None:
-    """Tell from the pixels alone."""
+    """Tell from the pixels, and from what the bands are called."""
     if scene.dtype == "uint8":
         return None
     high = float(np.percentile(values, 99.9))
     darkest = np.percentile(values, DARK_PERCENT, axis=1)
     if np.issubdtype(np.dtype(scene.dtype), np.floating) and high <= _MOST_REFLECTED + _ADDED:
         return _with_offset(1.0, darkest)
+    called, raw = _about_bands(scene)
+    if is_landsat(called) and _fits_landsat(values):
+        return LANDSAT
     # Values of a picture, in a type that is too large for it, or of neither kind.
     if high <= 255 or high * _TEN_THOUSAND > _MOST_REFLECTED + _ADDED:
         return None
     if scene.planet and darkest[2] >= _DARKEST_RADIANCE:
         return None
+    if raw:
+        log.warning(
+            "%s: its values have no more bits than what a sensor counts, so they are not taken for reflectance "
+            "x 10,000; where they are, pass --scale 0.0001",
+            scene.name,
+        )
+        return None
     return _with_offset(_TEN_THOUSAND, darkest)
+
+
+def _about_bands(scene: Scene) -> tuple[tuple[str, ...], bool]:
+    """Give what red, green and blue are called in their file, empty for nothing, and whether they hold raw counts."""
+    try:
+        with scene.settings(), rasterio.open(scene.address) as source:
+            called = tuple(source.descriptions[band - 1] or "" for band in scene.bands)
+            return called, any(is_raw(source, band) for band in scene.bands)
+    except gdal.FAILURES as error:
+        raise ReadError(f"{scene.name} cannot be opened again: {gdal.cause(error)}") from error
+
+
+def _fits_landsat(values: Values) -> bool:
+    """Tell whether values may be Landsat's: reflectance x 10,000 would come out far below 0."""
+    (scale, *_), (offset, *_) = LANDSAT.scale, LANDSAT.offset
+    dark, bright = np.percentile(values, (DARK_PERCENT, 99.9), axis=1) * scale + offset
+    return bool(dark.min() >= DARKEST_LANDSAT and bright.max() <= _MOST_REFLECTED)
 
 
 def _with_offset(scale: float, darkest: NDArray[np.float64]) -> Scaling:
     """Tell from the darkest stored red, green and blue whether an offset is to be taken off."""
-    red, _, blue = darkest * scale
-    shifted = _SHIFTED[0] <= red <= _SHIFTED[1] and red - blue <= _REDDER
-    return Scaling((scale,) * 3, (-_ADDED if shifted else 0.0,) * 3, "pixels")
+    return Scaling((scale,) * 3, (-_ADDED if _is_shifted(darkest * scale) else 0.0,) * 3, "pixels")
+
+
+def _is_shifted(darkest: NDArray[np.float64]) -> bool:
+    """Tell from the reflectance of the darkest red, green and blue whether `_ADDED` was not taken off."""
+    red, _, blue = darkest
+    return bool(_SHIFTED[0] <= red <= _SHIFTED[1] and red - blue <= _REDDER)

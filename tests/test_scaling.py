@@ -136,6 +136,7 @@ def test_a_scale_that_cannot_be_is_told_of_and_the_pixels_are_asked(make_scene, 
         (2.75e-5, -0.2, (GROUND / 1e4 + 0.2 - 0.035) / 2.75e-5, "uint16"),  # Landsat; shadows come out too dark
         (1e-4, 0.0, GROUND, "uint16"),
         (1 / 255, 0.0, (GROUND / 1e4 * 255).clip(0, 255), "uint8"),
+        (1 / 65534, 0.5, (GROUND / 1e4 - 0.5) * 65534, "int16"),  # 0..1 packed into all that a type holds
         (1e-4, 0.0, np.full((3, 64, 64), 60) + GROUND[:, :64, :64] % 20, "uint16"),  # the sea alone
     ],
 )
@@ -145,6 +146,51 @@ def test_a_scale_that_may_be_is_kept(make_scene, scale, offset, pixels, dtype, c
         target.scales, target.offsets = (scale,) * 3, (offset,) * 3
     assert seen(path) == Scaling((scale,) * 3, (offset,) * 3, "metadata")
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("scale", [1e-4, 2e-5])
+@pytest.mark.parametrize("added", [0.0, 0.1])
+def test_a_scale_without_an_offset_leaves_that_to_the_pixels(make_scene, scale, added, caplog):
+    path = make_scene(pixels=(GROUND / 1e4 + added) / scale, dtype="uint16", gsd=10)
+    with rasterio.open(path, "r+") as target:
+        target.scales = (scale,) * 3
+    assert seen(path) == Scaling((scale,) * 3, (-added if added else 0.0,) * 3, "pixels" if added else "metadata")
+    assert len(caplog.messages) == bool(added)
+    if added:
+        assert "by which nothing is dark; so 0.1 is taken off, which ESA adds: --scale and --offset" in caplog.text
+
+
+LANDSAT = (GROUND / 1e4 + 0.2) / 2.75e-5
+
+
+@pytest.mark.parametrize(
+    ("pixels", "dtype", "scale", "offset", "source"),
+    [
+        (LANDSAT, "uint16", 2.75e-5, -0.2, "band names"),
+        (LANDSAT, "float32", 2.75e-5, -0.2, "band names"),
+        (LANDSAT - 1300, "uint16", 2.75e-5, -0.2, "band names"),  # dark water comes out below 0
+        (GROUND, "uint16", 1e-4, 0.0, "pixels"),
+        (GROUND + 1000, "uint16", 1e-4, -0.1, "pixels"),
+        (GROUND / 1e4, "float32", 1.0, 0.0, "pixels"),
+        (DESERT * 1e4, "uint16", 1e-4, 0.0, "pixels"),
+    ],
+)
+@pytest.mark.parametrize("names", [("SR_B4", "SR_B3", "SR_B2"), ("SR_B3_median", "SR_B2_median", "SR_B1_median")])
+def test_what_is_called_as_landsats_is_read_so_where_it_may_be(make_scene, pixels, dtype, scale, offset, source, names):
+    path = make_scene(pixels=pixels, dtype=dtype, gsd=30, descriptions=names)
+    assert seen(path) == Scaling((scale,) * 3, (offset,) * 3, source)
+
+
+@pytest.mark.parametrize("bits", [10, 11, 12, 16])
+def test_what_a_sensor_counted_is_no_reflectance(make_scene, bits, caplog):
+    path = make_scene(pixels=(GROUND / 8).clip(0, 2**10 - 1), dtype="uint16", nbits=bits)
+    if bits < 12:
+        assert seen(path) is None
+        assert "scene.tif: its values have no more bits than what a sensor counts" in caplog.text
+        assert resolve("auto", Scene.open(path), None).name == "percentile:2,98"
+        assert seen(path, scale=(1e-4,) * 3).source == "option"
+    else:
+        assert seen(path) == Scaling((1e-4,) * 3, (0.0,) * 3, "pixels")
 
 
 @pytest.mark.parametrize(("low", "wanted"), [(1809, "planet-analytic"), (200, "reflectance")])

@@ -19,7 +19,7 @@ class Scaling:
 
     scale: Levels
     offset: Levels
-    source: Literal["option", "metadata", "pixels", "assumed, without any pixels"]
+    source: Literal["option", "metadata", "band names", "pixels", "assumed, without any pixels"]
     """Who says so."""
 
 

@@ -24,9 +24,10 @@ from http.client import HTTPException
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from geoscan import gdal
+from geoscan.bands import marks_pixels
 from geoscan.errors import SceneError
 from geoscan.masks import UNSEEN_CLASSES
 from geoscan.products import Product, Scaling, vrt
@@ -91,13 +92,17 @@ def recognise(path: str) -> Product | None:
     colors = [_opened(one, item) for one in _colors(assets, item)]
     place, dtype = _common(colors, item)
     classes = _classes(assets, item, place)
+    if not classes and (marks := ", ".join(_marks(item))):
+        log.warning(
+            "%s: nothing is made of its assets %s: what they mark, such as clouds, counts as seen", item.name, marks
+        )
     read = [*colors, *([classes] if classes else [])]
     return Product(
         address=vrt.stack(place, [one.band() for one in colors], dtype, [*_fill(colors), *_unseen(classes)]),
         name=_shown(str(item.stac.id)),
         kind=KIND,
         bands=(1, 2, 3),
-        scaling=_scaling(item, [one.asset for one in colors]),
+        scaling=_scaling(item, colors),
         mask="scene classification" if classes else "",
         date=item.date,
         files=(path, *dict.fromkeys(one.raster.path for one in read)),
@@ -195,7 +200,9 @@ class _Source:
             )
         if scheme not in ("", "file"):
             raise SceneError(f"{self.name} names {shown}; geoscan reads paths, and {', '.join(_ONLINE)}")
-        return str(Path(self.path).parent / gdal.vsi_name(href))
+        folder, name = Path(self.path).parent, gdal.vsi_name(href)
+        literal, meant = str(folder / name), str(folder / unquote(name))
+        return meant if gdal.exists(meant) and not gdal.exists(literal) else literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +284,12 @@ class _Asset:
     @property
     def is_jp2(self) -> bool:
         return self.href.partition("?")[0].lower().endswith(".jp2")
+
+    @property
+    def is_radiance(self) -> bool:
+        """The item names a unit of radiance; reflectance has none."""
+        unit = self.about.get("unit")
+        return isinstance(unit, str) and unit.lower().startswith("w")
 
     @property
     def rank(self) -> tuple[float, bool]:
@@ -413,6 +426,15 @@ def _classes(assets: Sequence[_Asset], item: _Item, place: vrt.Place) -> _Opened
     return None
 
 
+def _marks(item: _Item) -> list[str]:
+    """Name the assets that seem to mark pixels, but for the scene classification."""
+    return [
+        _shown(key)
+        for key, asset in item.stac.assets.items()
+        if _SIZE.sub("", key.lower()) != _MASK and marks_pixels(key) and not _words(key) & _NEVER and _is_raster(asset)
+    ]
+
+
 def _unseen(classes: _Opened | None) -> list[vrt.Hidden]:
     return [vrt.Hidden(classes.band(), UNSEEN_CLASSES)] if classes else []
 
@@ -420,15 +442,17 @@ def _unseen(classes: _Opened | None) -> list[vrt.Hidden]:
 # Their scaling
 
 
-def _scaling(item: _Item, colors: Sequence[_Asset]) -> Scaling | None:
-    """Tell how values become reflectance, as far as the item says, or must be right for what it is."""
-    pairs = [_pair(one) for one in colors]
+def _scaling(item: _Item, colors: Sequence[_Opened]) -> Scaling | None:
+    """Tell how values become reflectance, as far as the item or else its files say, or must be right for what it is."""
+    pairs = [_pair(one.asset) for one in colors]
     baseline, applied = item.baseline, item.is_shifted_back
-    if colors[0].is_picture:
+    if colors[0].asset.is_picture:
         return None
-    if None in pairs:
-        if not applied and not (item.is_microsofts and baseline):
+    if None in pairs and not applied and not (item.is_microsofts and baseline):
+        pairs = [pair or _own_pair(one) for pair, one in zip(pairs, colors, strict=True)]
+        if None in pairs:
             return None
+    elif None in pairs:
         pairs = [(1e-4, -0.1 if baseline >= _OFFSET_SINCE and not applied else 0.0)] * 3
     elif applied or 0 < baseline < _OFFSET_SINCE:
         pairs = [(pair[0], 0.0) for pair in pairs if pair]
@@ -437,11 +461,16 @@ def _scaling(item: _Item, colors: Sequence[_Asset]) -> Scaling | None:
 
 
 def _pair(asset: _Asset) -> tuple[float, float] | None:
-    """Scale and offset that the item names for reflectance; radiance has a unit."""
+    """Scale and offset that the item names for reflectance."""
     scale, offset = _number(asset.about.get("scale")), _number(asset.about.get("offset"))
-    unit = asset.about.get("unit")
-    is_radiance = isinstance(unit, str) and unit.lower().startswith("w")
-    return None if scale is None or scale <= 0 or is_radiance else (scale, offset or 0.0)
+    return None if scale is None or scale <= 0 or asset.is_radiance else (scale, offset or 0.0)
+
+
+def _own_pair(color: _Opened) -> tuple[float, float] | None:
+    """Scale and offset that a file names for itself; None where its item names some, or the file names none."""
+    own = color.raster.layers[color.asset.number - 1]
+    is_told = color.asset.is_radiance or not {"scale", "offset"}.isdisjoint(color.asset.about)
+    return None if is_told or (own.scale, own.offset) == (1.0, 0.0) else (own.scale, own.offset)
 
 
 def _number(value: object) -> float | None:

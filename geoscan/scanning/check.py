@@ -20,7 +20,7 @@ from geoscan.products.tiles import each_once
 from geoscan.resolution import is_native, is_usable
 from geoscan.scanning.batch import prepare
 from geoscan.scanning.cost import Cost, cost_of
-from geoscan.scanning.guard import look_before
+from geoscan.scanning.guard import doubt_of, look_before
 from geoscan.scanning.options import DEFAULT, ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
@@ -166,12 +166,16 @@ def _doubts(plan: Plan, chips: Sequence[Visual], failed: int, looked: int) -> li
     """
     doubts = []
     try:
-        look_before(plan)
+        look_before(plan, quiet=True)
     except LookError as err:
         doubts.append(str(err))
     if plan.scaling is not None and plan.scaling.source == "pixels":
         doubts.append(
             "nothing says how values become reflectance; the pixels were asked: --scale and --offset override"
+        )
+    if plan.scaling is not None and plan.scaling.source == "band names":
+        doubts.append(
+            "nothing but what the bands are called says how values become reflectance: --scale and --offset override"
         )
     if plan.radiometry.name.startswith("percentile"):
         doubts.append(
@@ -185,10 +189,8 @@ def _doubts(plan: Plan, chips: Sequence[Visual], failed: int, looked: int) -> li
         return doubts  # of data and of levels nothing is known
     if not chips:
         doubts.append(f"no {'other ' if failed else ''}chip that was looked at has data")
-    elif np.mean([chip.mean() for chip in chips]) < 10:
-        doubts.append("the chips are nearly black: --scale, --offset or --stretch may be wrong")
-    elif np.mean([chip.mean() for chip in chips]) > 245:
-        doubts.append("the chips are nearly white: --scale, --offset or --stretch may be wrong")
+    elif doubt := doubt_of(chips):
+        doubts.append(doubt)
     return doubts
 
 

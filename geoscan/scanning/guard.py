@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 
-from geoscan.arrays import Chips, Mask
+from geoscan.arrays import Chips, Mask, Visual
 from geoscan.bands import COLORS
 from geoscan.errors import LookError
-from geoscan.model.look import is_white
-from geoscan.scanning.batch import read
+from geoscan.model.look import Look, is_white
+from geoscan.scanning.batch import Read, read
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.remedy import remedy
 
@@ -46,12 +47,17 @@ _MOST_SEEN: Final = 0.5
 _FEWEST: Final = 5
 """Chips from which a share says anything."""
 
+_LEAST_LEVEL: Final = 10
+_MOST_LEVEL: Final = 245
+"""Mean of all chips under, or over which they are nearly black, or white."""
+
 _OPTIONS: Final = "--bands, --scale and --offset, or --stretch; --force scans it all the same"
 
 
-def look_before(plan: Plan) -> None:
+def look_before(plan: Plan, *, quiet: bool = False) -> None:
     """Look at some chips of a scene before it is scanned.
 
+    Warns of chips that are nearly black or white, unless quiet.
     Raises LookError when they look like nothing the model knows; with `plan.force` it is a warning.
     """
     look = plan.package.card.look
@@ -62,7 +68,24 @@ def look_before(plan: Plan) -> None:
     seen = read(plan, tiles)
     if not seen.tiles:
         return
-    hazy = seen.framed(plan.package.card.preprocess)
+    preprocess = plan.package.card.preprocess
+    hazy = seen.framed(preprocess)
+    _check_look(plan, look, hazy, seen)
+    if not quiet and (doubt := doubt_of(preprocess.cleared(hazy))):
+        log.warning("%s: %s", plan.name, doubt)
+
+
+def doubt_of(chips: Sequence[Visual] | Chips) -> str:
+    """Say that chips without their haze are nearly black or white, and what may help; empty where they are not."""
+    level = np.mean([chip.mean() for chip in chips])
+    if _LEAST_LEVEL <= level <= _MOST_LEVEL:
+        return ""
+    shade = "black" if level < _LEAST_LEVEL else "white"
+    return f"the chips are nearly {shade}: --scale, --offset or --stretch may be wrong"
+
+
+def _check_look(plan: Plan, look: Look, hazy: Chips, seen: Read) -> None:
+    """Refuse chips, with their haze, that look like nothing the model knows."""
     white = is_white(hazy)
     voters = ~white if (~white).mean() >= _VOTERS else np.ones(len(white), bool)
     chips, shares = hazy[voters], seen.shares[voters]

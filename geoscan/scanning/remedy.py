@@ -14,7 +14,7 @@ from geoscan.errors import GeoscanError
 from geoscan.model.look import Look, is_white
 from geoscan.products import Levels, Scaling
 from geoscan.radiometry import WHITE, Radiometry, resolve, suited
-from geoscan.scaling import DARK_PERCENT
+from geoscan.scaling import DARK_PERCENT, DARKEST_LANDSAT, LANDSAT
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
 
@@ -26,9 +26,6 @@ _USUAL: Final = (1e-4, 1.0)
 
 _OFFSETS: Final = (-0.1, 0.1)
 """Of reflectance: ESA's, which is to be taken off, or was taken off twice."""
-
-_LANDSAT: Final = (2.75e-5, -0.2)
-"""Scale and offset of Landsat's surface reflectance, Collection 2, whose files do not name them."""
 
 _NEARLY: Final = 0.95
 """Share of an offset that the darkest ground shows at least where it was not taken off."""
@@ -51,6 +48,7 @@ class _Reading(NamedTuple):
     """What a user passes for it."""
 
     radiometry: Radiometry
+    scaling: Scaling | None
 
 
 def remedy(plan: Plan, tiles: Sequence[int], look: Look) -> str:
@@ -97,13 +95,17 @@ def _tried(
 ) -> Iterator[tuple[float, str]]:
     """By how much a scene would be understood in other readings of the same bands, and in which."""
     swapped = "--bands " + ",".join(map(str, reversed(plan.scene.bands)))
-    for option, radiometry in _readings(plan, _darkest(pixels)):
+    is_landsat = False
+    for option, radiometry, scaling in _readings(plan, _darkest(pixels)):
         if option and _clipped(pixels) > _MOST_CLIPPED:
             return
+        if is_landsat:
+            return  # what follows fits by chance: a factor says nothing of an offset
         chips = _chips(plan, radiometry, pixels)
         if is_white(chips).mean() > _MOST_WHITE:
             continue
         verdict, reverse = (look.verdict(look.log_odds(one, shares)) for one in (chips, chips[..., ::-1]))
+        is_landsat = scaling == LANDSAT and verdict >= 0
         if option:
             yield verdict, f"it looks as it should with {option}"
             if "offset" not in option:  # three faults at a time are rarer than a fit by chance
@@ -128,21 +130,23 @@ def _darkest(pixels: Sequence[tuple[Native, Mask]]) -> NDArray[np.float64]:
 
 def _readings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[_Reading]:
     """Give the reading of a plan, and others by the scales and offsets that may have been meant."""
-    yield _Reading("", plan.radiometry)
+    yield _Reading("", plan.radiometry, plan.scaling)
     wanted = plan.package.card.preprocess.radiometry
     automatic = _resolved(wanted, plan, plan.scaling)
     auto = "" if automatic and automatic.name == plan.radiometry.name else "--stretch auto "
     if automatic and auto:
-        yield _Reading(auto.strip(), automatic)
+        yield _Reading(auto.strip(), automatic, plan.scaling)
     for scaling in _scalings(plan, darkest):
         radiometry = _resolved(wanted, plan, scaling)
         if radiometry and (radiometry.low, radiometry.high) != (plan.radiometry.low, plan.radiometry.high):
             shift = f" --offset {_short(scaling.offset)}" if any(scaling.offset) else ""
-            yield _Reading(f"{auto}--scale {_short(scaling.scale)}{shift}", radiometry)
+            yield _Reading(f"{auto}--scale {_short(scaling.scale)}{shift}", radiometry, scaling)
 
 
 def _scalings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[Scaling]:
-    """Give what may have been meant: usual scales, that which was taken, with offsets, and ten times more or less."""
+    """Give what may have been meant: usual scales, that which was taken, with offsets, Landsat's, and at last ten times
+    more or less.
+    """
     meant: list[Levels] = [(usual, usual, usual) for usual in _USUAL]
     if plan.scaling and plan.scaling.scale not in meant:
         meant.append(plan.scaling.scale)
@@ -150,9 +154,8 @@ def _scalings(plan: Plan, darkest: NDArray[np.float64]) -> Iterator[Scaling]:
         dark = float((darkest * scale).min())
         offsets = [offset for offset in _OFFSETS if _explains(offset, dark)]
         yield from (Scaling(scale, (offset,) * 3, "option") for offset in (0.0, *offsets))
-    landsats, added = _LANDSAT
-    if float((darkest * landsats).min()) + added >= 0:
-        yield Scaling((landsats,) * 3, (added,) * 3, "option")
+    if (darkest * LANDSAT.scale + LANDSAT.offset).min() >= DARKEST_LANDSAT:
+        yield LANDSAT
     red, green, blue = _taken(plan)
     for factor in _FACTORS:
         yield Scaling((red * factor, green * factor, blue * factor), (0.0,) * 3, "option")

@@ -82,9 +82,9 @@ def check(path: str | Path, plain: Path, package: Package, offset: float) -> Sce
 # Three catalogues
 
 
-@pytest.mark.parametrize("href", ["", "./", "{folder}/", "file://{folder}/"])
+@pytest.mark.parametrize("href", ["", "./", "{folder}/", "file://{folder}/", "../an%20item/"])
 def test_earth_search_on_disk(href, tmp_path, plain, package):
-    path = items.earth_search(tmp_path / "item", href.format(folder=tmp_path / "item"))
+    path = items.earth_search(tmp_path / "an item", href.format(folder=tmp_path / "an item"))
     check(path, plain, package, 0)
     assert told(path).files[1:] == tuple(
         str(tmp_path / "item" / f"{band}.tif") for band in ("B04", "B03", "B02", "SCL")
@@ -208,6 +208,18 @@ def test_radiance_is_no_reflectance(tmp_path):
     assert told(items.save(path, content)).scaling is None
 
 
+def test_what_files_say_of_themselves_goes_for_an_item_that_says_nothing(tmp_path):
+    path = items.earth_search(tmp_path, **{"earthsearch:boa_offset_applied": None})
+    content = json.loads(path.read_text())
+    for band, (color, _) in items.BANDS.items():
+        del content["assets"][color]["raster:bands"]
+        with rasterio.open(tmp_path / f"{band}.tif", "r+") as target:
+            target.scales, target.offsets = (1e-4,), (-0.1,)
+    assert offsets(told(items.save(path, content))) == (-0.1,) * 3
+    content["assets"]["red"]["raster:bands"] = [{"unit": "W/(m^2 sr um)"}]
+    assert told(items.save(path, content)).scaling is None
+
+
 # Other items
 
 
@@ -265,6 +277,20 @@ def test_a_classification_that_is_not_there_is_said(tmp_path, caplog):
     (tmp_path / "SCL.tif").unlink()
     assert told(path).mask == ""
     assert "item.json has a scene classification that is not there: clouds are not masked" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["qa_pixel", "Fmask", "ortho_udm2", "cloud"])
+def test_assets_that_mark_clouds_of_which_nothing_is_made_are_said(key, tmp_path, caplog):
+    path = items.earth_search(tmp_path)
+    content = json.loads(path.read_text())
+    content["assets"][key] = {"href": "none.tif", "type": items.TIFF}
+    assert told(items.save(path, content)).mask == "scene classification"
+    assert not caplog.messages
+    del content["assets"]["scl"]
+    assert told(items.save(path, content)).mask == ""
+    assert caplog.messages == [
+        f"item.json: nothing is made of its assets {key}: what they mark, such as clouds, counts as seen"
+    ]
 
 
 def test_a_planet_order_has_items_that_are_no_stac(tmp_path):

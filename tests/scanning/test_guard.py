@@ -11,6 +11,7 @@ from conftest import write_scene
 
 from geoscan.cli import main
 from geoscan.errors import LookError
+from geoscan.model.look import Look
 from geoscan.model.package import Card, find
 from geoscan.scanning.guard import look_after, look_before
 from geoscan.scanning.options import ScanOptions
@@ -103,7 +104,7 @@ def test_bands_that_are_cut_off_alike_are_not_called_the_same(tmp_path, pixels):
 
 @pytest.mark.parametrize("right", [(3, 2, 1), (1, 2, 3)])
 def test_other_bands_that_look_as_they_should_are_named(tmp_path, pixels, right):
-    """As where names that only count mean another sensor's bands."""
+    """As where numbers are taken for those of another sensor."""
     red, green, blue = pixels / 255 * 3000
     stored = [blue, green, red] if right == (3, 2, 1) else [red, green, blue]
     infrared = np.clip(6000 - green * 2, 1, None)
@@ -114,9 +115,21 @@ def test_other_bands_that_look_as_they_should_are_named(tmp_path, pixels, right)
         descriptions=("B1", "B2", "B3", "B4"),
         colors=["undefined"] * 4,
     )
+    wrong = Scene.open(path, bands=(4, 3, 2))
     with pytest.raises(LookError, match=f"it looks as it should with --bands {','.join(map(str, right))};"):
-        look_before(plan(path))
+        look_before(Plan.of(wrong, find("planet"), ScanOptions()))
     look_before(Plan.of(Scene.open(path, bands=right), find("planet"), ScanOptions()))
+
+
+def test_chips_that_are_nearly_black_are_told_of(monkeypatch, tmp_path, pixels, caplog):
+    """Even where the model makes something of them."""
+    monkeypatch.setattr(Look, "knows", lambda look, odds: True)
+    scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels * 3, dtype="uint16"))
+    look_before(Plan.of(scene, find("planet"), ScanOptions(scale=(1e-4,) * 3)))
+    assert caplog.messages == ["scene.tif: the chips are nearly black: --scale, --offset or --stretch may be wrong"]
+    caplog.clear()
+    look_before(plan(EXAMPLE))
+    assert not caplog.messages
 
 
 def test_an_offset_that_was_taken_off_twice_is_named(tmp_path, pixels):

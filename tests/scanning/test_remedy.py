@@ -10,6 +10,9 @@ from geoscan.scanning.remedy import remedy
 from geoscan.scene import Scene
 
 GROUND = np.random.default_rng(2).uniform(0.001, 0.05, (3, 96, 96))
+WATER = np.where(GROUND < 0.003, -0.03, GROUND)
+"""Landsat's correction makes deep water darker than black."""
+
 MEAN = 0.0255 / 0.3 * 255
 
 
@@ -33,6 +36,8 @@ class Known:
         (GROUND * 1e4, {"scale": 1.0}, "--scale 0.0001"),
         (GROUND * 255, {"scale": 1 / 2550}, "--scale 0.003922"),
         ((GROUND + 0.2) / 2.75e-5, {"scale": 1e-4}, "--scale 2.75e-05 --offset -0.2"),
+        ((WATER + 0.2) / 2.75e-5, {"scale": 1e-4}, "--scale 2.75e-05 --offset -0.2"),
+        ((GROUND + 0.199) / 2.75e-5, {"scale": 3.12e-5}, "--scale 2.75e-05 --offset -0.2"),  # a tenth fits better
         (GROUND * 1e4, {"stretch": "planet-analytic"}, "--stretch auto"),
         (np.random.default_rng(1).uniform(0, 0.9, (3, 96, 96)), {"scale": 1.0}, ""),
     ],
