@@ -26,6 +26,7 @@ def test_equal_networks_give_equal_files(tmp_path, spec):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
+@pytest.mark.large
 def test_weights_that_half_precision_holds_take_half_of_the_room(tmp_path):
     """The same numbers arrive, and so do the same scores."""
     spec = EfficientNetSpec(side=32, chip=48)

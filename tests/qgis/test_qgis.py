@@ -15,7 +15,7 @@ from geoscan import layers
 from geoscan.dehazed_scene import dehaze_scene
 from geoscan.dehazing import DarkLevel
 from geoscan.grid import TileGrid
-from geoscan.layers import heatmap
+from geoscan.layers import earlier, heatmap
 from geoscan.layers.attributes import Attribute
 from geoscan.layers.style import qml
 from geoscan.polygons import Hysteresis, Provenance, detections, properties
@@ -174,7 +174,7 @@ def check_detections(layer, count):
     style = layer["style"]
     assert (layer["valid"], layer["crs"], layer["count"]) == (True, "EPSG:4326", count)
     assert style["renderer"] == "graduatedSymbol"
-    assert style["attribute"] == 'coalesce("probability", "score_max")'
+    assert style["attribute"] == 'coalesce("probability", "score_max", 0)'
     assert style["classes"][0][0] == 0
     assert style["classes"][-1][1] == 1
     assert '"area_ha"' in style["labels"]
@@ -224,6 +224,24 @@ def test_all_layers_of_a_geopackage_open_with_their_styles(qgis, scene, tmp_path
     for layer in told[:4]:
         assert all("scene é.tif" in tip for tip in layer["style"]["tips"])
         assert not any("[%" in tip for tip in layer["style"]["tips"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_mines_that_an_earlier_layer_holds_without_scores_are_drawn(qgis, scene, tmp_path, suffix):
+    path, drawn = tmp_path / f"mines{suffix}", tmp_path / "drawn.geojson"
+    known = layers.frame(mines(scene)).sort_values("n_chips")[["geometry"]]  # the lower left one is first
+    known.assign(status=["gone", "unseen"]).to_file(drawn)
+    layers.write(path, earlier.read(drawn).detections, [seen(SOURCE)])
+    dotted, solid = ([(row + 20 + n, CHIP) for n in range(200)] for row in (2 * CHIP, 0))
+    (layer, _), colors = qgis([of(path), scene.path], scene, dotted + solid, look="styled")
+    assert [row["score_max"] for row in layer["features"]] == [None, None]
+    check_detections(layer, 2)
+    bright = [min(color[:2]) > 200 for color in colors]
+    assert 20 < sum(bright[:200]) < 180, "the outline of what is gone is dotted"
+    assert all(bright[200:])
+    for tip in layer["style"]["tips"]:
+        assert "Mine score: not known<br>" in tip
+        assert not any(word in tip for word in ("NULL", "[%", "at best", "or more", "0 chips"))
 
 
 def test_reviews_are_chosen_from_three(qgis, scene, tmp_path):

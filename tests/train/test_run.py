@@ -305,19 +305,6 @@ def test_nothing_to_resume_is_said_before_training(options, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("card.json", "is a model already, which would be lost; give another"), (CHECKPOINT, "--resume goes on with it")],
-)
-def test_neither_a_model_nor_a_checkpoint_is_lost(options, tmp_path, name, said):
-    there = tmp_path / "out" / name
-    there.parent.mkdir()
-    there.write_bytes(b"of hours")
-    one_line(geoscan(*options), 2, str(there.parent), said)
-    assert there.read_bytes() == b"of hours"
-    assert list(there.parent.iterdir()) == [there]
-
-
 def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, untraced):
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     path = copy / "train-jpg" / "train_7.jpg"

@@ -2,7 +2,7 @@
 {% import "parts.qml" as parts %}
 {% block labelled %}1{% endblock %}
 {% block look %}
-  <renderer-v2 type="graduatedSymbol" graduatedMethod="GraduatedColor" attr="coalesce(&quot;probability&quot;, &quot;score_max&quot;)" symbollevels="0" enableorderby="0" forceraster="0">
+  <renderer-v2 type="graduatedSymbol" graduatedMethod="GraduatedColor" attr="coalesce(&quot;probability&quot;, &quot;score_max&quot;, 0)" symbollevels="0" enableorderby="0" forceraster="0">
     <ranges>
 {% for low, high, color in classes %}
       <range lower="{{ low }}" upper="{{ high }}" label="{{ low }} to {{ high }}" symbol="{{ loop.index0 }}" render="true"/>
@@ -32,8 +32,8 @@
 {% block tip %}
 <b>[% {{ safe("scene") }} %]</b><br>
 Probability of a mine: [% coalesce(format_number("probability", 2), 'not known') %]<br>
-Mine score: [% format_number("score_max", 2) %] at best, [% format_number("score_mean", 2) %] on average<br>
-[% format_number("area_ha", 1) %] ha, [% "n_chips" %] chip[% if("n_chips" = 1, '', 's') %]<br>
+Mine score: [% coalesce(format_number("score_max", 2) || ' at best, ' || format_number("score_mean", 2) || ' on average', 'not known') %]<br>
+[% format_number("area_ha", 1) %] ha[% if("n_chips" > 0, ', ' || "n_chips" || if("n_chips" = 1, ' chip', ' chips'), '') %]<br>
 {% if "status" in fields %}
 [% coalesce({{ safe("status") }} || if("gained_ha" > 0, ', ' || format_number("gained_ha", 1) || ' ha gained', '') || '<br>', '') %]
 {% endif %}
@@ -44,5 +44,5 @@ Mine score: [% format_number("score_max", 2) %] at best, [% format_number("score
 [% coalesce('Review: ' || {{ safe("review") }} || '<br>', '') %]
 {% endif %}
 [% coalesce('Weather: ' || nullif("weather", '') || '<br>', '') %][% coalesce('Also: ' || nullif("other_labels", '') || '<br>', '') %]
-[% {{ safe("model") }} %], [% "operate" %] : score [% format_number("threshold_high", 2) %] or more
+[% coalesce({{ safe("model") }} || ', ' || "operate" || ': score ' || format_number("threshold_high", 2) || ' or more', '') %]
 {% endblock %}
