@@ -1,6 +1,7 @@
 """The files behind a scene, by whatever name it comes: looked at first, known, and never written to."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 from conftest import write_scene
+from geopandas import GeoDataFrame
+from shapely.geometry import box
 from test_masks import mask_beside, vrt
 
 from geoscan import inputs
@@ -121,6 +124,43 @@ def test_a_mosaic_without_one_of_its_parts_is_refused(scene):
         Scene.open(mosaic)
 
 
+@pytest.mark.parametrize("name", ["page.tif", "C:\\scenes\\tile.tif", "/vsizip/gone.zip/tile.tif", "no:where/tile.tif"])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_mosaic_of_which_a_part_cannot_be_opened_is_refused(scene, name, depth):
+    (scene.parent / "page.tif").write_text("<html>503 Service Unavailable</html>")
+    mosaic = vrt(scene.with_name("mosaic.vrt"), scene)
+    part = name if name[0] in "C/" else f"{scene.parent}/{name}"
+    mosaic.write_text(mosaic.read_text().replace('relativeToVRT="1">scene.tif', f'relativeToVRT="0">{part}'))
+    outer = vrt(scene.with_name("outer.vrt"), mosaic) if depth else mosaic
+    with pytest.raises(SceneError, match=rf"{outer.name} is made of .*{part[-8:]}, which cannot be opened: ") as caught:
+        Scene.open(outer)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["index.gti.gpkg", "GTI:index.gpkg", "index.gti"])
+def test_the_tiles_of_an_index_are_files_of_the_scene(tmp_path, form):
+    (tmp_path / "tiles").mkdir()
+    tiles = [write_scene(tmp_path / "tiles" / f"{n}.tif", gsd=3.7) for n in (1, 2)]
+    index = tmp_path / ("index.gti.gpkg" if form == "index.gti.gpkg" else "index.gpkg")
+    with rasterio.open(tiles[0]) as source:
+        place, crs = box(*source.bounds), source.crs
+    first = "tiles/1.tif" if form == "index.gti.gpkg" else str(tiles[0])
+    table = GeoDataFrame({"location": [first, str(tiles[1])]}, geometry=[place, place], crs=crs)
+    table.to_file(index, driver="GPKG", layer="index")
+    (tmp_path / "index.gti").write_text(
+        f"<GDALTileIndexDataset><IndexDataset>{index}</IndexDataset><IndexLayer>index</IndexLayer>"
+        "<LocationField>location</LocationField></GDALTileIndexDataset>"
+    )
+    name = f"GTI:{index}" if form.startswith("GTI") else str(tmp_path / form)
+    scene = Scene.open(name)
+    assert set(scene.product.files) >= set(map(str, tiles))
+    os.utime(tiles[1], ns=(1, 1))
+    assert scene.changed() == str(tiles[1])
+    tiles[1].write_text("<html>503 Service Unavailable</html>")
+    with pytest.raises(SceneError, match=r"is made of .*2\.tif, which cannot be opened: "):
+        Scene.open(name)
+
+
 def test_all_files_behind_a_scene_are_known(tmp_path):
     tile = mask_beside(tmp_path / "tile.tif")
     (tmp_path / "tile.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
@@ -165,7 +205,7 @@ def test_dehazing_replaces_no_file_of_the_scene(tmp_path, monkeypatch):
         for out in ("tile1.tif", "hard.tif"):
             result = CliRunner().invoke(main, ["dehaze", name, "--out", out], prog_name="geoscan")
             assert result.exit_code == 2, (name, result.output)
-            assert "is the scene itself, or a file that it is read from" in result.stderr
+            assert re.search("is the scene itself, or a file that it is read|did not make", result.stderr)
             assert result.stderr.count("\n") == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -1,5 +1,6 @@
 """What a scene may reach: what people name and no more, unless they allow it."""
 
+import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from conftest import UTM, write_scene
 from loopback import served
 from products import make_safe
+from test_masks import mask_beside
 
 from geoscan import gdal, reach
 from geoscan.cli import main
@@ -104,6 +106,41 @@ def test_what_is_allowed_is_read(tmp_path):
     assert valid.all()
     assert (asked.exit_code, allowed.exit_code) == (2, 0)
     assert "--follow" in asked.stdout
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_part_that_a_server_does_not_have_is_told_at_once(tmp_path, is_remote):
+    with served(tmp_path) as url:
+        path = vrt(tmp_path / "near.vrt", f"/vsicurl/{url}/gone.tif")
+        with pytest.raises(SceneError, match=r"near\.vrt is made of .*gone\.tif, which cannot be opened: "):
+            Scene.open(f"{url}/near.vrt" if is_remote else path, follow=True)
+
+
+@pytest.mark.parametrize("name", ["/vsizip//vsicurl/{url}/a.zip/in/far.tif", "zip+{url}/a.zip!in/far.tif"])
+def test_an_archive_on_a_network_is_read(tmp_path, name):
+    path = write_scene(tmp_path / "far.tif")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(path, "in/far.tif")
+    with served(tmp_path) as url:
+        native, _ = Scene.open(name.format(url=url)).read(Window(0, 0, 64, 64))
+    np.testing.assert_array_equal(native, Scene.open(path).read(Window(0, 0, 64, 64))[0])
+
+
+@pytest.mark.parametrize("setting", [("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"), ("GDAL_PAM_ENABLED", "NO")])
+def test_what_lies_beside_a_scene_counts_whatever_the_environment_says(tmp_path, monkeypatch, setting):
+    path = mask_beside(tmp_path / "scene.tif")
+    nodata = write_scene(tmp_path / "plain.tif", pixels=np.full((3, 64, 64), 9))
+    (tmp_path / "plain.tif.aux.xml").write_text(
+        "<PAMDataset>"
+        + "".join(f'<PAMRasterBand band="{n}"><NoDataValue>9</NoDataValue></PAMRasterBand>' for n in (1, 2, 3))
+        + "</PAMDataset>"
+    )
+    seen = [Scene.open(one).read(Window(0, 0, 64, 64))[1] for one in (path, nodata)]
+    monkeypatch.setenv(*setting)
+    assert not seen[0].all()
+    assert not seen[1].any()
+    for one, before in zip((path, nodata), seen, strict=True):
+        np.testing.assert_array_equal(Scene.open(one).read(Window(0, 0, 64, 64))[1], before)
 
 
 @pytest.mark.parametrize("name", ["scene.vrt", "scene.tif"])

@@ -2,6 +2,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import tarfile
 import threading
 import warnings
 import zipfile
@@ -99,6 +100,54 @@ def test_a_damaged_file_names_itself_the_place_and_the_cause(make_scene):
     assert "\n" not in str(caught.value)
     assert "See previous exception" not in str(caught.value)
     assert scene.read(Window(0, 0, 64, 64))[1].all()
+
+
+# Files that GDAL could not open, and would take for black ground from then on
+
+
+def four_tiles(folder, nodata):
+    """A VRT of four tiles of 32 px, and the tile in its second row and column."""
+    sources = dict.fromkeys((1, 2, 3), "")
+    for row, col in ((0, 0), (0, 32), (32, 0), (32, 32)):
+        tile = write_scene(folder / f"{row}_{col}.tif", (3, 32, 32))
+        size = 'xSize="32" ySize="32"'
+        at = f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{col}" yOff="{row}" {size}/>'
+        for n in sources:
+            name = f'<SourceFilename relativeToVRT="1">{tile.name}</SourceFilename><SourceBand>{n}</SourceBand>'
+            sources[n] += f"<SimpleSource>{name}{at}</SimpleSource>"
+    fill = f"<NoDataValue>{nodata}</NoDataValue>" if nodata is not None else ""
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{n}">{fill}<ColorInterp>{color.capitalize()}</ColorInterp>{sources[n]}'
+        "</VRTRasterBand>"
+        for n, color in enumerate(RGB, 1)
+    )
+    place = f"<SRS>{UTM}</SRS><GeoTransform>500000, 3.7, 0, 9200000, 0, -3.7</GeoTransform>"
+    path = folder / "mosaic.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="64" rasterYSize="64">{place}{bands}</VRTDataset>')
+    return path, tile
+
+
+@pytest.mark.parametrize("nodata", [None, 0])
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("gsd", [3.7, 7.4])
+def test_a_tile_that_could_not_be_opened_once_is_read_or_missed(tmp_path, monkeypatch, nodata, depth, gsd):
+    path, tile = four_tiles(tmp_path, nodata)
+    if depth:
+        path = vrt(tmp_path / "outer.vrt", path)
+        path.write_text(path.read_text().replace("UInt16", "Byte"))
+    scene = Scene.open(path).at_gsd(gsd)
+    expected, seen = whole(scene)
+    monkeypatch.setattr(Scene, "changed", lambda _: "")  # it is there, but cannot be opened, as without free handles
+    for _ in range(3):
+        HANDLES.drop(scene)
+        tile.rename(tmp_path / "away")
+        for _ in range(3):
+            with pytest.raises(ReadError):
+                whole(scene)
+        (tmp_path / "away").rename(tile)
+        native, valid = whole(scene)
+        np.testing.assert_array_equal(native, expected)
+        np.testing.assert_array_equal(valid, seen)
 
 
 # Damage that GDAL reads over
@@ -314,6 +363,30 @@ def test_what_is_no_raster_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_the_crs_in_a_file_beside_is_named(make_scene):
+    path = make_scene(crs=None)
+    path.with_suffix(".prj").write_text("anything")
+    with pytest.raises(SceneError, match=r"gdal_edit\.py -a_srs scene\.prj scene\.tif$"):
+        Scene.open(path)
+
+
+@pytest.mark.parametrize("name", ["scene.tar", "scene.tar.gz", "scene.tgz"])
+def test_of_a_tar_it_is_said_what_to_give(tmp_path, make_scene, name):
+    source = make_scene((3, 20, 30))
+    with tarfile.open(tmp_path / name, "w" if name.endswith("tar") else "w:gz") as archive:
+        archive.add(source, "tiles/scene.tif")
+    with pytest.raises(SceneError, match=r"it is a tar; give what lies in it: (/vsitar/\S+)$") as caught:
+        Scene.open(tmp_path / name)
+    assert (whole(Scene.open(str(caught.value).rsplit(" ", 1)[1]))[0] == whole(Scene.open(source))[0]).all()
+
+
+def test_a_zarr_is_a_scene_and_no_folder_of_scenes(tmp_path):
+    rasters = write_scene(tmp_path / "a.tif"), tmp_path / "b.zarr"
+    rasterio.shutil.copy(*rasters, driver="Zarr")
+    assert find_scenes([rasters[1]]) == [str(rasters[1])]
+    assert find_scenes([tmp_path]) == [str(path) for path in rasters]
+
+
 def test_a_refusal_says_how_to_bring_it_into_shape(tmp_path, make_scene):
     source = make_scene((3, 20, 30))
     with zipfile.ZipFile(tmp_path / "scene.zip", "w") as archive:
@@ -379,6 +452,58 @@ def test_a_scene_placed_by_control_points_lies_where_they_say(make_scene, varyin
         assert valid.mean() > 0.9
 
 
+TURNED = Affine.translation(*CORNER) @ Affine.rotation(20) @ Affine.scale(4, -4)
+
+
+@pytest.mark.parametrize(
+    ("points", "crs", "says"),
+    [
+        (control_points(80, 80, TURNED)[:2], UTM, "at least three points that are not in one line"),
+        (control_points(80, 80, TURNED)[::4], UTM, "at least three points that are not in one line"),
+        (control_points(80, 80, Affine(3e-5, 0, 303, 0, -3e-5, -7)), "EPSG:4326", "beyond or across 180 degrees"),
+    ],
+)
+def test_points_that_place_nothing_are_refused(make_scene, points, crs, says):
+    with pytest.raises(SceneError, match=says):
+        Scene.open(make_scene(gcps=points, crs=crs))
+
+
+@pytest.mark.parametrize("off", [0, 15, 3000])
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
+def test_a_point_that_contradicts_the_others_is_named(make_scene, crs, off, caplog):
+    points = control_points(80, 80, TURNED)
+    if crs != UTM:
+        to_lonlat = Transformer.from_crs(UTM, crs, always_xy=True)
+        for point in points:
+            point.x, point.y = to_lonlat.transform(point.x, point.y)
+    points[5].x += off * (1 if crs == UTM else 1 / 110_500)
+    Scene.open(make_scene(gcps=points, crs=crs))
+    told = [record.message for record in caplog.records if "control points" in record.message]
+    assert len(told) == (off == 3000)
+    assert all("number 6, at col 80, row 40, lies 3," in text or "lies 2,9" in text for text in told)
+
+
+def test_points_over_hills_do_not_contradict_each_other(make_scene, caplog):
+    points = control_points(80, 80, TURNED) + control_points(60, 70, TURNED)
+    for point, (x, y) in zip(points, np.random.default_rng(2).normal(0, 20, (len(points), 2)).tolist(), strict=True):
+        point.x, point.y = point.x + x, point.y + y
+    Scene.open(make_scene(gcps=points))
+    assert not [record for record in caplog.records if "control points" in record.message]
+
+
+def test_a_datum_that_nobody_can_place_is_said(make_scene, caplog):
+    Scene.open(make_scene(crs="+proj=utm +zone=21 +south +ellps=intl +units=m"))
+    assert [r.message for r in caplog.records if "may be off by hundreds of metres" in r.message]
+
+
+@pytest.mark.parametrize(
+    "crs", [UTM, "EPSG:31981", "EPSG:24881", "EPSG:29191", "+proj=utm +zone=21 +south +ellps=GRS80", "ESRI:53027"]
+)
+def test_of_other_datums_nothing_is_said(make_scene, crs, caplog):
+    Scene.open(make_scene(crs=crs))
+    assert not caplog.records
+
+
 def test_a_scene_near_the_models_resolution_is_itself(make_scene):
     scene = Scene.open(make_scene(gsd=3.7))
     for gsd in (3.0, 3.7, 4.6):
@@ -401,6 +526,11 @@ ramp = np.indices((120, 160)).sum(axis=0)[None].repeat(3, axis=0)
         (UTM, Affine(4, 0, CORNER[0], 0, -4, CORNER[1])),
         (UTM, Affine.translation(*CORNER) @ Affine.rotation(20) @ Affine.scale(4, -4)),
         ("EPSG:4326", Affine(4e-5, 0, -57, 0, -4e-5, -7)),
+        ("EPSG:4326", Affine(4e-5, 0, 303, 0, -4e-5, -7)),
+        ("EPSG:4326", Affine(4e-5, 0, 180 - 80 * 4e-5, 0, -4e-5, -7)),
+        ("EPSG:4326", Affine(4e-5, 0, -180 - 80 * 4e-5, 0, -4e-5, -7)),
+        ("EPSG:4284", Affine(8e-5, 0, 180 - 80 * 8e-5, 0, -4e-5, 65)),  # another datum
+        ("EPSG:4618", Affine(4e-5, 0, 303, 0, -4e-5, -7)),
         ("EPSG:3857", Affine(4, 0, -6.3e6, 0, -4, -8e5)),
         ("EPSG:2263", Affine(13, 0, 1e6, 0, -13, 2e5)),
     ],
@@ -418,6 +548,9 @@ def test_resampled_pixels_stay_in_their_place(make_scene, crs, transform, factor
     x, y = Transformer.from_crs(there.crs, scene.crs, always_xy=True).transform(
         a * across + b * down + c, d * across + e * down + f
     )
+    if scene.crs.is_geographic:
+        middle = (transform @ (80, 60))[0]
+        x = middle + (x - middle + 180) % 360 - 180
     a, b, c, d, e, f = (~transform)[:6]
     col, row = a * x + b * y + c, d * x + e * y + f
     inside = (col > 4) & (col < 156) & (row > 4) & (row < 116)
