@@ -7,6 +7,7 @@ Needs the Python that QGIS belongs to (Debian: python3-qgis), and the layers:
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from pathlib import Path
@@ -53,6 +54,7 @@ DPI = 120
 
 def main() -> None:
     """Write the project and the picture."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     app = QgsApplication([], False)
     app.initQgis()
     project = QgsProject.instance()

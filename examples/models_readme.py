@@ -5,6 +5,7 @@ Run `python examples/models_readme.py`, without arguments.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from geoscan.model.markdown import models_markdown
@@ -19,4 +20,5 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PAGE.write_text(page(), encoding="utf-8")

@@ -5,8 +5,10 @@ The report's needs Debian's chromium. `make_project.py` draws the one of QGIS.
 
 from __future__ import annotations
 
+import argparse
 import io
 import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,7 +63,8 @@ def report() -> None:
 
     with TemporaryDirectory() as folder, sync_playwright() as driver:
         page_file = Path(folder) / "report.html"
-        subprocess.run(["geoscan", str(SCENE), "--report", str(page_file), "-q"], check=True)
+        command = [sys.executable, "-m", "geoscan", str(SCENE), "--report", str(page_file), "-q"]
+        subprocess.run(command, check=True)
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium")
         page = browser.new_page(viewport={"width": 640, "height": 760})
         page.goto(page_file.as_uri())
@@ -85,6 +88,7 @@ def reduced(drawn: io.BytesIO, name: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PICTURES.mkdir(exist_ok=True)
     detections()
     dehazing()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +47,8 @@ Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.floating]
 _LEAST_WINDOW: Final = 32
 _WINDOW: Final = 256
 
+_SCENE: Final = "give a path, a URL, or a scene from `open_scene`"
+
 
 def open_scene(path: PathLike, bands: Sequence[int] | None = None, *, follow: bool = False) -> Scene:
     """Open a scene: a file, a URL, or any name that GDAL opens.
@@ -53,20 +56,21 @@ def open_scene(path: PathLike, bands: Sequence[int] | None = None, *, follow: bo
     bands: numbers of red, green and blue, from 1; the file tells if None. follow: as `ScanOptions` has it.
     Returns a `Scene` with `rows`, `cols`, `gsd` (metres per pixel), `crs`, `transform`, and `read(window)`, which gives
     pixels (3, rows, cols) and where they are not nodata (rows, cols).
-    Raises SceneError for what cannot be scanned.
+    Raises SceneError for what cannot be scanned, InputError for what is no path.
     """
-    return Scene.open(path, bands=bands, follow=follow)
+    _check_path(path, "a scene", "give a path or a URL")
+    return Scene.open(path, bands=_bands(bands), follow=follow)
 
 
 def scan(
     scenes: SceneLike | Iterable[SceneLike],
     *,
-    model: PathLike = "auto",
+    model: PathLike | Model = "auto",
     bands: tuple[int, int, int] | None = None,
     stride: int | None = None,
     scale: tuple[float, float, float] | None = None,
     offset: tuple[float, float, float] | None = None,
-    stretch: str = "auto",
+    stretch: str | None = "auto",
     operate: str = DEFAULT_POINT,
     high: float | None = None,
     low: float | None = None,
@@ -86,7 +90,8 @@ def scan(
     """Scan scenes for artisanal gold mines, as `geoscan scan` does.
 
     scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
-    model: a shipped model, the directory of a package, or `auto`: the shipped one that fits each scene's resolution.
+    model: a shipped model, the directory of a package, what `load_model` gives, or `auto`: the shipped one that fits
+    each scene's resolution.
     operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
     since: an earlier layer; what became of its mines is in `status`, and those that are absent now are rows, too.
     bands, stride, scale, offset, stretch, high, low, isolated, outline, prior, tta, force, follow, batch, runtime: as
@@ -101,32 +106,41 @@ def scan(
     """
     if not isinstance(tta, bool | None):
         raise InputError(f"tta {tta!r} does not fit; give True, False, or None for what the model's card says")
-    _check_jobs(jobs)
+    threads = _jobs(jobs)
+    if isinstance(model, Model):
+        model = model.path
+    _check_path(
+        model, "a model", "give the name of a shipped one, the directory of a package, or what load_model gives"
+    )
     options = ScanOptions(
         model=model,
-        bands=bands,
-        stride=stride,
+        bands=_bands(bands),
+        stride=_whole("stride", stride),
         scale=_levels("scale", scale),
         offset=_levels("offset", offset),
-        stretch=stretch,
+        stretch=_stretch(stretch),
         operate=operate,
-        high=high,
-        low=low,
-        isolated=isolated,
+        high=_number("high", high),
+        low=_number("low", low),
+        isolated=_number("isolated", isolated),
         outline=outline,
-        prior=prior,
+        prior=_number("prior", prior),
         tta=tta,
         force=force,
         follow=follow,
-        batch=batch,
+        batch=_whole("batch", batch),
         runtime=runtime,
     )
+    if since is not None:
+        _check_path(since, "an earlier layer", "give the path of a file")
     before = None if since is None else earlier.read(Path(since))
-    given = [scenes] if isinstance(scenes, str | os.PathLike | Scene) else scenes
-    plans, _ = plan_scenes(given, options)
+    plans, _ = plan_scenes(_each(scenes), options)
     chips = sum(len(plan.grid) for plan in plans)
     batches = sum(plan.batches for plan in plans)
-    with workers(jobs, scheduler, batches=batches) as pool, tqdm(total=chips, unit="chip", disable=not progress) as bar:
+    with (
+        workers(threads, scheduler, batches=batches) as pool,
+        tqdm(total=chips, unit="chip", disable=not progress) as bar,
+    ):
 
         def advance(done: int) -> None:
             bar.update(done)
@@ -134,16 +148,65 @@ def scan(
         results = list(scan_scenes(plans, pool, begin=bar.set_description, advance=advance))
     _warn(results)
     found = found_in(results)
-    if before is not None:
-        found = changes.since(found, before.detections, [result.seen for result in results])
+    seen = [result.seen for result in results]
+    found = changes.dated(found, seen) if before is None else changes.since(found, before.detections, seen)
     frame = layers.frame(found)
     frame.attrs["geoscan"] = total(results, found, compared=before is not None).to_dict()
     return frame
 
 
-def _check_jobs(jobs: int | None) -> None:
-    if jobs is not None and jobs < 0:
+def _each(scenes: object) -> list[SceneLike]:
+    """Give one or several scenes as a list; raise InputError for what is none."""
+    several = isinstance(scenes, Iterable) and not isinstance(scenes, str | os.PathLike | Scene)
+    each: list[Any] = list(scenes) if several else [scenes]  # type: ignore[call-overload]  # mypy forgets that it is
+    for scene in each:
+        if not isinstance(scene, Scene):
+            _check_path(scene, "a scene", _SCENE)
+    return each
+
+
+def _check_path(given: object, what: str, fits: str) -> None:
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"{what} is no {type(given).__name__}; {fits}")
+
+
+def _whole(name: str, given: int | None) -> int | None:
+    """Give a whole number of any type as Python's; raise InputError for another."""
+    try:
+        return None if given is None else operator.index(given)
+    except TypeError as err:
+        raise InputError(f"{name} {given!r} does not fit; give a whole number") from err
+
+
+def _number(name: str, given: float | None) -> float | None:
+    """Give a number of any type as Python's; raise InputError for what is none."""
+    try:
+        return given if isinstance(given, int | float | None) else float(given)
+    except (TypeError, ValueError) as err:
+        raise InputError(f"{name} {given!r} does not fit; give a number") from err
+
+
+def _jobs(jobs: int | None) -> int | None:
+    threads = _whole("jobs", jobs)
+    if threads is not None and threads < 0:
         raise InputError(f"jobs {jobs} does not fit; give 0 or more, or None for all cores")
+    return threads
+
+
+def _stretch(given: str | None) -> str:
+    if not isinstance(given, str | None):
+        raise InputError(f"stretch {given!r} does not fit; give a name, such as 'visual', or 'auto'")
+    return "auto" if given is None else given
+
+
+def _bands(given: Sequence[int] | None) -> tuple[int, int, int] | None:
+    if given is None:
+        return None
+    try:
+        red, green, blue = map(operator.index, given)
+    except (TypeError, ValueError) as err:
+        raise InputError(f"bands {given!r} do not fit; give the numbers of red, green and blue, from 1") from err
+    return red, green, blue
 
 
 def _levels(name: str, given: Iterable[float] | None) -> Levels | None:
@@ -193,7 +256,7 @@ def dehaze(
     bands: Sequence[int] | None = None,
     scale: Iterable[float] | None = None,
     offset: Iterable[float] | None = None,
-    stretch: str = "auto",
+    stretch: str | None = "auto",
     follow: bool = False,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
@@ -208,7 +271,7 @@ def dehaze(
     bands: Sequence[int] | None = None,
     scale: Iterable[float] | None = None,
     offset: Iterable[float] | None = None,
-    stretch: str = "auto",
+    stretch: str | None = "auto",
     follow: bool = False,
     airlight: Literal["scene", "fixed"] = "scene",
     omega: float = OMEGA,
@@ -223,7 +286,7 @@ def dehaze(
     omega: share of the haze to remove, 0..1. window: pixels of an array in which something is taken to be dark, 900 m
     or so, 256 if None; of scenes the resolution is known.
 
-    An array comes back in its own shape and type. valid: (rows, cols), False or 0 on nodata, which comes back
+    An array comes back in its own shape and type. valid: (rows, cols), False, 0 or NaN on nodata, which comes back
     unchanged; None for all, but pixels that are not finite. What a masked array masks in any band is nodata, too.
     A scene is written to `out`, a GeoTIFF on the scene's grid; returns what was written. bands, scale, offset, stretch,
     follow, jobs: as in `scan`; one that is open already has its bands.
@@ -231,23 +294,28 @@ def dehaze(
     """
     of_file = {"bands": bands, "follow": follow or None}
     of_scene = {"out": out, **of_file, "scale": scale, "offset": offset, "jobs": jobs}
+    side, found = _whole("window", window), _number("omega", omega)
+    share = OMEGA if found is None else found
     if isinstance(what, np.ndarray):
         _refuse("an array", {**of_scene, "stretch": None if stretch == "auto" else stretch})
-        return _dehazed(what, valid, airlight, omega, _WINDOW if window is None else window)
+        return _dehazed(what, valid, airlight, share, _WINDOW if side is None else side)
+    if not isinstance(what, Scene):
+        _check_path(what, "what is dehazed", "give a NumPy array, (3, rows, cols), or a path or `open_scene`'s scene")
     _refuse("a scene", {"valid": valid, "window": window})
     if out is None:
         raise InputError("a whole scene is written to a file; pass out='dehazed.tif'")
-    _check_jobs(jobs)
+    _check_path(out, "what is written", "give the path of a GeoTIFF")
+    threads = _jobs(jobs)
     if isinstance(what, Scene):
         _refuse("a scene that is open", of_file)
         scene = what
     else:
-        scene = Scene.open(what, bands=bands, follow=follow)
+        scene = Scene.open(what, bands=_bands(bands), follow=follow)
     scaling = scaling_of(scene, _levels("scale", scale), _levels("offset", offset))
-    radiometry = resolve(stretch, scene, scaling)
-    params = picture(airlight, omega, lambda: overview(scene, radiometry))
+    radiometry = resolve(_stretch(stretch), scene, scaling)
+    params = picture(airlight, share, lambda: overview(scene, radiometry))
     track = partial(tqdm, unit="block", disable=not progress)
-    return dehaze_scene(scene, radiometry, params, out, jobs=jobs, track=track)
+    return dehaze_scene(scene, radiometry, params, out, jobs=threads, track=track)
 
 
 def _refuse(what: str, given: Mapping[str, object]) -> None:
@@ -286,15 +354,15 @@ def _dehazed(
 
 
 def _mask(valid: ArrayLike, shape: tuple[int, ...]) -> Mask:
-    """Bring a mask of any type and values to True where it is not 0."""
+    """Bring a mask of any type and values to True where it is neither 0 nor NaN, nor masked itself."""
     try:
-        mask = np.asarray(valid)
+        mask = np.asarray(np.ma.filled(valid, 0))
     except ValueError as err:  # lists of different lengths
         raise InputError(f"`valid` is no array ({one_line(err)}); give a mask of shape {shape}") from err
     if mask.shape != shape:
         raise InputError(f"a mask of shape {mask.shape} does not fit; give one of shape {shape}, as the pixels have")
     real: Mask = mask != 0
-    return real
+    return real & ~np.isnan(mask) if mask.dtype.kind == "f" else real
 
 
 class Model:
@@ -315,24 +383,37 @@ class Model:
         """All that is known of the model: `labels`, `preprocess.chip` (pixels), `preprocess.gsd` (metres), figures."""
         return self._package.card
 
-    def predict(self, chips: Sequence[Visual] | NDArray[np.uint8], *, runtime: str = AUTO) -> pd.DataFrame:
+    @property
+    def path(self) -> Path:
+        """The directory of its package."""
+        return self._package.path
+
+    def predict(self, chips: Iterable[Visual] | NDArray[np.uint8], *, runtime: str = AUTO) -> pd.DataFrame:
         """Score chips as a scan does: prepared, and averaged over symmetries, as the model's card says.
 
         A scan leaves the other labels as they are where mines score next to nothing; here they are averaged, too.
 
-        chips: (n, 3, chip, chip) uint8, or a sequence of (3, chip, chip): red, green, blue, 0..255, of the model's size
-        and resolution. runtime: see `ScanOptions`.
+        chips: (n, 3, chip, chip) uint8, or several of (3, chip, chip): red, green, blue, 0..255, of the model's size
+        and resolution. What a masked array masks in any band is nodata. runtime: see `ScanOptions`.
         Returns a row a chip, a column a label in the order of the card: float32 scores, 0..1.
-        Raises InputError for a chip of another shape or type, and a runtime that cannot be used.
+        Raises InputError for a chip of another shape or type, or all masked, and a runtime that cannot be used.
         """
         import pandas as pd
 
+        if not isinstance(chips, Iterable):
+            raise InputError(f"chips are no {type(chips).__name__}; give (n, 3, chip, chip), uint8")
+        chips = list(chips)
         for i, chip in enumerate(chips):
             self._check(i, np.asarray(chip))
+        seen = [_seen(chip) for chip in chips]
+        for i, valid in enumerate(seen):
+            if valid is not None and not valid.any():
+                raise InputError(f"chip {i} is masked everywhere; leave it out")
         make = detector_of(self._package, self.card.tta, BATCH, runtime_for(self._package, runtime))
         parts = [np.empty((0, len(self.card.labels)), np.float32)]
         for start in range(0, len(chips), BATCH):
-            prepared = [self.card.preprocess(np.asarray(chip)) for chip in chips[start : start + BATCH]]
+            batch = range(start, min(start + BATCH, len(chips)))
+            prepared = [self.card.preprocess(np.asarray(chips[i]), seen[i]) for i in batch]
             parts.append(score(make, np.stack(prepared)))
         return pd.DataFrame(np.concatenate(parts), columns=list(self.card.labels))
 
@@ -345,9 +426,15 @@ class Model:
             )
 
 
+def _seen(chip: Visual) -> Mask | None:
+    """(rows, cols): where no band of a masked array, (3, rows, cols), is masked; None for another: everywhere."""
+    return np.asarray(~np.ma.getmaskarray(chip).any(axis=0)) if isinstance(chip, np.ma.MaskedArray) else None
+
+
 def load_model(name: PathLike) -> Model:
     """Open a shipped model by its name (`geoscan models` lists them), or a package by its directory.
 
-    Raises PackageError when there is none, or it is damaged.
+    Raises PackageError when there is none, or it is damaged, InputError for what is no name.
     """
+    _check_path(name, "a model", "give the name of a shipped one, or the directory of a package")
     return Model(find(os.fspath(name)))

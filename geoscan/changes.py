@@ -14,7 +14,8 @@ import shapely.affinity
 from numpy.typing import NDArray
 
 from geoscan.errors import SceneError
-from geoscan.outlines import METRES_PER_DEGREE, Outline, areas_ha, outlines, polygons_in, union
+from geoscan.labels import WEATHER
+from geoscan.outlines import CHIP, METRES_PER_DEGREE, Outline, areas_ha, outlines, polygons_in, union
 from geoscan.polygons import MEETING, Detection
 from geoscan.seen import Seen, Sight
 from geoscan.states import ABSENT, Review, Status
@@ -29,22 +30,31 @@ GROWN: Final = (1.5, 0.2)
 less is what a score near a threshold does."""
 
 _NARROW: Final = 0.98
-"""Chips: a strip no wider is no growth. Where the grid of chips lies otherwise than before, each chip that shows an
-unchanged mine still overlaps the chips of before, and what it has beside them is less than a chip wide. What lacks to
-a whole chip is for rounding."""
+"""Chips: a strip of whole chips no wider is no growth. Where the grid of chips lies otherwise than before, each chip
+that shows an unchanged mine still overlaps the chips of before, and what it has beside them is less than a chip wide.
+What lacks to a whole chip is for rounding."""
+
+_NARROW_FINE: Final = 0.4
+"""Likewise of outlines that are finer than chips: they move by a cell or two of a map, of which a chip has 8 across. A
+mine itself may be narrower than a chip, and so may what it gains."""
 
 _FINER: Final = 0.5
-"""Earlier outlines with less area a chip are of another kind, such as drawn by hand: the chips around them are no
-growth."""
+"""Earlier outlines that are not of whole chips, with less area a chip: the whole chips around them are no growth."""
 
 _WHOLE: Final = 0.9
 """Share of a place that must be seen before a mine is called gone."""
+
+_REST: Final = 0.1
+"""Share of a mine that was drawn by hand from which a part that is not seen is kept."""
 
 _OVERLAP: Final = 0.01
 """Share of the smaller of two outlines from which they overlap; less is rounding."""
 
 _BLOCK: Final = 16
 """Tiles across and down: seen ground comes in such parts, of which few lie near a mine."""
+
+PARTLY_CLOUDY: Final = "partly_cloudy"
+"""The weather of a chip that shows its ground in part: no proof that a mine is gone."""
 
 _DAY: Final = re.compile(r"\d{4}-\d\d(-\d\d)?")
 
@@ -54,9 +64,13 @@ def since(found: Sequence[Detection], earlier: Sequence[Detection], scenes: Sequ
 
     scenes: all that were scanned. What is new has their date.
     """
+    return compared(dated(found, scenes), earlier, [part for scene in scenes for part in seen_ground(scene)])
+
+
+def dated(found: Sequence[Detection], scenes: Sequence[Seen]) -> list[Detection]:
+    """Say of what was found when it was seen first as far as a scan knows: when its scene was taken."""
     dates = {scene.provenance.scene: scene.provenance.reading.get("date", "") for scene in scenes}
-    dated = [replace(one, first_seen=date_of(one.provenance.scene, dates)) for one in found]
-    return compared(dated, earlier, [part for scene in scenes for part in seen_ground(scene)])
+    return [replace(one, first_seen=date_of(one.provenance.scene, dates)) for one in found]
 
 
 def compared(found: Sequence[Detection], earlier: Sequence[Detection], ground: Sequence[Outline]) -> list[Detection]:
@@ -105,9 +119,12 @@ def date_of(scene: str, dates: Mapping[str, str]) -> str | None:
 
 
 def seen_ground(scene: Seen) -> list[Outline]:
-    """Outline what a scan saw: tiles that were scored, are not under cloud, and hold little nodata."""
+    """Outline what a scan saw: tiles that were scored, hold little nodata, and are not under cloud, nor partly.
+
+    A tile that is partly cloudy is observed, and what is found in it is there. Nobody knows what lies under its cloud.
+    """
     grid = scene.grid
-    clear = ((scene.sight <= Sight.HAZY) & scene.whole).reshape(grid.shape)
+    clear = ((scene.sight <= Sight.HAZY) & scene.whole & ~_partly_cloudy(scene)).reshape(grid.shape)
     if not clear.any():
         return []
     down, across = np.indices(grid.shape) // _BLOCK
@@ -118,6 +135,16 @@ def seen_ground(scene: Seen) -> list[Outline]:
         return outlines(groups, grid, scene.transform, scene.crs)
     except SceneError:  # it has no place on the globe, so it shows none
         return []
+
+
+def _partly_cloudy(scene: Seen) -> NDArray[np.bool_]:
+    """(len(grid),): True where partly cloudy is the likeliest weather, as far as the model tells weather."""
+    weather = [label for label in WEATHER if label in scene.labels]
+    if PARTLY_CLOUDY not in weather:
+        return np.zeros(len(scene.grid), bool)
+    scores = scene.scores[:, [scene.labels.index(label) for label in weather]]
+    partly: NDArray[np.bool_] = scores.argmax(axis=1) == weather.index(PARTLY_CLOUDY)
+    return partly
 
 
 def _judged(now: Detection, before: Sequence[Detection], gained_ha: float) -> Detection:
@@ -152,16 +179,17 @@ def _rests(
 
 
 def _hidden(known: Detection, seen: Sequence[Outline]) -> list[Detection]:
-    """Give the part of a known mine that new scenes do not show, if it is worth a chip, as unseen; seen: what they do.
+    """Give the part of a known mine that new scenes do not show, as unseen, if it is worth a chip; seen: what they do.
 
-    Else it would be lost, and told as growth when it is seen again.
+    Of one that was drawn by hand, without chips, it is worth a `_REST`. Else it would be lost, and told as growth when
+    it is seen again.
     """
-    if known.status in ABSENT or not known.n_chips:
+    if known.status in ABSENT:
         return []
     rest = union(polygons_in(shapely.difference(known.geometry, shapely.union_all(seen))))
     area_ha = 0.0 if rest.is_empty else float(areas_ha([rest])[0])
     chips = round(known.n_chips * area_ha / known.area_ha)
-    if not chips:
+    if not chips and (known.n_chips or area_ha < _REST * known.area_ha):
         return []
     return [replace(known, geometry=rest, n_chips=chips, area_ha=area_ha, status=Status.UNSEEN, gained_ha=None)]
 
@@ -182,19 +210,23 @@ def _kept_review(now: Detection, before: Sequence[Detection]) -> Review:
 
 
 def _has_grown(now: Detection, before: Sequence[Detection], gained_ha: float) -> bool:
-    """Tell whether a mine is larger by more than outlines of chips vary, see `GROWN`."""
-    chip_ha = now.area_ha / now.n_chips if now.n_chips else 0.0
-    least = max(GROWN[0] * chip_ha, GROWN[1] * sum(one.area_ha for one in before))
+    """Tell whether a mine is larger by more than its outlines vary, see `GROWN`."""
+    old_ha, old_chips = sum(one.area_ha for one in before), sum(one.n_chips for one in before)
+    new_chip = now.area_ha / now.n_chips if now.n_chips else 0.0
+    old_chip = old_ha / old_chips if old_chips else 0.0
+    chip_ha = max(new_chip, old_chip)
+    least = max(GROWN[0] * chip_ha, GROWN[1] * old_ha)
     if gained_ha <= least:
         return False
     metres = _metres(now.geometry)
     new, old = metres(now.geometry), metres(_union(before))
-    side = (new.area / now.n_chips) ** 0.5 if now.n_chips else 0.0  # in those metres, for they err alike
-    chips = sum(one.n_chips for one in before)
-    if not chips or sum(one.area_ha for one in before) / chips < _FINER * chip_ha:
+    side = (chip_ha * new.area / now.area_ha) ** 0.5  # in those metres, for they err alike
+    whole = now.provenance.outline == CHIP
+    finer = old_chip < _FINER * new_chip and any(one.provenance.outline != CHIP for one in before)
+    if not old_chips or (whole and finer):
         old = shapely.buffer(old, side, join_style="mitre")
     beyond = shapely.difference(new, old)
-    narrow = side * _NARROW / 2
+    narrow = side * (_NARROW if whole else _NARROW_FINE) / 2
     solid = beyond.buffer(-narrow, join_style="mitre").buffer(narrow, join_style="mitre")
     return bool(solid.area / 1e4 > least)
 

@@ -147,8 +147,9 @@ def transmission_map(pixels: Visual, valid: Mask, params: DarkLevel, cell: int) 
 
 
 def _neighbours(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over 3 x 3 nodes, (rows, cols), nothing beyond the border."""
-    return np.asarray(cv2.boxFilter(nodes, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT), np.float64)
+    """Sum over 3 x 3 nodes, (rows, cols), 0 or more, nothing beyond the border."""
+    # Not `boxFilter`: its running sums leave a residue, often negative, where all nine are 0 but some before were not.
+    return np.asarray(cv2.filter2D(nodes, -1, np.ones((3, 3)), borderType=cv2.BORDER_CONSTANT), np.float64)
 
 
 def _hats(pixels: int, cell: int, nodes: int) -> NDArray[np.float64]:

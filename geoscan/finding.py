@@ -13,6 +13,9 @@ from geoscan.errors import SceneError
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
 
+_FOLDERS: Final = (".zarr",)
+"""How directories end that are one raster."""
+
 
 def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Addresses of the scenes that `paths` name: files, products and remote names as they are, and what is inside other
@@ -28,7 +31,7 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         if not given:
             raise SceneError("an empty name is no scene; give a raster, a product, or a directory with some")
         inputs.check(given)
-        if not gdal.exists(given) or not Path(given).is_dir() or products.is_product(given):
+        if not gdal.exists(given) or not Path(given).is_dir() or _is_raster(given) or products.is_product(given):
             found.append(given)
             continue
         try:
@@ -46,10 +49,15 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     return list(unique.values())
 
 
+def _is_raster(folder: str) -> bool:
+    """Tell whether a directory is one raster for GDAL."""
+    return folder.rstrip("/").lower().endswith(_FOLDERS)
+
+
 def _is_scene(file: Path) -> bool:
     """Tell whether what lies in a directory is one of its scenes."""
     if file.name.startswith("."):  # macOS leaves "._scene.tif" beside a scene that it copies
         return False
     if not file.is_file():  # a pipe would be waited for
-        return file.is_dir() and products.is_product(str(file))
+        return file.is_dir() and (_is_raster(str(file)) or products.is_product(str(file)))
     return file.suffix.lower() in SUFFIXES or products.is_product(str(file))

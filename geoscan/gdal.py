@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio._path import _parse_path, _vsi_path
 from rasterio.enums import Interleaving
-from rasterio.env import set_gdal_config
+from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
@@ -51,11 +52,19 @@ _SECRET: Final = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
 """What follows a "?" in a URL: a signature."""
 
 
+_POOL: Final = "GDAL_MAX_DATASET_POOL_SIZE", 100
+"""GDAL's name and own value for the number of files that VRTs are made of and that it keeps open, of all threads."""
+
+_LARGEST_POOL: Final = 1000
+"""However many are asked for."""
+
+
 @cache
 def _limit_cache() -> None:
-    """Set the size of GDAL's cache, which all threads share: an Env would undo it while other threads read."""
-    if "GDAL_CACHEMAX" not in os.environ:
-        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+    """Set the sizes of GDAL's caches, which all threads share: an Env would undo it while other threads read."""
+    for name, size in (("GDAL_CACHEMAX", CACHE_BYTES), _POOL):
+        if name not in os.environ:
+            set_gdal_config(name, size)
 
 
 _FOLDER: Final = "geoscan-kept"
@@ -72,8 +81,27 @@ class _Ear(threading.local):
 _EAR: Final = _Ear()
 
 
+class _Failures:
+    """How often GDAL has failed in this process, and as of which time it was made to forget that, see `try_anew`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.forgotten = 0
+
+
+_FAILURES: Final = _Failures()
+
+
+def failed() -> None:
+    """Note that GDAL has failed."""
+    _FAILURES.count += 1
+
+
 def _hear(record: logging.LogRecord) -> bool:
     """Keep a record of rasterio's for the thread that listens; leave it to the log where none does."""
+    if record.levelno >= logging.ERROR or record.name == "rasterio._err":
+        failed()
     if _EAR.said is None:
         # Errors that rasterio raises, too, it logs as information: wanted only while somebody listens.
         return record.levelno >= logging.WARNING or logging.getLogger("rasterio").isEnabledFor(record.levelno)
@@ -92,6 +120,7 @@ def settings(address: str, *, follow: bool = False) -> Iterator[list[str]]:
     """Hold GDAL's settings for reading `address`, in this one place; give what GDAL says meanwhile in this thread.
 
     follow: whether a file on this machine may lead to a network, as a VRT can. No code in a VRT is ever run.
+    What GDAL could not open before, it tries anew.
 
     Its warnings and errors come to that list in place of rasterio's log. That is how GDAL tells of damage that it can
     read over: the read goes well, and gives grey pixels.
@@ -105,9 +134,51 @@ def settings(address: str, *, follow: bool = False) -> Iterator[list[str]]:
     before, _EAR.said = _EAR.said, []
     try:
         with rasterio.Env(**how):
+            try_anew()
             yield _EAR.said
     finally:
         _EAR.said = before
+
+
+def try_anew() -> None:
+    """Let GDAL open again what it could not open, within `settings`; do nothing where it has not failed.
+
+    GDAL keeps the files that VRTs are made of in a pool, and among them those that it could not open. It says so once,
+    and from then on takes them for black ground or for nodata, even when the VRT is opened anew. It forgets them as
+    others take their place.
+    """
+    if _FAILURES.forgotten == _FAILURES.count:
+        return
+    with _FAILURES.lock:  # nobody reads on before it is done
+        if _FAILURES.forgotten == (count := _FAILURES.count):
+            return
+        with rasterio.open(_fillers(_pool_size())) as source:
+            source.read(1)
+        _FAILURES.forgotten = count
+
+
+def _pool_size() -> int:
+    """Give the number of files in GDAL's pool, or more."""
+    name, usual = _POOL
+    return usual if get_gdal_config(name) == usual else _LARGEST_POOL
+
+
+@lru_cache(maxsize=1)
+def _fillers(count: int) -> str:
+    """Make a VRT of `count` others, each a pixel that is nowhere stored, so that no file is opened for it."""
+    pixel = (
+        '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1"/><!--{}--></VRTDataset>'
+    )
+    sources = "".join(
+        f"<SimpleSource><SourceFilename>{escape(pixel.format(n))}</SourceFilename><SourceBand>1</SourceBand>"
+        f'<SrcRect xOff="0" yOff="0" xSize="1" ySize="1"/><DstRect xOff="{n}" yOff="0" xSize="1" ySize="1"/>'
+        "</SimpleSource>"
+        for n in range(count)
+    )
+    return (
+        f'<VRTDataset rasterXSize="{count}" rasterYSize="1"><GeoTransform>0, 1, 0, 1, 0, -1</GeoTransform>'
+        f'<VRTRasterBand dataType="Byte" band="1">{sources}</VRTRasterBand></VRTDataset>'
+    )
 
 
 def kept(content: bytes) -> tuple[str, str]:

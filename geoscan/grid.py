@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, overload
@@ -59,6 +60,12 @@ class TileGrid(Sequence[Tile]):
     stride: int
 
     def __post_init__(self) -> None:
+        for name in ("rows", "cols", "chip", "stride"):  # NumPy's small integers would overflow
+            given = getattr(self, name)
+            try:
+                object.__setattr__(self, name, operator.index(given))
+            except TypeError as err:
+                raise GridError(f"{name} {given!r} does not fit; give a whole number of pixels") from err
         if self.rows < 1 or self.cols < 1:
             raise GridError(f"a raster of {self.rows} x {self.cols} px has no pixels; give one with at least 1 x 1")
         down, across = (-(-side // max(self.stride, 1)) for side in (self.rows, self.cols))

@@ -56,10 +56,14 @@ class Handles(threading.local):
         return self._open[key][1]
 
     def drop(self, scene: Scene) -> None:
-        """Close what is open of `scene`: a dataset that failed once may keep failing (a lost connection does)."""
+        """Close what is open of `scene`: a dataset that failed once may keep failing (a lost connection does).
+
+        What GDAL remembers of the failure goes, too.
+        """
         entry = self._open.pop(self._key(scene), None)
         if entry is not None:
             entry[0].close()
+        gdal.failed()
 
 
 HANDLES: Final = Handles()
@@ -76,10 +80,12 @@ def _open(scene: Scene, stack: ExitStack) -> Any:
         if (source.transform, source.height, source.width) == (scene.transform, scene.rows, scene.cols):
             return source
         how = {}  # the mask is a band by now
+    crs, transform = source.crs, source.transform
+    if crs.is_geographic:
+        crs, transform = ground.unrolled(crs, transform, source.height, source.width)
+    own = {"src_crs": crs, "src_transform": transform}
     grid = {"crs": scene.crs, "transform": scene.transform, "height": scene.rows, "width": scene.cols}
-    return stack.enter_context(
-        WarpedVRT(source, src_crs=source.crs, resampling=resampling, tolerance=_TOLERANCE_PX, **grid, **how)
-    )
+    return stack.enter_context(WarpedVRT(source, resampling=resampling, tolerance=_TOLERANCE_PX, **own, **grid, **how))
 
 
 def pixels_of(dataset: Any, scene: Scene, **how: Any) -> tuple[Native, Mask]:

@@ -6,16 +6,19 @@ import os
 import re
 import stat
 import warnings
+import xml.etree.ElementTree as ElementTree
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import rasterio
+from rasterio._path import _UnparsedPath
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
 
 from geoscan import gdal
-from geoscan.errors import SceneError
+from geoscan.errors import SceneError, one_line
 
 BESIDE: Final = (".aux.xml", ".ovr", ".msk")
 """Endings of what GDAL reads beside a file: statistics and other facts, pyramids, the mask."""
@@ -25,6 +28,9 @@ _NO_PIXELS: Final = (".aux.xml", ".ovr")
 
 _MADE_OF_OTHERS: Final = (b"<VRTDataset", b"<GDALTileIndexDataset", b"<MRF_META")
 """How files begin that hold no pixels but say where they are."""
+
+_OTHERS: Final = ("MRF", "WMS")
+"""GDAL's drivers, beside VRT and GTI, whose files say where pixels are."""
 
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How GeoTIFFs begin, the only files that may be stored in one huge block."""
@@ -73,41 +79,61 @@ def check(name: str) -> None:
             raise SceneError(f"{path} is empty (0 bytes); fetch it again")
 
 
-def behind(names: Iterable[str], scene: str, told: Iterable[str] = (), *, follow: bool = False) -> tuple[str, ...]:
+class Part(NamedTuple):
+    """What a file names that says where pixels are."""
+
+    name: str
+    is_raster: bool
+    """Whether it must be a raster that GDAL opens."""
+
+
+def behind(names: Iterable[str], scene: str, told: Iterable[Part] = (), *, follow: bool = False) -> tuple[str, ...]:
     """Absolute paths of all local files that are read: those that `names` stand for, and what lies beside them.
 
     names: of a scene, as people or a product give them; VRTs among them are opened, and so are theirs.
-    told: what GDAL says that the scene is made of. scene: what it is called. follow: whether what is told may lie on a
+    told: what the scene is made of, see `parts_of`. scene: what it is called. follow: whether what is told may lie on a
     network.
-    Raises SceneError for what GDAL would wait for, for a part that does not exist or lies on a network, and for a file
-    far from a VRT that takes its bytes as they are.
+    Raises SceneError for what GDAL would wait for, for a part that does not exist, cannot be opened or lies on a
+    network, and for a file far from a VRT that takes its bytes as they are.
     """
     found: dict[str, None] = {}
-    waiting = deque(names)
+    opened: set[str] = set()
+    waiting = deque(Part(name, is_raster=False) for name in names)
     waiting += _followed(told, scene, follow)
-    while waiting:
-        name = waiting.popleft()
-        check(name)
-        paths = named_in(name)
-        if not paths and gdal.is_plain(name) and not gdal.exists(name):
-            raise SceneError(f"{scene} is made of {name}, which does not exist; put it there, or make {scene} anew")
-        for path in paths:
-            if path not in found:
-                found[path] = None
-                found |= dict.fromkeys(side for ending in BESIDE if _is_there(side := path + ending))
-                waiting += _followed(_parts(path), scene, follow)
+    # To list the folder for each of a thousand files in it would take a minute.
+    heads = rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE")
+    with gdal.settings("", follow=follow), heads, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        while waiting:
+            part = waiting.popleft()
+            check(part.name)
+            paths = named_in(part.name)
+            if not paths and gdal.is_plain(part.name) and not gdal.exists(part.name):
+                raise SceneError(
+                    f"{scene} is made of {part.name}, which does not exist; put it there, or make {scene} anew"
+                )
+            new = [path for path in paths if path not in found]
+            found |= dict.fromkeys(file for path in new for file in (path, *_beside(path)))
+            signs = {path: _beginning(path) for path in new}
+            if any(_SERVICE in sign for sign in signs.values()):
+                waiting += _followed([Part("<GDAL_WMS>", is_raster=False)], scene, follow)
+            inside = [part.name] if part.is_raster else [path for path, sign in signs.items() if _holds(sign)]
+            for name in inside:
+                if name not in opened:
+                    opened.add(name)
+                    waiting += _followed(_parts(name, scene if part.is_raster else ""), scene, follow)
     return tuple(found)
 
 
-def _followed(names: Iterable[str], scene: str, follow: bool) -> Iterator[str]:
-    """Give the names that a file tells; raise SceneError for one that leads to a network, unless that is allowed."""
-    for name in names:
-        if not follow and _leads_away(name):
+def _followed(parts: Iterable[Part], scene: str, follow: bool) -> Iterator[Part]:
+    """Give the parts that a file tells; raise SceneError for one that leads to a network, unless that is allowed."""
+    for part in parts:
+        if not follow and _leads_away(part.name):
             raise SceneError(
-                f"{scene} would fetch {gdal.presentable(name)[:200]}, which you did not name; pass --follow where you "
-                "trust whoever made it"
+                f"{scene} would fetch {gdal.presentable(part.name)[:200]}, which you did not name; pass --follow where "
+                "you trust whoever made it"
             )
-        yield name
+        yield part
 
 
 def _leads_away(name: str) -> bool:
@@ -159,51 +185,109 @@ def _longest(text: str) -> str:
     return next((text[:end] for end in ends if _is_there(text[:end])), "")
 
 
-def _parts(path: str) -> Iterator[str]:
-    """Names of what a file is made of that holds no pixels but says where they are."""
+def _beside(path: str) -> list[str]:
+    """Give what lies beside a file and is read with it."""
+    return [side for ending in BESIDE if _is_there(side := path + ending)]
+
+
+def _beginning(path: str) -> bytes:
     with Path(path).open("rb") as file:
-        beginning = file.read(1024)
-    if _SERVICE in beginning:
-        yield "<GDAL_WMS>"
-    if beginning.startswith(_TIFF):
-        _check_blocks(path)
-    if not any(sign in beginning for sign in _MADE_OF_OTHERS):
-        return
-    try:
-        with gdal.settings(path), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
-                files = source.files
-                _check_raw(source, path)
-    except gdal.FAILURES:
-        return
-    yield from files
+        return file.read(1024)
 
 
-def _check_blocks(path: str) -> None:
-    """Raise SceneError where a block of a GeoTIFF or of its overviews does not fit into memory, see `gdal`."""
+def _holds(beginning: bytes) -> bool:
+    """Tell whether a file is to be looked into: what may name others, and what may have huge blocks."""
+    return beginning.startswith(_TIFF) or any(sign in beginning for sign in _MADE_OF_OTHERS)
+
+
+def _parts(name: str, scene: str) -> list[Part]:
+    """Open what lies at `name`, GDAL's own way to say it, and list what it is made of.
+
+    scene: what must be able to read it; empty where reading it will tell. Raises SceneError where it cannot be opened,
+    for a block that does not fit into memory, see `gdal`, and for raw bytes from elsewhere.
+    """
+    # rasterio would understand more names than GDAL does in a VRT.
+    path = _UnparsedPath(name)
     try:
-        with gdal.settings(path), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
-                gdal.check_blocks(source)
-                levels = len(source.overviews(1)) if source.count else 0
-            for level in range(levels):
-                with rasterio.open(path, overview_level=level) as overview:
-                    gdal.check_blocks(overview)
-    except gdal.FAILURES:
-        return  # reading it will tell
+        with DatasetReader(path) as source:
+            levels = len(source.overviews(1)) if source.driver == "GTiff" and source.count else 0
+            _check_blocks(source, name)
+            parts = parts_of(source)
+        for level in range(levels):
+            with DatasetReader(path, overview_level=level) as overview:
+                _check_blocks(overview, name)
+    except gdal.FAILURES as error:
+        if not scene:
+            return []
+        raise SceneError(
+            f"{scene} is made of {gdal.presentable(name)[:200]}, which cannot be opened: {gdal.cause(error)}; fetch or "
+            f"make it again, or make {scene} anew"
+        ) from error
+    return parts
+
+
+def parts_of(source: Any) -> list[Part]:
+    """List what an open dataset is made of that holds no pixels but says where they are; nothing for any other.
+
+    Raises SceneError for a tile index that cannot be read, and for raw bytes from elsewhere.
+    """
+    if source.driver == "GTI":
+        return [Part(name, is_raster=True) for name in _tiles(source.name)]
+    if source.driver != "VRT":
+        return [Part(name, is_raster=False) for name in source.files] if source.driver in _OTHERS else []
+    files = source.files
+    is_raw = _check_raw(source)
+    own = {source.name, *(file + ending for file in files for ending in BESIDE)}
+    return [Part(file, is_raster=not is_raw and file not in own) for file in files]
+
+
+def _tiles(index: str) -> list[str]:
+    """Names of the rasters that a tile index lists, as GDAL understands them."""
+    import pyogrio  # takes a while to import, and few need it
+
+    folder = Path(index.removeprefix("GTI:")).parent
+    index, layer, field = index.removeprefix("GTI:"), None, ""
+    try:
+        if b"<GDALTileIndexDataset" in _beginning(index):
+            about = ElementTree.parse(index)
+            index = about.findtext("IndexDataset") or ""
+            layer, field = about.findtext("IndexLayer"), about.findtext("LocationField") or ""
+        info = pyogrio.read_info(index, layer=layer)
+        field = field or (info["layer_metadata"] or {}).get("LOCATION_FIELD", "location")
+        names = pyogrio.raw.read(index, layer=layer, columns=[field], read_geometry=False)[3][0]
+    except (OSError, RuntimeError, LookupError, ValueError, ElementTree.ParseError) as error:
+        raise SceneError(
+            f"{index} is a tile index that cannot be read ({one_line(error)}); make a VRT of its tiles: gdalbuildvrt"
+        ) from error
+    return [_tile(str(name), folder) for name in dict.fromkeys(names)]
+
+
+def _tile(name: str, folder: Path) -> str:
+    if name.startswith("https://"):
+        return f"/vsicurl/{name}"
+    beside = folder / name
+    return str(beside) if gdal.exists(str(beside)) else name
+
+
+def _check_blocks(source: Any, name: str) -> None:
+    """Raise SceneError where a block of an open GeoTIFF does not fit into memory, see `gdal`."""
+    if source.driver != "GTiff":
+        return
+    try:
+        gdal.check_blocks(source)
     except SceneError as error:
-        raise SceneError(f"{path}: {error}") from error
+        raise SceneError(f"{name}: {error}") from error
 
 
-def _check_raw(source: Any, path: str) -> None:
-    """Raise SceneError where a VRT takes the bytes of a file for pixels, unless that lies beside it or below.
+def _check_raw(source: Any) -> bool:
+    """Tell whether a VRT takes the bytes of a file for pixels.
 
-    Any file would do for it: no format says that it is a picture.
+    Raises SceneError unless that lies beside it or below: any file would do for it, no format says that it is a
+    picture.
     """
     if "VRTRawRasterBand" not in source.tags(ns="xml:VRT").get("xml:VRT", ""):
-        return
+        return False
+    path = source.name
     folder = Path(os.path.realpath(path)).parent
     for file in source.files:
         if folder not in Path(os.path.realpath(file)).parents:
@@ -211,3 +295,4 @@ def _check_raw(source: Any, path: str) -> None:
                 f"{path} takes the bytes of {file} for pixels, which lies elsewhere; move it beside the VRT if you "
                 "trust it"
             )
+    return True

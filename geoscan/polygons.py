@@ -88,7 +88,7 @@ class Provenance:
     """Share of mines among the chips of the scene that `Detection.probability` assumes; None where there is none."""
 
     outline: str = CHIP
-    """What outlines are of, one of `OUTLINES`."""
+    """What outlines are of, one of `OUTLINES`; empty where an earlier layer does not tell."""
 
     reading: Mapping[str, str] = field(default_factory=dict)
     """What was taken for granted about the scene: product, bands, values, mask, date."""

@@ -51,6 +51,12 @@ _FOLLOWING: Final = frozenset(
 )
 """GDAL's drivers whose files hold no pixels but say where they are."""
 
+_ARCHIVE: Final = re.compile(r"/vsi(zip|tar|gzip|7z|rar)\b|(?<!\w)(zip|tar|gzip)[+:]")
+"""In an address: that the file lies inside of another."""
+
+_BESIDE: Final = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
+"""Masks, facts and pyramids that lie beside a file are read, whatever the user's environment says."""
+
 _WITH_SIDECARS: Final = (".tif", ".tiff", ".gtiff", ".jp2")
 """Remote files beside which a mask may lie: of rasters made of others, such as VRTs, nobody knows the names."""
 
@@ -82,7 +88,7 @@ def settings(address: str, *, follow: bool = False) -> dict[str, Any]:
         network: dict[str, Any] = _NETWORK | _looking_beside(address)
     else:
         network = _NETWORK if follow else _CLOSED
-    return {"GDAL_VRT_ENABLE_PYTHON": "NO", **network}
+    return {"GDAL_VRT_ENABLE_PYTHON": "NO", **_BESIDE, **network}
 
 
 def _looking_beside(address: str) -> dict[str, str]:
@@ -90,7 +96,8 @@ def _looking_beside(address: str) -> dict[str, str]:
     folder: that can take minutes for a bucket. Unbridled, it would ask for forty more names.
     """
     suffix = PurePosixPath(address).suffix
-    if suffix.lower() not in _WITH_SIDECARS or "?" in address or address.startswith("<"):
+    has_none = suffix.lower() not in _WITH_SIDECARS or "?" in address or address.startswith("<")
+    if has_none or _ARCHIVE.search(address):  # of an archive, its own name would have to be allowed, too
         return {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     allowed = (suffix, *(suffix + ending for ending in (".msk", ".ovr", ".aux.xml")))
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(allowed)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import tarfile
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -40,6 +42,8 @@ _WIDEST: Final = 20.0
 """Degrees of longitude; 10 from its central meridian, UTM makes lengths 1.5 % too long."""
 
 _WANTED: Final = "give a GeoTIFF or another raster that GDAL reads"
+
+_TARS: Final = (".tar", ".tar.gz", ".tgz")
 
 _PARTS: Final = 16
 """From side to side of a scene of which a part cannot be read."""
@@ -152,7 +156,13 @@ class Scene:
                 f"up to {_WIDEST:g}; cut it into parts, or bring it to a projected CRS"
             )
         place = self.transform, self.rows, self.cols
-        to = ground.utm_at(self.crs, *place) if self.crs.is_geographic else self.crs
+        to = self.crs
+        if self.crs.is_geographic:
+            to = ground.utm_at(self.crs, *place)
+            try:
+                ground.unrolled(self.crs, *place)
+            except SceneError as error:
+                raise SceneError(f"{self.name} cannot be resampled: {error}") from error
         transform, rows, cols = ground.north_up(self.crs, *place, gsd_m, to)
         # Average neither aliases nor invents; it cannot refine, where bilinear has no cubic's overshoot at cloud edges.
         resampling = Resampling.average if max(self.gsd) < gsd_m else Resampling.bilinear
@@ -275,10 +285,19 @@ def _metres(gsd: tuple[float, float]) -> str:
     return f"{sides[0]} m" if sides[0] == sides[1] else f"{sides[0]} x {sides[1]} m"
 
 
-def _in_zip(path: str) -> str:
-    """Name the first raster in a zip as GDAL does; empty where there is none."""
-    names = (names_in(Path(path)) if gdal.is_plain(path) else None) or []
-    return next((name_in_zip(path, name) for name in names if name.lower().endswith(SUFFIXES)), "")
+def _in_archive(path: str) -> str:
+    """Say of a zip or a tar which raster lies in it first, as GDAL names it; empty for anything else."""
+    kind, found = "", ""
+    if gdal.is_plain(path) and path.lower().endswith(_TARS):
+        with suppress(OSError, EOFError, tarfile.TarError, zlib.error), tarfile.open(path) as archive:
+            inside = (member.name for member in archive if member.isfile())
+            first = next((name for name in inside if name.lower().endswith(SUFFIXES)), "")
+            kind, found = "tar", first and f"/vsitar/{path}/{first}"
+    elif gdal.is_plain(path):
+        names = names_in(Path(path)) or []
+        first = next((name for name in names if name.lower().endswith(SUFFIXES)), "")
+        kind, found = "zip", first and name_in_zip(path, first)
+    return found and f"it is a {kind}; give what lies in it: {found}"
 
 
 @contextmanager
@@ -297,8 +316,7 @@ def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
     except gdal.FAILURES as error:
         why = gdal.cause(error).removeprefix(f"{path}: ")
         shown = path.split("?", 1)[0]  # the rest of a signed URL is secret
-        wanted = f"it is a zip; give what lies in it: {inside}" if (inside := _in_zip(path)) else _WANTED
-        raise SceneError(f"{shown} cannot be opened: {why}; {wanted}") from error
+        raise SceneError(f"{shown} cannot be opened: {why}; {_in_archive(path) or _WANTED}") from error
     for text in dict.fromkeys(said):
         log.warning("%s: GDAL says: %s", product.name, text)
     with source:
@@ -326,7 +344,12 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
             f"gdalwarp -rpc -to RPC_DEM=dem.tif {name} ortho.tif"
         )
     if crs is None or not crs.to_wkt():
-        raise SceneError(f"{name} has no CRS; assign the right one, for example: gdal_edit.py -a_srs EPSG:32721 {name}")
+        beside = Path(path).with_suffix(".prj").name
+        is_there = gdal.is_plain(path) and gdal.exists(str(Path(path).with_name(beside)))
+        raise SceneError(
+            f"{name} has no CRS; assign the right one, for example: "
+            f"gdal_edit.py -a_srs {beside if is_there else 'EPSG:32721'} {name}"
+        )
     ground.check_earth(crs, name)
     files = _files(source, path, product, follow)
     if placed and source.transform == Affine.identity():
@@ -337,12 +360,21 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         product = replace(product, scaling=product.scaling or _stated(source, bands))
         transform, rows, cols, resampling = source.transform, source.height, source.width, ""
         if not placed:
+            if wrong := ground.check_points(source.gcps[0], crs, name):
+                log.warning("%s: of its ground control points, %s: check it, or leave it out", name, wrong)
             resampling = Resampling.bilinear.name
             with straighten(source, Resampling.bilinear) as straight:
                 crs, transform, rows, cols = straight.crs, straight.transform, straight.height, straight.width
         if transform.is_degenerate:
             raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
         gsd = ground.gsd(crs, transform, rows, cols)
+        if datum := ground.lost_datum(crs, transform, rows, cols):
+            log.warning(
+                "%s: no way from its datum (%s) to WGS84 is known, so polygons may be off by hundreds of metres; "
+                "assign a CRS that says more: gdal_edit.py -a_srs",
+                name,
+                one_line(datum),
+            )
         product = replace(product, files=files)
         digest = _digest(source, product, bands)
         dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
@@ -379,7 +411,8 @@ def _files(source: Any, path: str, product: Product, follow: bool) -> tuple[str,
     A product's VRT is our own, and names the product's files.
     """
     try:
-        told = [] if product.address.startswith("<") or gdal.is_remote(path) else source.files
+        known = product.address.startswith("<") or (gdal.is_remote(path) and not follow)
+        told = [] if known else inputs.parts_of(source)
     except gdal.FAILURES as error:
         why = gdal.cause(error)
         raise SceneError(f"{product.name} names files that cannot be read: {why}; make it again") from error
@@ -409,6 +442,8 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
         try:
             return np.asarray(source.read(bands, window=rasterio.windows.Window(col, row, side, side)))
         except gdal.FAILURES:
+            gdal.failed()
+            gdal.try_anew()
             return None
 
     found = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], how.hides)

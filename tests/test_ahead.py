@@ -2,6 +2,8 @@ import threading
 import time
 
 import pytest
+import rasterio
+from rasterio.env import get_gdal_config
 
 from geoscan.ahead import made_ahead
 
@@ -52,3 +54,18 @@ def test_what_fails_is_raised_at_its_turn():
     assert [next(things), next(things)] == [0.5, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(things)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_options_of_rasterio_that_a_thread_has_reach_those_that_it_starts(workers):
+    made = []
+
+    def ask():
+        with rasterio.Env(GDAL_HTTP_HEADERS="X-Token: abc"):
+            made.extend(made_ahead(lambda _: get_gdal_config("GDAL_HTTP_HEADERS"), 9, workers))
+        made.extend(made_ahead(lambda _: get_gdal_config("GDAL_HTTP_HEADERS"), 1, workers))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert made == ["X-Token: abc"] * 9 + [None]

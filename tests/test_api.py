@@ -168,6 +168,15 @@ def test_scan_takes_a_path_an_open_scene_or_a_directory(make_scene, package):
         geopandas.testing.assert_geodataframe_equal(search(other), found)
 
 
+def test_numbers_may_be_of_any_type_and_a_model_may_be_loaded(make_scene, package):
+    path = make_scene(pixels=blocks())
+    found = geoscan.scan(path, model=package.path, stride=16, high=0.75, jobs=0, progress=False)
+    numbers = {"stride": np.uint8(16), "high": np.float32(0.75), "jobs": np.int64(0), "bands": np.array([1, 2, 3])}
+    again = geoscan.scan(path, model=geoscan.load_model(package.path), stretch=None, **numbers, progress=False)
+    geopandas.testing.assert_geodataframe_equal(again, found)
+    assert found.attrs["geoscan"]["operate"] == "custom"
+
+
 def test_a_scene_without_mines_is_a_table_without_rows(make_scene, package):
     found = geoscan.scan(make_scene(pixels=np.full((3, 64, 64), 20)), model=package.path, jobs=0, progress=False)
     assert len(found) == 0
@@ -206,9 +215,27 @@ def test_what_cannot_be_scanned_is_refused(make_scene, package):
         ({"jobs": -1}, "jobs -1 does not fit; give 0 or more"),
         ({"scale": (1e-4, 1e-4)}, r"scale \(0.0001, 0.0001\) does not fit; give a number each for red, green and blue"),
         ({"offset": 0.1}, r"offset 0\.1 does not fit"),
+        ({"jobs": 1.5}, r"jobs 1\.5 does not fit; give a whole number"),
+        ({"jobs": "2"}, "jobs '2' does not fit"),
+        ({"batch": 2.5}, r"batch 2\.5 does not fit; give a whole number"),
+        ({"stride": 16.0}, r"stride 16\.0 does not fit; give a whole number"),
+        ({"bands": (1.0, 2.0, 3.0)}, r"bands \(1\.0, 2\.0, 3\.0\) do not fit; give the numbers of red, green and blue"),
+        ({"bands": "321"}, "bands '321' do not fit"),
+        ({"high": "much"}, "high 'much' does not fit; give a number"),
+        ({"prior": [0.1]}, r"prior \[0\.1\] does not fit; give a number"),
+        ({"stretch": 5}, "stretch 5 does not fit; give a name"),
+        ({"model": None}, "a model is no NoneType; give the name of a shipped one"),
+        ({"since": geopandas.GeoDataFrame()}, "an earlier layer is no GeoDataFrame; give the path of a file"),
     ):
         with pytest.raises(InputError, match=message):
             search(make_scene(), **how)
+    for scenes in (None, 5, b"scene.tif", np.zeros((3, 64, 64)), [np.zeros((3, 64, 64))]):
+        with pytest.raises(InputError, match=r"a scene is no \w+; give a path, a URL, or a scene from `open_scene`"):
+            search(scenes)
+    with rasterio.open(make_scene()) as dataset:
+        for call in (search, geoscan.open_scene, lambda scene: geoscan.dehaze(scene, "clear.tif")):
+            with pytest.raises(InputError, match="is no DatasetReader; give"):
+                call(dataset)
     with pytest.raises(InputError, match="prior 0 does not fit"):
         search(make_scene(), prior=0)
     with pytest.raises(PackageError, match="no model is called 'plant'"):
@@ -273,6 +300,10 @@ def test_floats_come_back_as_floats_and_what_is_not_finite_as_it_was(dtype):
         ("scene.tif", {"out": "clear.tif", "jobs": -1}, "jobs -1 does not fit; give 0 or more"),
         ("scene.tif", {}, r"pass out='dehazed\.tif'"),
         (np.zeros((3, 4, 5), np.uint8), {"omega": 2}, "omega 2 does not fit"),
+        (np.zeros((3, 4, 5), np.uint8), {"omega": "much"}, "omega 'much' does not fit; give a number"),
+        (np.zeros((3, 4, 5), np.uint8), {"window": 64.5}, r"window 64\.5 does not fit; give a whole number"),
+        ([[[0]]] * 3, {}, r"what is dehazed is no list; give a NumPy array, \(3, rows, cols\), or a path"),
+        ("scene.tif", {"out": 5}, "what is written is no int; give the path of a GeoTIFF"),
     ],
 )
 def test_what_cannot_be_dehazed_is_refused(what, how, message):
@@ -307,9 +338,11 @@ def patchy():
         lambda valid: valid.astype(np.uint8) * np.uint8(255),
         lambda valid: valid.astype(np.int64),
         lambda valid: valid.astype(float),
+        lambda valid: np.where(valid, 1.0, np.nan),
+        lambda valid: np.ma.array(np.ones_like(valid), mask=~valid),
         lambda valid: valid.tolist(),
     ],
-    ids=["0/1", "0/2", "0/255", "int64", "float", "list"],
+    ids=["0/1", "0/2", "0/255", "int64", "float", "nan", "masked", "list"],
 )
 def test_a_mask_may_be_of_any_type(alike):
     pixels, valid = patchy()
@@ -350,6 +383,24 @@ def test_predict_gives_what_a_scan_gives(make_scene, tiny_package):
     with pytest.raises(InputError, match="no runtime is called 'torch'"):
         model.predict(chips, runtime="torch")
     assert model.predict([]).shape == (0, len(LABELS))
+
+
+def test_predict_takes_what_is_masked_for_nodata_as_a_scan_does(make_scene, package):
+    mask = np.ones((64, 96), bool)
+    mask[:40, :50] = False
+    path = make_scene(pixels=np.random.default_rng(0).integers(1, 255, (3, 64, 96)), mask=mask)
+    plan = Plan.of(Scene.open(path), package)
+    pairs = [plan.scene.read(tile.read) for tile in plan.grid]
+    chips = np.ma.array([pixels for pixels, _ in pairs], mask=[np.stack([~valid] * 3) for _, valid in pairs])
+    model, seen = geoscan.load_model(package.path), np.array([valid.any() for _, valid in pairs])
+    table = model.predict(chips[seen])
+    np.testing.assert_array_equal(table[MINE], scan(plan).scores[seen, LABELS.index(MINE)])
+    assert (table != model.predict(chips[seen].data)).any(axis=None)
+    np.testing.assert_array_equal(model.predict(chip for chip in chips[seen]), table)
+    with pytest.raises(InputError, match=f"chip {seen.argmin()} is masked everywhere; leave it out"):
+        model.predict(chips)
+    with pytest.raises(InputError, match="chips are no int; give"):
+        model.predict(3)
 
 
 def test_predict_averages_when_the_card_says_so(make_scene, package, monkeypatch):

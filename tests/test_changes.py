@@ -13,7 +13,7 @@ from sights import seen
 
 from geoscan.changes import compared, counts, date_of, present, seen_ground, since
 from geoscan.grid import TileGrid
-from geoscan.outlines import areas_ha, outlines, projector
+from geoscan.outlines import ACTIVATION, areas_ha, outlines, projector
 from geoscan.polygons import Detection, Hysteresis, Provenance, detections
 from geoscan.seen import Sight
 from geoscan.states import Review, Status
@@ -85,13 +85,74 @@ def test_a_large_mine_grows_by_a_fifth():
     assert [compared([one], [old], [])[0].status for one in now] == [Status.KNOWN, Status.GROWN]
 
 
+@pytest.mark.parametrize("kind", [ACTIVATION, ""])
 @pytest.mark.parametrize("n_chips", [0, 1000])
-def test_chips_around_finer_outlines_are_no_growth(n_chips):
+def test_chips_around_finer_outlines_are_no_growth(n_chips, kind):
     old = box(0.0099, 0.0099, 0.0002, n_chips=n_chips)
+    old = replace(old, provenance=replace(SOURCE, outline=kind))
     now = box(0, 0, 0.02, n_chips=4)
     assert compared([now], [old], [])[0].status is Status.KNOWN
     wider = box(-0.02, -0.02, 0.06, n_chips=36)
     assert compared([wider], [old], [])[0].status is Status.GROWN
+
+
+FINE = replace(SOURCE, outline=ACTIVATION)
+
+
+def evidence(mask: np.ndarray, right: int = 0, down: int = 0) -> list[Detection]:
+    """Likewise of outlines by activation: cells of 2 px that show it, of chips of which it covers a tenth."""
+    side, cell = mask.shape[0] // CHIP * CHIP - CHIP, 2
+    part = mask[down : down + side, right : right + side]
+    share = part.reshape(side // CHIP, CHIP, -1, CHIP).mean((1, 3))
+    cells = part.reshape(side // cell, cell, -1, cell).any((1, 3))
+
+    def outliner(groups, grid, transform, crs):
+        fine = np.where(cells, np.repeat(np.repeat(groups, CHIP // cell, 0), CHIP // cell, 1), 0).astype(np.int32)
+        return outlines(fine, TileGrid(side, side, cell, cell), transform, crs)
+
+    transform = Affine(GSD, 0, 500_000 + right * GSD, 0, -GSD, 9_200_000 - down * GSD)
+    grid, scores = TileGrid(side, side, CHIP, CHIP), (share >= 0.1).astype(np.float32).reshape(-1, 1)
+    return detections(grid, scores, ("artisinal_mine",), FINE, transform, UTM, outliner=outliner)
+
+
+def river(width: float, length: float, angle: float, row: float = 80.5, col: float = 80.5) -> np.ndarray:
+    """A mine along a river."""
+    rows, cols = np.mgrid[:176, :176]
+    along = (cols - col) * np.cos(angle) + (rows - row) * np.sin(angle)
+    across = (rows - row) * np.cos(angle) - (cols - col) * np.sin(angle)
+    return (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
+
+
+SHIFT = st.integers(0, CHIP - 1)
+
+
+@settings(max_examples=15)
+@given(SHIFT, SHIFT, st.floats(5, 14), st.floats(30, 110), st.floats(0, np.pi), st.floats(70, 90))
+@example(right=8, down=8, width=12.0, length=100.0, angle=0.8, row=80.0)
+def test_an_unchanged_mine_never_grows_by_fine_outlines(right, down, width, length, angle, row):
+    for mask in (river(width, length, angle, row), disc(length / 3, row)):
+        told = compared(evidence(mask, right, down), evidence(mask), [])
+        assert Status.GROWN not in [one.status for one in told]
+
+
+@settings(max_examples=15)
+@given(SHIFT, SHIFT, st.floats(6, 12), st.floats(50, 60), st.floats(0, np.pi))
+def test_a_narrow_mine_that_doubles_grows(right, down, width, length, angle):
+    before, after = river(width, length, angle), river(width, 2 * length, angle)
+    told = compared(evidence(after, right, down), evidence(before), [])
+    assert Status.GROWN in [one.status for one in told]
+
+
+@pytest.mark.parametrize("source", [FINE, SOURCE])
+def test_growth_is_told_where_the_earlier_chips_are_smaller(source):
+    """By half a stride, or since somebody cut a detection and each part says how many chips the whole had."""
+    whole = replace(box(0, 0, 0.02, n_chips=4), provenance=source)
+    now = replace(whole, geometry=shapely.box(0, 0, 0.02, 0.03), n_chips=6, area_ha=1.5 * whole.area_ha)
+    for before in (
+        [replace(whole, n_chips=16)],
+        [replace(box(0.01 * n, 0, 0.01, n_chips=9), provenance=source) for n in (0, 1)],
+    ):
+        assert compared([now], before, [])[0].status is Status.GROWN
 
 
 def test_gone_needs_the_place_to_be_seen():
@@ -126,6 +187,16 @@ def test_what_is_not_shown_of_a_known_mine_is_unseen_and_no_growth_when_it_is_sh
     again = replace(whole, first_seen="2023-08-01", review=Review.UNREVIEWED)
     (one,) = compared([again], [known, rest], [shapely.box(-1, -1, 1, 1)])
     assert (one.status, one.gained_ha, one.first_seen) == (Status.KNOWN, pytest.approx(0), "2023-06-01")
+
+
+def test_what_is_not_shown_of_a_mine_drawn_by_hand_is_unseen():
+    drawn = box(0, 0, 0.04, n_chips=0, first_seen="2021-08-01", review=Review.MINE)
+    half = replace(box(0, 0, 0.02, n_chips=4), first_seen="2023-07-01")
+    known, rest = compared([half], [drawn], [shapely.box(-1, -1, 0.02, 1)])
+    assert (known.status, rest.status, rest.review, rest.first_seen) == ("known", "unseen", "mine", "2021-08-01")
+    assert rest.geometry.equals(shapely.box(0.02, 0, 0.04, 0.04))
+    nearly = [shapely.box(-1, -1, 0.037, 1)]
+    assert [one.status for one in compared([half], [drawn], nearly)] == ["known"]
 
 
 def test_what_is_shown_or_less_than_a_chip_is_not_unseen():
@@ -178,6 +249,25 @@ def test_ground_is_what_was_seen():
     assert seen_ground(replace(scene, sight=np.full(len(grid), Sight.CLOUDY, np.uint8))) == []
     nowhere = replace(scene, transform=Affine(1e9, 0, 0, 0, -1e9, 0))
     assert seen_ground(nowhere) == [], "a scene without a place on the globe shows none"
+
+
+def test_a_mine_under_some_cloud_is_not_gone():
+    labels = ("clear", "partly_cloudy", "haze", "cloudy", "artisinal_mine")
+    scores = np.zeros((9, 5), np.float32)
+    scores[:, 0] = 1
+    scores[4, :2] = 0.4, 0.6
+    place = Affine(1000, 0, 500_000, 0, -1000, 9_200_000), UTM
+    scene = seen(SOURCE, TileGrid(3, 3, 1, 1), scores, labels=labels, transform=place[0], crs=place[1])
+    middle, corner = (
+        replace(box(0, 0), geometry=outlines(np.eye(9, dtype=np.int32)[n].reshape(3, 3), scene.grid, *place)[0])
+        for n in (4, 0)
+    )
+    told = since([], [middle, corner], [scene])
+    assert {one.geometry: one.status for one in told} == {
+        middle.geometry: Status.UNSEEN,
+        corner.geometry: Status.GONE,
+    }
+    assert (scene.sight == Sight.CLEAR).all(), "it counts as observed all the same"
 
 
 def test_dates_are_of_all_scenes():

@@ -136,6 +136,15 @@ def test_nodata_and_cloud_take_the_haze_around_them():
     assert (transmission_map(pixels, np.zeros_like(valid), PARAMS, 20) == 1).all()
 
 
+def test_wide_cloud_beside_forest_is_left_as_it_is():
+    share = np.linspace(0, 2, 600).clip(0, 1)[:, None]  # forest above, then more and more cloud, then cloud alone
+    pixels = np.rint(under(0.9, np.tile(ground(40, 40), (1, 15, 15))) * (1 - share) + 250 * share).astype(np.uint8)
+    found = transmission_map(pixels, np.ones((600, 600), bool), PARAMS, 20)
+    assert PARAMS.t0 - 1e-6 <= found.min() < 0.9
+    assert found.max() <= 1 + 1e-6
+    np.testing.assert_allclose(found[:, 400:], 1, atol=1e-6)
+
+
 def test_one_transmission_keeps_colours():
     pixels = under(0.6, ground()) // np.array([1, 2, 3], np.uint8)[:, None, None]
     one = DarkLevel(by_band=False)

@@ -66,11 +66,24 @@ def test_the_last_row_and_column_are_short_not_dropped():
 
 
 @pytest.mark.parametrize(
-    ("given_", "says"), [((0, 5, 4, 4), "no pixels"), ((5, 5, 4, 5), "stride 5"), ((5, 5, 4, 0), "stride 0")]
+    ("given_", "says"),
+    [
+        ((0, 5, 4, 4), "no pixels"),
+        ((5, 5, 4, 5), "stride 5"),
+        ((5, 5, 4, 0), "stride 0"),
+        ((5, 5, 4, 4.0), r"stride 4\.0 does not fit; give a whole number"),
+        (("5", 5, 4, 4), "rows '5' does not fit"),
+    ],
 )
 def test_what_does_not_fit_is_refused(given_, says):
     with pytest.raises(GridError, match=says):
         TileGrid(*given_)
+
+
+def test_small_integers_of_numpy_do_not_overflow():
+    small = TileGrid(np.uint16(60_000), np.int32(300), np.uint8(200), np.uint8(100))
+    assert small == TileGrid(60_000, 300, 200, 100)
+    assert len(small) == 1800
 
 
 @given(grids())

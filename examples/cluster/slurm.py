@@ -9,6 +9,7 @@ local workers with the arguments of `WORKER`; no SLURM was at hand.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from typing import Any
@@ -42,9 +43,14 @@ def main(scenes: str, layer: str) -> int:
     with workers() as cluster:
         cluster.scale(jobs=JOBS)
         cluster.wait_for_workers(JOBS)
-        scan = ["geoscan", "scan", scenes, "--out", layer, "--scheduler", cluster.scheduler_address]
+        geoscan = [sys.executable, "-m", "geoscan", "scan"]
+        scan = [*geoscan, scenes, "--out", layer, "--scheduler", cluster.scheduler_address]
         return subprocess.run(scan, check=False).returncode
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", help="a scene, or a folder of them, on the shared disk")
+    parser.add_argument("layer", help="where the detections go, such as mines.gpkg")
+    given = parser.parse_args()
+    raise SystemExit(main(given.scenes, given.layer))

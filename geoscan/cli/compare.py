@@ -28,9 +28,9 @@ def compare(old: Path, new: Path, out: Path) -> None:
     from geoscan.layers import earlier, kept
 
     layers.check_target(out)
-    kept.check(out)
     if inputs.identities([str(out)]) & inputs.identities([str(old), str(new)]):
         raise InputError(f"{out} is one of the layers that are compared; give another file to write to")
+    kept.check(out)
     before, after = earlier.read(old), earlier.read(new)
     ground = earlier.ground_of(new)
     if ground is None:

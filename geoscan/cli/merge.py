@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from geoscan.cli import options, outputs, tell
+
+if TYPE_CHECKING:
+    from geoscan.scanning.result import SceneResult
+
+    _Merged: TypeAlias = tuple[Path, SceneResult, int]
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +36,17 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
     from geoscan.scanning.merge import NOT_YET, merge_journal
     from geoscan.scanning.options import ScanOptions
 
-    journals = tuple(dict.fromkeys(journals))
+    files: dict[Path, Path] = {}
+    for path in journals:
+        files.setdefault(path.resolve(), path)
+    journals = tuple(files.values())
     wanted = outputs.Outputs.taken(out, asked)
     wanted.check(map(str, journals), len(journals))
     wanted.check_kept()
     how = ScanOptions(operate=operate or DEFAULT_POINT, **asked)
+    merged = [(path, *merge_journal(path, how, pointed=operate is not None)) for path in journals]
     results = []
-    for path in journals:
-        result, missing = merge_journal(path, how, pointed=operate is not None)
+    for path, result, missing in _of_different_scans(merged):
         results.append(result)
         if missing:
             log.warning(
@@ -54,3 +62,18 @@ def merge(journals: tuple[Path, ...], out: Path, operate: str | None, **asked: A
         tell.result(replace(result, seen=replace(result.seen, failed=unread), summary=told))
     if any(result.seen.failed for result in results):
         click.get_current_context().exit(1)
+
+
+def _of_different_scans(merged: list[_Merged]) -> list[_Merged]:
+    """Leave out journals of which another, that lacks no more, is of the same scan, and say so."""
+    from geoscan.scanning.journal.key import key_of
+
+    kept: dict[tuple[object, ...], _Merged] = {}
+    for one in merged:
+        plan = one[1].plan
+        key = plan.name, plan.reading.get("date"), *key_of(plan).items()
+        first = kept.setdefault(key, one)
+        if first is not one:
+            kept[key], less = sorted([first, one], key=lambda of: of[2])
+            log.warning("%s is left out: %s is of the same scan", less[0], kept[key][0])
+    return list(kept.values())

@@ -120,9 +120,10 @@ class Outputs:
         """
         from geoscan.layers import kept
 
-        for path in (self.out, self.obscured):
-            if path is not None:
-                kept.check(path, self.since.path if self.since else None)
+        if self.out is not None:
+            kept.check(self.out, self.since.path if self.since else None)
+        if self.obscured is not None:
+            kept.check(self.obscured)  # it takes no reviews over
 
     def write(
         self, results: Sequence[SceneResult], broken: Mapping[str, Exception] | None = None, left_out: int = 0
@@ -130,6 +131,7 @@ class Outputs:
         """Write what was found in some scenes, and give it, each mine once; with what an earlier layer alone holds.
 
         broken: scenes that could not be scanned, and why. left_out: how many rasters in folders could not be.
+        Raises InputError where people have worked on a file meanwhile, and would lose what they have made.
         """
         from geoscan import changes, layers, report
         from geoscan.cli.command_line import command_line
@@ -138,11 +140,14 @@ class Outputs:
 
         found, command = found_in(results), command_line()
         scenes = [replace(result.seen, command=command) for result in results]
-        if self.since is not None:
-            found = changes.since(found, self.since.detections, scenes)
+        since = self._kept_since()
+        if since is None:
+            found = changes.dated(found, scenes)
+        else:
+            found = changes.since(found, since.detections, scenes)
             sources = [one.provenance for one in scenes]
             dates = {one.scene: one.reading.get("date", "") for one in sources}
-            tell.changes(self.since, found, sources, dates)
+            tell.changes(since, found, sources, dates)
         if self.out is not None:
             layers.write(self.out, found, scenes)
         if self.obscured is not None:
@@ -153,6 +158,20 @@ class Outputs:
             missing = {name: str(error) for name, error in (broken or {}).items()}
             report.write(self.report, results, found, command=command, missing=missing, left_out=left_out)
         return found
+
+    def _kept_since(self) -> Earlier | None:
+        """Check again what people have made, who may have saved it during the scan, and give the earlier layer.
+
+        One that is to be replaced is read again, for the reviews in it now.
+        """
+        from geoscan.layers import earlier, kept
+
+        with kept.meanwhile():
+            self.check_kept()
+            paths = [self.out, self.since.path] if self.out and self.since else []
+            if paths and all(path.exists() for path in paths) and paths[0].samefile(paths[1]):
+                return earlier.read(paths[0])
+            return self.since
 
 
 def names_a_file(asked: Mapping[str, Any]) -> bool:

@@ -39,9 +39,16 @@ def _of_scene(seen: Seen) -> dict[str, Any]:
 
 def dates_in(told: Any) -> dict[str, str]:
     """Give the dates of scenes by their names, from what `about` said; of anything else none."""
+    readings = {name: one.get("reading") for name, one in _scenes_in(told).items()}
+    return {name: str(of.get("date", "")) for name, of in readings.items() if isinstance(of, dict)}
+
+
+def outlines_in(told: Any) -> dict[str, str]:
+    """Likewise of what outlines are."""
+    return {name: str(one.get("outline", "")) for name, one in _scenes_in(told).items()}
+
+
+def _scenes_in(told: Any) -> dict[str, dict[Any, Any]]:
     scenes = told.get("scenes") if isinstance(told, dict) else None
-    found = {}
-    for one in scenes if isinstance(scenes, list) else []:
-        if isinstance(one, dict) and isinstance(one.get("reading"), dict):
-            found[str(one.get("scene"))] = str(one["reading"].get("date", ""))
-    return found
+    listed = scenes if isinstance(scenes, list) else []
+    return {str(one.get("scene")): one for one in listed if isinstance(one, dict)}

@@ -31,7 +31,7 @@ ATTRIBUTES: Final = {
     "haze": Attribute("float64", "mean score of haze, 0 to 1; empty when the model does not tell"),
     "status": Attribute("str", "since an earlier layer: new, known, grown, gone or unseen; empty without --since"),
     "gained_ha": Attribute("float64", "hectares outside of all earlier outlines; empty without --since"),
-    "first_seen": Attribute("str", "date of the scene that showed it first; empty where unknown, and without --since"),
+    "first_seen": Attribute("str", "date of the scene that showed it first; empty where unknown"),
     "review": Attribute("str", "what a person says: unreviewed, mine or not_mine"),
     "model": Attribute("str", "name of the model"),
     "digest": Attribute("str", "digest of the model, which tells models of one name apart"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
 _OWN: Final = {detections.LAYER, chips.LAYER, obscured.LAYER, footprint.LAYER, metadata.LAYER, style.TABLE}
 """Layers and tables of a GeoPackage of geoscan's."""
+
+_STYLES: Final = f"SELECT styleName FROM {style.TABLE} WHERE instr(coalesce(styleQML, ''), ?) = 0"
+"""What gives the names of styles that lack a mark."""
 
 _OURS: Final = {"digest", "cause"}
 """Columns of which a layer of geoscan's has one: of detections, of what was not seen well."""
@@ -33,7 +39,7 @@ def check(path: Path, since: Path | None = None) -> None:
     """Check that a file, which a layer is to replace, holds nothing that nobody can make again.
 
     since: the earlier layer whose reviews the new one takes over. What cannot be read holds nothing.
-    Raises InputError for reviews, and for layers, tables and columns of somebody else.
+    Raises InputError for reviews, and for layers, rasters, tables, columns and styles of somebody else.
     """
     if not path.is_file():
         return
@@ -56,9 +62,34 @@ def check(path: Path, since: Path | None = None) -> None:
         )
 
 
+@contextmanager
+def meanwhile() -> Iterator[None]:
+    """Say of what `check` finds when a scan is done how it goes on: what was scanned is not lost."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"{error}. It was changed during the scan, whose journal stays: move the file away, and the same command "
+            "ends in seconds"
+        ) from error
+
+
 def _others(path: Path) -> list[str]:
-    """Name layers and tables of somebody else."""
-    return sorted(set(table_names(path)) - _OWN) if path.suffix.lower() == ".gpkg" else []
+    """Name layers, rasters, tables and styles of somebody else."""
+    if path.suffix.lower() != ".gpkg":
+        return []
+    names = {*table_names(path), *_asked(path, "SELECT table_name FROM gpkg_contents")}
+    styles = _asked(path, _STYLES, style.MARK) if style.TABLE in names else []
+    return [*sorted(names - _OWN), *(f"the style {name}" for name in styles)]
+
+
+def _asked(path: Path, query: str, *values: str) -> list[str]:
+    """Ask a GeoPackage for names, of which GDAL's vector side does not tell all; a damaged one has none."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return [str(name) for (name,) in db.execute(query, values)]
+    except sqlite3.Error:
+        return []
 
 
 def _added(table: pd.DataFrame) -> list[str]:
@@ -70,7 +101,6 @@ def _added(table: pd.DataFrame) -> list[str]:
 
 
 def _reviews(table: pd.DataFrame) -> int:
-    """Count what a person has said."""
-    said = table["review"].tolist() if "review" in table else []
-    words = [word.strip().lower() for word in said if isinstance(word, str)]
-    return sum(word not in ("", Review.UNREVIEWED) for word in words)
+    """Count what a person has said, in whatever words or numbers."""
+    said = table["review"].dropna().tolist() if "review" in table else []
+    return sum(str(word).strip().lower() not in ("", Review.UNREVIEWED) for word in said)

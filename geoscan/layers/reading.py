@@ -21,6 +21,7 @@ _BEGIN: Final = {
     ".gpkg": b"SQLite format 3\0",
     ".fgb": b"fgb\x03",
     ".parquet": b"PAR1",
+    ".shp": b"\x00\x00\x27\x0a",
 }
 """How a file of each suffix begins: GDAL goes by the content, and would follow one that names a server."""
 
@@ -39,7 +40,7 @@ _MOST_FEATURES: Final = 200_000
 
 
 def read_table(path: Path, names: Sequence[str]) -> tuple[geopandas.GeoDataFrame, Any]:
-    """Read a .geojson, .json, .gpkg, .fgb or .parquet file.
+    """Read a .geojson, .json, .gpkg, .fgb, .parquet or .shp file.
 
     names: of the layer, where a file holds several; the first that is there is taken.
     Returns its features, in the layer's own CRS, and its metadata (see `about`), None where it has none.
@@ -88,6 +89,28 @@ def read_columns(path: Path, layer: str, but: Collection[str]) -> pd.DataFrame:
         if not wanted:
             return pd.DataFrame(index=range(info["features"]))
         return pd.DataFrame(pyogrio.read_dataframe(path, layer=layer, columns=wanted, read_geometry=False))
+
+
+def read_where(path: Path, layer: str, where: str) -> geopandas.GeoDataFrame:
+    """Read the features of a GeoPackage's layer that fit a condition in SQL: their column `scene`, and geometries.
+
+    Raises InputError as `read_table` does.
+    """
+    import geopandas
+    import pyogrio
+
+    _check(path)
+    with readable(path):
+        return geopandas.GeoDataFrame(pyogrio.read_dataframe(path, layer=layer, columns=["scene"], where=where))
+
+
+def column_names(path: Path, layer: str) -> list[str]:
+    """Name the columns of a layer. Raises InputError as `read_table` does."""
+    import pyogrio
+
+    _check(path)
+    with readable(path):
+        return [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
 
 
 def _listed(path: Path) -> list[tuple[str, str | None]]:
@@ -176,10 +199,11 @@ def _chosen(path: Path, names: Sequence[str]) -> str:
 
 
 def _told_by_geojson(path: Path) -> Any:
-    """Metadata stand in the first line, which ends where the features begin; GDAL does not give them."""
+    """Metadata stand before the features, also where GDAL has written the file anew; GDAL does not give them."""
     with path.open("rb") as file:
-        head = _parsed(file.readline(_MOST_TOLD).rstrip() + b"]}")
-    return head.get("geoscan") if isinstance(head, dict) else None
+        head, _, _ = file.read(_MOST_TOLD).partition(b'"features"')
+    told = _parsed(head.strip(_BLANK).removesuffix(b",") + b"}")
+    return told.get("geoscan") if isinstance(told, dict) else None
 
 
 def _parsed(text: str | bytes) -> Any:

@@ -109,8 +109,9 @@ def each_once(paths: Sequence[str]) -> list[str]:
     """Leave out what another of the paths shows: tiles of which a mosaic is made, or the mosaic, where it shows less
     than they do; and what belongs to a product, such as its mask.
 
-    Of two that show the same, the first stays. The order is kept.
+    Of two that show the same, the first stays; of several names of one file, that which is no link. The order is kept.
     """
+    paths = _one_name_each(paths)
     real = {path: os.path.realpath(path) for path in paths}
     given = set(real.values())
     shown = {real[path]: _shown(path) for path in paths}
@@ -130,6 +131,14 @@ def each_once(paths: Sequence[str]) -> list[str]:
         products.add(own)
         kept.append(path)
     return kept
+
+
+def _one_name_each(paths: Sequence[str]) -> list[str]:
+    """Leave out links to others of the files, and all names of a file but one."""
+    names: dict[object, str] = {}
+    for path in sorted(paths, key=os.path.islink):
+        names.setdefault(next(iter(inputs.identities([path])), path), path)
+    return [path for path in paths if path in names.values()]
 
 
 def _identity(path: str) -> str:

@@ -70,14 +70,15 @@ class Place:
         return _around(core, SQUARE, grid.rows, grid.cols)
 
     def up(self) -> str:
-        """Say which way is up, at the centre of the scene."""
+        """Say which way is up, at the centre of the scene, and whether it is shown as in a mirror."""
         grid = self.seen.grid
         above, middle = (corner(self.seen.transform, grid.rows / 2 - step, grid.cols / 2) for step in (1, 0))
         to_lonlat = pyproj.Transformer.from_crs(self._crs, "OGC:CRS84", always_xy=True)
         turned = pyproj.Geod(ellps="WGS84").inv(*to_lonlat.transform(*middle), *to_lonlat.transform(*above))[0]
+        mirrored = " The picture is mirrored." if self.seen.transform.determinant > 0 else ""
         if abs(turned) < _TURNED:
-            return "North is up."
-        return f"Up is {abs(turned):.0f} degrees {'east' if turned > 0 else 'west'} of north."
+            return f"North is up.{mirrored}"
+        return f"Up is {abs(turned):.0f} degrees {'east' if turned > 0 else 'west'} of north.{mirrored}"
 
 
 def _around(core: Window, side: int, rows: int, cols: int) -> Window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyproj
@@ -61,6 +61,7 @@ def export(reviewed: Reviewed, plans: Sequence[Plan], out: Path) -> Exported:
     Raises InputError where no scene shows any reviewed polygon, ReadError where none of the chips can be read,
     OutputError when writing fails.
     """
+    reviewed = _with_renamed(reviewed, plans)
     choices = [choose(plan, reviewed) for plan in plans]
     _tell_left_out(reviewed, plans, choices)
     if not any(choice.chips for choice in choices):
@@ -78,6 +79,23 @@ def export(reviewed: Reviewed, plans: Sequence[Plan], out: Path) -> Exported:
     rows = write_chip_set(out, _some(pictures, failed))
     mines = sum(row.label == "mine" for row in rows)
     return Exported(mines, len(rows) - mines, failed)
+
+
+def _with_renamed(reviewed: Reviewed, plans: Sequence[Plan]) -> Reviewed:
+    """Take a single scene for the one of all polygons, and say so, where it lies there and has another name."""
+    names = {reviewed.scenes[n] for n in reviewed.judged}
+    if len(plans) != 1 or len(names) != 1 or any(of_scene(name, plans[0].name) for name in names):
+        return reviewed
+    nameless = replace(reviewed, scenes=("",) * len(reviewed))
+    if not choose(plans[0], nameless).here:
+        return reviewed
+    log.warning(
+        "the reviewed polygons are of %s, and %s is taken for it: it lies there; give another scene if it is not the "
+        "same under another name",
+        one_line(names.pop())[:200],
+        plans[0].name,
+    )
+    return nameless
 
 
 def _some(pictures: Iterator[Picture], failed: dict[str, str]) -> Iterator[Picture]:

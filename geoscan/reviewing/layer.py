@@ -63,14 +63,20 @@ def read_reviewed(path: Path) -> Reviewed:
         raise InputError(
             f"{path} has no column `review`; add one of text, and write {Review.MINE} or {Review.NOT_MINE} into it"
         )
-    if "status" in table:
-        table = table[~table["status"].isin([str(status) for status in ABSENT])]
     reviews = reviews_in(path, table["review"].tolist())
     if all(review is Review.UNREVIEWED for review in reviews):
         raise InputError(
             f"{path} holds no reviewed polygon among {len(reviews)}; set `review` to {Review.MINE} or "
             f"{Review.NOT_MINE} first, and save"
         )
+    if "status" in table:
+        here = ~table["status"].isin([str(status) for status in ABSENT]).to_numpy()
+        table, reviews = table[here], [review for review, there in zip(reviews, here, strict=True) if there]
+        if all(review is Review.UNREVIEWED for review in reviews):
+            raise InputError(
+                f"all reviewed polygons in {path} are {' or '.join(ABSENT)}, and left out, for its scene does not show "
+                "them; give the layer of a scene that does"
+            )
     if table.crs is None:
         raise InputError(f"{path} has no CRS, so nobody knows where its polygons lie; assign the right one")
     shapes = np.array(table.geometry.tolist(), object)

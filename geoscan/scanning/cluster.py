@@ -1,14 +1,16 @@
 """What must hold before the first chip goes to a cluster: the same versions everywhere, and scenes and models at hand.
 
-Workers that have no model get it, by its digest, once each; so do those that join later.
+Workers that have no model get it, by its digest, once each. All this goes for those that join later, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import platform
 import socket
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from distributed import WorkerPlugin
+from distributed import Status, WorkerPlugin
 
 import geoscan
 from geoscan import gdal, inputs
@@ -29,8 +31,15 @@ if TYPE_CHECKING:
 
     from geoscan.scanning.plan import Plan
 
+log = logging.getLogger(__name__)
+
 _NAMED: Final = 3
 """Workers that a message names, at most."""
+
+_SHARE: Final = "workers read scenes under the same paths as this machine: share them"
+
+_PLENTY: Final = 1e6
+"""Of a resource that lets a worker in: more than it ever works on at a time."""
 
 
 def check_versions(client: Client, runtimes: Iterable[str] = ()) -> None:
@@ -79,6 +88,7 @@ def versions(runtimes: tuple[str, ...]) -> dict[str, str]:
     import rasterio
 
     found = {
+        "Python": _minor(platform.python_version_tuple()),
         "numpy": np.__version__,
         "OpenCV": cv2.__version__,
         "rasterio": rasterio.__version__,
@@ -99,23 +109,72 @@ def _code() -> str:
     return digest.hexdigest()[:12]
 
 
-def make_ready(client: Client, plans: Sequence[Plan]) -> None:
+def make_ready(client: Client, plans: Sequence[Plan]) -> dict[str, float]:
     """Check that all workers can read the scenes, and give models to those that have none.
 
+    Returns the resources that work on these plans is to ask for: workers that join later have them if they fit, too.
     Raises InputError for a scene that a worker lacks, or of which it has another version, with path and host.
     """
-    check_versions(client, {plan.runtime for plan in plans})
+    runtimes = tuple(sorted({plan.runtime for plan in plans}))
+    check_versions(client, runtimes)
     stamps = tuple(dict.fromkeys(stamp for plan in plans for stamp in plan.scene.stamps))
     faults = [fault for fault in client.run(missing, stamps).values() if fault]
     if faults:
         more = f", and {len(faults) - _NAMED} more workers likewise" if len(faults) > _NAMED else ""
-        raise InputError(
-            f"{'; '.join(faults[:_NAMED])}{more}; workers read scenes under the same paths as this machine: share them"
-        )
-    for package in {plan.package.card.digest: plan.package for plan in plans}.values():
+        raise InputError(f"{'; '.join(faults[:_NAMED])}{more}; {_SHARE}")
+    packages = {plan.package.card.digest: plan.package for plan in plans}
+    for package in packages.values():
         has = client.run(has_model, package.path.absolute(), package.card.digest)
-        if not all(has.values()):
-            _send(client, package)
+        _send(client, package, again=not all(has.values()))
+    door = Door(f"geoscan-{client.id}-{uuid.uuid4().hex[:8]}", versions(runtimes), runtimes, stamps, tuple(packages))
+    client.register_plugin(door)
+    client.subscribe_topic(door.name, lambda event: log.warning("%s; it gets no work", event[1]))
+    return {door.name: 1.0}
+
+
+def leave(client: Client, names: Iterable[str]) -> None:
+    """Let workers that join from now on be, whatever they lack; names: of resources that `make_ready` gave."""
+    for name in names:
+        if client.status == "running":  # else the scheduler has gone, and what it knew with it
+            client.unregister_worker_plugin(name)
+
+
+@dataclass(frozen=True)
+class Door(WorkerPlugin):  # type: ignore[misc]  # dask has no types
+    """Lets in those workers that fit: what dask runs on each worker, on one that joins later, too.
+
+    One that fits gets a resource, for which the work asks. To raise is not enough: dask logs what a plugin raises on a
+    worker that joins, and gives it work all the same.
+    """
+
+    name: str
+    versions: Mapping[str, str]
+    runtimes: tuple[str, ...]
+    stamps: tuple[inputs.Stamp, ...]
+    digests: tuple[str, ...]
+    """Of the models, which are sent before."""
+
+    async def setup(self, worker: Worker) -> None:
+        """Let the worker in, or raise InputError, of which the client is told, too."""
+        try:
+            self._check(worker.address)
+        except InputError as error:
+            worker.log_event(self.name, str(error))
+            raise
+        await worker.set_resources(**{self.name: _PLENTY})
+        if worker.status == Status.running:
+            # Work that found no worker is dealt out when one begins to run, not when one gets a resource.
+            worker.status = Status.paused
+            worker.status = Status.running
+
+    def _check(self, address: str) -> None:
+        found = versions(self.runtimes)
+        for name, version in self.versions.items():
+            _agree({f"worker {address}": found.get(name)}, name, version)
+        if fault := missing(self.stamps):
+            raise InputError(f"{fault}; {_SHARE}")
+        if lacking := [digest for digest in self.digests if digest not in runtime.PLACES]:
+            raise InputError(f"the worker {address} could not keep the model {lacking[0][:12]}; see its log")
 
 
 def missing(stamps: Iterable[inputs.Stamp]) -> str:
@@ -146,6 +205,9 @@ class Sent(WorkerPlugin):  # type: ignore[misc]  # dask has no types
     content: Mapping[str, bytes]
     """Its files by name."""
 
+    idempotent: bool
+    """Whether workers that have got it before are left alone."""
+
     def setup(self, worker: Worker) -> None:
         """Write the model where the worker keeps its own files, unless it has it. Raises PackageError for damage."""
         if has_model(self.path, self.digest):
@@ -159,11 +221,12 @@ class Sent(WorkerPlugin):  # type: ignore[misc]  # dask has no types
         runtime.PLACES[self.digest] = folder
 
 
-def _send(client: Client, package: Package) -> None:
+def _send(client: Client, package: Package, *, again: bool) -> None:
+    """Send a model to all workers, and to those that join later; again: also if it has been sent before."""
     digest = package.card.digest
     content = {file.name: file.read_bytes() for file in package_files(package.path)}
     try:
-        client.register_plugin(Sent(f"geoscan-{digest[:16]}", package.path.absolute(), digest, content))
+        client.register_plugin(Sent(f"geoscan-{digest[:16]}", package.path.absolute(), digest, content, not again))
     except GeoscanError:
         raise
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from geoscan import inputs, layers
+from geoscan.changes import dated
 from geoscan.errors import BusyError, GeoscanError, InputError, one_line
 from geoscan.files import check_place, file_names, make_folder, replacing
 from geoscan.finding import SUFFIXES
@@ -123,8 +124,8 @@ class Folder:
     ) -> Iterator[Outcome]:
         """Scan scenes that are not done, write a layer for each, and yield what became of each as soon as it is known.
 
-        One that cannot be scanned, or that another scan is at, stops no other. Raises what concerns all, such as
-        OutputError and ClusterError.
+        One that cannot be scanned, that another scan is at, or whose layer people have worked on meanwhile, stops no
+        other. Raises what concerns all, such as OutputError and ClusterError.
         """
         for plan, layer in zip(plans, self.layers(plans), strict=True):
             if self.has(plan):
@@ -136,9 +137,15 @@ class Folder:
             except (*BROKEN, BusyError) as err:
                 yield broken(plan.name, err)
                 continue
+            try:
+                with kept.meanwhile():
+                    kept.check(layer)
+            except InputError as err:
+                yield broken(plan.name, err)
+                continue
             _write(layer, result)
-            kept = journals.end(plan, well=result.well)
-            yield Outcome(plan.name, result.summary.to_dict(), result=result, journal=kept)
+            journal = journals.end(plan, well=result.well)
+            yield Outcome(plan.name, result.summary.to_dict(), result=result, journal=journal)
 
 
 def broken(scene: str, error: GeoscanError) -> Outcome:
@@ -169,7 +176,7 @@ def _write(layer: Path, result: SceneResult) -> None:
     """Write a layer, and then its record, unless something is left to do; one of another layer goes before."""
     path = layer.with_suffix(_ENDING)
     path.unlink(missing_ok=True)
-    layers.write(layer, result.detections, [result.seen])
+    layers.write(layer, dated(result.detections, [result.seen]), [result.seen])
     if result.well:
         with replacing(path) as part:
             record = _Record(layer.name, mark_of(result.plan), result.summary, _source(result.plan))

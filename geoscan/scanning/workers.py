@@ -6,14 +6,14 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from geoscan.ahead import made_ahead
+from geoscan.ahead import made_ahead, with_env
 from geoscan.errors import ClusterError, InputError, one_line
 from geoscan.machine import cores
 from geoscan.scanning.batch import Prepared, ScoredBatch
@@ -48,6 +48,9 @@ class Workers:
     remote: bool = False
     """The client's workers are those of a cluster, in other processes."""
 
+    asked: dict[str, float] = field(default_factory=dict)
+    """Resources of dask's that a worker must have to get work; `make_ready` fills it."""
+
     def begin(self, make: Callable[[], object]) -> None:
         """Make what inference will ask for, while the first batch is read; what it raises, it raises again then.
 
@@ -59,12 +62,22 @@ class Workers:
     def make_ready(self, plans: Sequence[Plan]) -> None:
         """Check that a cluster's workers fit this process and see its scenes, and give them the models that they lack.
 
+        Workers that join later get work only if they do.
         Raises InputError, with the worker and what it lacks.
         """
         if self.remote and self.client is not None:
             from geoscan.scanning.cluster import make_ready
 
-            make_ready(self.client, plans)
+            self.end()
+            self.asked.update(make_ready(self.client, plans))
+
+    def end(self) -> None:
+        """Ask no more of workers that join the cluster."""
+        if self.asked and self.client is not None:
+            from geoscan.scanning.cluster import leave
+
+            leave(self.client, self.asked)
+            self.asked.clear()
 
     def run(
         self,
@@ -80,7 +93,7 @@ class Workers:
         if self.client is None:
             ready = made_ahead(lambda n: prepare(batches[n]), len(batches), self.threads)
             return (infer(batch) for batch in ready)
-        return _with_dask(self.client, prepare, infer, batches)
+        return _with_dask(self.client, prepare if self.remote else with_env(prepare), infer, batches, self.asked)
 
 
 HERE: Final = Workers()
@@ -118,7 +131,9 @@ def workers(jobs: int | None = None, scheduler: str | None = None, *, batches: i
         else:
             client = stack.enter_context(_own_client(threads, stack))
         client.loop.asyncio_loop.set_exception_handler(_report)
-        yield Workers(client, remote=scheduler is not None)
+        pool = Workers(client, remote=scheduler is not None)
+        stack.callback(pool.end)
+        yield pool
 
 
 def _try(make: Callable[[], object]) -> None:
@@ -167,15 +182,16 @@ def _with_dask(
     prepare: Callable[[Sequence[int]], Prepared],
     infer: Callable[[Prepared], ScoredBatch],
     batches: list[list[int]],
+    asked: Mapping[str, float],
 ) -> Iterator[ScoredBatch]:
     from distributed import KilledWorker, as_completed
 
-    resources = _inference_resources(client)
-    threads = sum(client.nthreads().values())
+    to_prepare, to_infer = dict(asked), {**_inference_resources(client), **asked}
+    threads = sum(client.nthreads().values()) or 1  # all may have gone, and others come
 
     def submit(tiles: list[int]) -> Any:
-        ready = client.submit(prepare, tiles, pure=False)
-        return client.submit(infer, ready, pure=False, resources=resources)
+        ready = client.submit(prepare, tiles, pure=False, resources=to_prepare or None)
+        return client.submit(infer, ready, pure=False, resources=to_infer or None)
 
     waiting = iter(batches)
     done = as_completed([submit(tiles) for tiles in itertools.islice(waiting, IN_FLIGHT * threads)], loop=client.loop)
@@ -198,7 +214,7 @@ def _with_dask(
         client.cancel(list(done.futures))
 
 
-def _inference_resources(client: Client) -> dict[str, float] | None:
+def _inference_resources(client: Client) -> dict[str, float]:
     """Ask for the resource that a worker offers for inference, so that one runs at a time on a GPU, or in a process."""
     offered = {name for worker in client.scheduler_info()["workers"].values() for name in worker.get("resources", {})}
-    return next(({name: 1.0} for name in (_GPU, _INFER) if name in offered), None)
+    return next(({name: 1.0} for name in (_GPU, _INFER) if name in offered), {})

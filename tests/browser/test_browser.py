@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from reported import CHIP, result
 
 from geoscan import report
 from geoscan.scanning.result import found_in
+from geoscan.states import Status
 
 pytestmark = pytest.mark.large
 
@@ -23,6 +25,7 @@ CHROMIUM = Path(os.environ.get("GEOSCAN_CHROMIUM", "/usr/bin/chromium"))
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 HOSTILE = "<script>alert(1)</script>.tif"
+OTHER_LABELS = dict.fromkeys(("primary", "agriculture", "road", "water", "cultivation", "habitation"), 0.5)
 MINES = {(0, 0): 0.7, (1, 3): 0.95, (3, 1): 0.8, (3, 2): 0.6, (3, 6): 0.85}
 
 
@@ -48,7 +51,9 @@ def path(tmp_path_factory):
     second = write_scene(folder / "other.tif", pixels=pixels, transform=place @ Affine.translation(2000, 0))
     results = [result(first, package, MINES, name=HOSTILE), result(second, package, {(2, 2): 0.9}, obscured=False)]
     written = folder / "report.html"
-    report.write(written, results, found_in(results), command=f"geoscan {HOSTILE}", missing={HOSTILE: HOSTILE})
+    since = {"status": Status.KNOWN, "gained_ha": 1234.5, "first_seen": "2026-07-02"}
+    found = [replace(one, other_labels=OTHER_LABELS, **since) for one in found_in(results)]
+    report.write(written, results, found, command=f"geoscan {HOSTILE}", missing={HOSTILE: HOSTILE})
     return written
 
 
@@ -198,6 +203,10 @@ def test_it_prints_with_all_sections_and_the_map_as_a_picture(opened, tmp_path):
     assert pdf.startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 4
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 1000})  # what the margins leave of A4, at 96 px an inch
+    assert page.locator("th", has_text="hectares gained").is_visible()
+    wide = "[...document.querySelectorAll('body *')].filter(one => one.getBoundingClientRect().right > 681)"
+    assert page.evaluate(f"{wide}.map(one => one.outerHTML.slice(0, 80))") == []
     assert page.locator(".still").first.is_visible()
     assert not page.locator(".map").first.is_visible()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

@@ -109,6 +109,18 @@ def test_several_journals_make_one_layer(make_scene, package, tmp_path):
     assert (tmp_path / "m.geojson").read_bytes() == one.read_bytes()
 
 
+def test_a_scan_counts_once_by_links_and_copies(journal, tmp_path):
+    link, copy, alone = tmp_path / "link.journal", tmp_path / "copy.journal", tmp_path / "alone.geojson"
+    link.symlink_to(journal)
+    copy.write_bytes(journal.read_bytes())
+    assert invoke("merge", journal, "--out", alone).exit_code == 0
+    result = invoke("merge", journal, link, copy, "--out", tmp_path / "m.geojson")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("is left out") == 1
+    assert f"warning: {copy} is left out: {journal} is of the same scan" in result.stderr
+    assert (tmp_path / "m.geojson").read_bytes() == alone.read_bytes()
+
+
 def test_a_journal_that_is_not_complete_merges_and_says_so(scene, package, tmp_path):
     class Two(fakes.BrightIsPositive):
         calls = 0

@@ -104,6 +104,19 @@ def test_what_is_left_out_is_said(tmp_path):
     assert "1 chips of mines, 0 of what is no mine" in result.stderr
 
 
+def test_a_scene_that_was_renamed_is_taken_and_said(tmp_path):
+    layer(tmp_path / "old.gpkg", (area(0, 0), "mine"), (area(9, 9), "mine"), scene=["before.tif"] * 2)
+    result = run("--out", "chips", layer="old.gpkg")
+    assert result.exit_code == 0, result.stderr
+    assert "the reviewed polygons are of before.tif, and scene.tif is taken for it" in result.stderr
+    assert "1 reviewed polygons lie outside of the scenes: left out" in result.stderr
+    layer(tmp_path / "two.gpkg", (area(0, 0), "mine"), (area(1, 1), "mine"), scene=["before.tif", "other.tif"])
+    scene(tmp_path / "next.tif")
+    for name, scenes in (("two.gpkg", ["scene.tif"]), ("old.gpkg", ["scene.tif", "next.tif"])):
+        result = run("--out", "none", layer=name, scenes=scenes)
+        assert (result.exit_code, "2 reviewed polygons are of scenes that were not" in result.stderr) == (2, True)
+
+
 def test_two_scenes_are_two_places(tmp_path):
     scene(tmp_path / "next.tif")
     assert run("--out", "chips", scenes=["scene.tif", "next.tif"]).exit_code == 0

@@ -90,6 +90,7 @@ def test_what_appears_grows_vanishes_and_is_under_cloud(month, package, tmp_path
     old, new = tmp_path / f"may{suffix}", tmp_path / f"june{suffix}"
     scan(may, package, old)
     assert table(old)["status"].isna().all()
+    assert set(table(old)["first_seen"].astype(str).str[:10]) == {MAY}
     result = scan(june, package, new, "--since", old, "--json")
     assert by_place(new, june) == THEN
     frame = table(new).set_index("status")
@@ -160,6 +161,85 @@ def test_reviews_stay_with_their_places(month, package, tmp_path):
         (3, 3): "not_mine",
         (0, 6): "unreviewed",
     }
+
+
+class WhileScanning(fakes.GreyIsCloudy):
+    """Somebody does something meanwhile."""
+
+    do = staticmethod(lambda: None)
+
+    def __call__(self, chips):
+        self.do()
+        return super().__call__(chips)
+
+
+def reviewing(path: Path):
+    def save() -> None:
+        frame = table(path)
+        frame["review"] = "mine"
+        frame.to_file(path)
+
+    return save
+
+
+def test_reviews_that_are_saved_during_the_scan_are_taken_over(month, package, tmp_path, monkeypatch):
+    out = tmp_path / "mines.geojson"
+    scan(month(5, OLD), package, out)
+    monkeypatch.setattr("geoscan.scanning.run.detector", partial(fakes.made, WhileScanning))
+    monkeypatch.setattr(WhileScanning, "do", staticmethod(reviewing(out)))
+    june = month(6, NOW)
+    scan(june, package, out, "--since", out)
+    reviews = dict(zip(by_place(out, june), table(out)["review"], strict=True))
+    assert reviews == {place: "unreviewed" if place == (3, 6) else "mine" for place in THEN}
+
+
+def test_reviews_that_are_saved_during_the_scan_are_not_replaced(month, package, tmp_path, monkeypatch):
+    out, may, june = tmp_path / "mines.geojson", month(5, OLD), month(6, NOW)
+    scan(may, package, out)
+    monkeypatch.setattr("geoscan.scanning.run.detector", partial(fakes.made, WhileScanning))
+    monkeypatch.setattr(WhileScanning, "do", staticmethod(reviewing(out)))
+    result = invoke(june, "--out", out, "--model", package.path, "--jobs", 0)
+    assert result.exit_code == 2
+    assert "4 reviewed detections, and the reviews would be lost" in result.stderr
+    assert "It was changed during the scan, whose journal stays: move the file away, and" in result.stderr
+    assert set(table(out)["review"]) == {"mine"}
+    again = scan(june, package, out, "--since", out)
+    assert "resumed: 32 of 32 chips" in again.stderr
+    assert table(out)["review"].isin(["mine", "unreviewed"]).all()
+
+
+def test_a_layer_of_what_was_not_seen_takes_no_reviews_over(month, package, tmp_path):
+    old = tmp_path / "may.gpkg"
+    scan(month(5, OLD), package, old)
+    frame = table(old)
+    frame["review"] = "mine"
+    frame.to_file(old, layer="detections")
+    how = ("--obscured", old, "--since", old, "--json", "--model", package.path, "--jobs", 0)
+    result = invoke(month(6, NOW), *how)
+    assert (result.exit_code, "reviews would be lost" in result.stderr) == (2, True)
+    assert set(table(old)["review"]) == {"mine"}
+
+
+@pytest.mark.parametrize("how", ["since", "compare"])
+def test_what_is_partly_cloudy_is_not_gone(month, package, tmp_path, monkeypatch, how):
+    class GreyIsPartlyCloudy(fakes.BrightIsPositive):
+        def __call__(self, chips):
+            scores = super().__call__(chips)
+            grey = chips.mean(axis=(1, 2, 3)) == CLOUD
+            scores[grey, :2] = 0.4, 0.6
+            return scores
+
+    monkeypatch.setattr("geoscan.scanning.run.detector", partial(fakes.made, GreyIsPartlyCloudy))
+    old, new, out = (tmp_path / f"{name}.gpkg" for name in ("may", "june", "both"))
+    scan(month(5, OLD), package, old)
+    june = month(6, NOW, cloud=[(0, 6)])
+    if how == "since":
+        result = scan(june, package, out, "--since", old)
+        assert "100% of the scene observed" in result.stderr
+    else:
+        scan(june, package, new)
+        assert invoke("compare", old, new, "--out", out).exit_code == 0
+    assert by_place(out, june) == THEN
 
 
 def test_known_places_of_others_are_known_mines(month, package, tmp_path):

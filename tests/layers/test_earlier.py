@@ -13,11 +13,14 @@ from affine import Affine
 from sights import seen
 
 from geoscan import layers
+from geoscan.changes import seen_ground
 from geoscan.errors import InputError
 from geoscan.grid import TileGrid
 from geoscan.layers import earlier
 from geoscan.layers.reading import read_table
+from geoscan.outlines import ACTIVATION, areas_ha
 from geoscan.polygons import Hysteresis, Provenance, detections, properties
+from geoscan.seen import Sight
 from geoscan.states import Review, Status
 
 READING = {"product": "PlanetScope visual", "date": "2023-05-01T13:30:12Z"}
@@ -136,6 +139,48 @@ def test_shapes_of_any_kind_become_outlines(tmp_path):
     assert shapes[2].exterior.is_ccw
 
 
+def test_mines_that_somebody_joined_in_one_feature_are_mines_of_their_own(found, tmp_path):
+    """But not parts of one detection, nor what meets."""
+    far = shapely.MultiPolygon([SQUARE, shapely.box(1, 1, 1.02, 1.01), shapely.box(1.02, 1.01, 1.03, 1.02)])
+    parts = earlier.read(foreign(tmp_path / "a.gpkg", [far], review=["mine"], first_seen=["2021-08-01"])).detections
+    assert sorted(round(one.geometry.area, 6) for one in parts) == [0.0001, 0.0003]
+    assert {(one.review, one.first_seen) for one in parts} == {("mine", "2021-08-01")}
+    (one,) = earlier.read(foreign(tmp_path / "b.gpkg", [far], n_chips=[3])).detections
+    assert one.geometry.equals(far.buffer(0))
+
+
+def test_a_detection_that_somebody_cut_has_its_share_of_chips(tmp_path):
+    halves = [shapely.box(0, 0, 0.01, 0.02), shapely.box(0.01, 0, 0.02, 0.02)]
+    area = [float(areas_ha([shapely.box(0, 0, 0.02, 0.02)])[0])] * 2
+    cut = earlier.read(foreign(tmp_path / "a.gpkg", halves, n_chips=[4, 4], area_ha=area)).detections
+    assert [one.n_chips for one in cut] == [2, 2]
+    whole = earlier.read(foreign(tmp_path / "b.gpkg", halves, n_chips=[4, 4])).detections
+    assert [one.n_chips for one in whole] == [4, 4]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_outlines_are_of_is_told_by_a_layer_or_by_nobody(found, tmp_path, suffix):
+    path, source = tmp_path / f"mines{suffix}", replace(SOURCE, outline=ACTIVATION)
+    layers.write(path, [replace(one, provenance=source) for one in found], [seen(source)])
+    assert {one.provenance.outline for one in earlier.read(path).detections} == {ACTIVATION}
+    frame = read_table(path, ["detections"])[0]
+    frame.to_file(tmp_path / "copy.gpkg", layer="detections")
+    assert {one.provenance.outline for one in earlier.read(tmp_path / "copy.gpkg").detections} == {""}
+
+
+def test_what_gdal_has_written_anew_tells_its_scenes(found, tmp_path):
+    path = tmp_path / "mines.geojson"
+    layers.write(path, found, [seen(SOURCE)])
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
+    assert earlier.read(path).dates == {"é.tif": READING["date"]}
+
+
+def test_a_shapefile_is_a_layer(tmp_path):
+    (one,) = earlier.read(foreign(tmp_path / "known.shp", [SQUARE], review=["mine"])).detections
+    assert (one.review, one.n_chips) == ("mine", 0)
+    assert one.geometry.equals(SQUARE)
+
+
 def test_a_projected_shape_across_the_antimeridian_is_cut(tmp_path):
     hole = shapely.Point(736_500, 5_005_000).buffer(3000)
     around = shapely.difference(shapely.box(730_000, 5e6, 745_000, 5.01e6), hole)
@@ -183,6 +228,35 @@ def test_ground_is_footprint_without_what_hides_it(tmp_path):
     assert earlier.ground_of(foreign(tmp_path / "b.geojson", [SQUARE])) is None
 
 
+def test_ground_that_one_scene_does_not_show_another_may(tmp_path):
+    path = tmp_path / "a.gpkg"
+    whole = shapely.box(0, 0, 2, 2)
+    for name, shapes, columns in (
+        ("footprint", [whole, whole], {"scene": ["a", "b"]}),
+        ("obscured", [shapely.box(0, 0, 1, 2), shapely.box(0, 0, 2, 1)], {"scene": ["a", "b"], "cause": ["cloud"] * 2}),
+    ):
+        geopandas.GeoDataFrame(columns, geometry=shapes, crs="EPSG:4326").to_file(path, layer=name, mode="a")
+    hidden = shapely.box(0, 0, 1, 1)
+    assert shapely.union_all(earlier.ground_of(path)).equals(shapely.difference(whole, hidden))
+    nobodys = geopandas.GeoDataFrame({"scene": ["c"], "cause": ["cloud"]}, geometry=[whole], crs="EPSG:4326")
+    nobodys.to_file(path, layer="obscured", mode="a")
+    assert earlier.ground_of(path) == []
+
+
+def test_ground_of_a_layer_is_what_its_scan_saw(tmp_path):
+    labels = ("clear", "partly_cloudy", "haze", "cloudy", "artisinal_mine")
+    scores = np.zeros((9, 5), np.float32)
+    scores[:, 0] = 1
+    scores[4, :2], scores[5, :3] = (0.4, 0.6), (0.3, 0.4, 0.5)
+    sight = np.full(9, Sight.CLEAR, np.uint8)
+    sight[0] = Sight.CLOUDY
+    scene = seen(SOURCE, TileGrid(768, 768, 256, 256), scores, labels=labels, sight=sight)
+    layers.write(tmp_path / "a.gpkg", [], [scene])
+    told, there = (shapely.union_all(of) for of in (earlier.ground_of(tmp_path / "a.gpkg"), seen_ground(scene)))
+    assert told.symmetric_difference(there).area < 1e-6 * there.area
+    assert round(9 * there.area / shapely.box(*there.bounds).area) == 7
+
+
 REFUSED = {
     "text.geojson": (b"hello", "is no geojson file, or is damaged"),
     "server.geojson": (b"<OGRVRTDataSource><OGRVRTLayer name='a'/></OGRVRTDataSource>", "is no geojson file"),
@@ -192,7 +266,8 @@ REFUSED = {
     "cut.gpkg": (b"SQLite format 3\0" + b"x" * 100, "cannot be read as a layer: "),
     "cut.fgb": (b"fgb\x03fgb\0" + b"\xff" * 100, "holds no layer with geometries"),
     "cut.parquet": (b"PAR1" + b"x" * 100, "cannot be read as a layer: "),
-    "a.shp": (b"", "is no layer, by its suffix; give one that ends in .geojson, .json, .gpkg, .fgb, .parquet"),
+    "cut.shp": (b"\0\0\x27\x0a" + b"x" * 100, "cannot be read as a layer: "),
+    "a.kml": (b"", "is no layer, by its suffix; give one that ends in .geojson, .json, .gpkg, .fgb, .parquet, .shp"),
 }
 
 

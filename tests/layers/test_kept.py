@@ -1,10 +1,15 @@
 """What a person has put into a file is not replaced."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import geopandas
+import numpy as np
 import pytest
+import rasterio
 import shapely
+from affine import Affine
 from sights import seen
 
 from geoscan import layers
@@ -51,6 +56,46 @@ def test_layers_and_tables_of_others_are_kept_always(tmp_path, geometry, with_ou
     for since in (None, path):
         with pytest.raises(InputError, match="holds roads, which geoscan did not make"):
             kept.check(path, since)
+
+
+def test_rasters_of_others_are_kept_always(tmp_path):
+    path = tmp_path / "mines.gpkg"
+    layers.write(path, [FOUND], [seen(SOURCE)])
+    how = {"driver": "GPKG", "dtype": "uint8", "count": 3, "height": 256, "width": 256, "crs": "EPSG:3857"}
+    place = {"transform": Affine(10, 0, 0, 0, -10, 0), "RASTER_TABLE": "basemap", "APPEND_SUBDATASET": "YES"}
+    with rasterio.open(path, "w", **how, **place) as target:
+        target.write(np.full((3, 256, 256), 9, np.uint8))
+    for since in (None, path):
+        with pytest.raises(InputError, match="holds basemap, which geoscan did not make"):
+            kept.check(path, since)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO layer_styles (f_table_name, styleName, styleQML) VALUES ('detections', 'ours', '<qgis/>')",
+        "UPDATE layer_styles SET styleQML = '<qgis/>', styleName = 'ours' WHERE f_table_name = 'detections'",
+        "UPDATE layer_styles SET styleQML = NULL, styleName = 'ours' WHERE f_table_name = 'detections'",
+    ],
+)
+def test_styles_of_others_are_kept_always(tmp_path, change):
+    path = tmp_path / "mines.gpkg"
+    layers.write(path, [FOUND], [seen(SOURCE)])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(change)
+    for since in (None, path):
+        with pytest.raises(InputError, match="holds the style ours, which geoscan did not make"):
+            kept.check(path, since)
+
+
+@pytest.mark.parametrize(("review", "count"), [([1, 0], 2), ([True, None], 1), ([None, None], 0), (["", "seen"], 1)])
+def test_reviews_in_other_words_or_numbers_are_reviews(path, review, count):
+    write(path, layers.detections.frame([FOUND, FOUND]).assign(review=review))
+    if count:
+        with pytest.raises(InputError, match=f"holds {count} reviewed detection"):
+            kept.check(path)
+    else:
+        kept.check(path)
 
 
 def test_what_is_no_layer_holds_nothing(path):

@@ -82,13 +82,19 @@ def check(path: str | Path, plain: Path, package: Package, offset: float) -> Sce
 # Three catalogues
 
 
-@pytest.mark.parametrize("href", ["", "./", "{folder}/", "file://{folder}/", "../an%20item/"])
+@pytest.mark.parametrize("href", ["", "./", "{folder}/", "file://{folder}/"])
 def test_earth_search_on_disk(href, tmp_path, plain, package):
-    path = items.earth_search(tmp_path / "an item", href.format(folder=tmp_path / "an item"))
+    path = items.earth_search(tmp_path / "item", href.format(folder=tmp_path / "item"))
     check(path, plain, package, 0)
     assert told(path).files[1:] == tuple(
         str(tmp_path / "item" / f"{band}.tif") for band in ("B04", "B03", "B02", "SCL")
     )
+
+
+@pytest.mark.parametrize("href", ["../an%20item/", "file://{folder}/an%20item/", "../an item/"])
+def test_hrefs_on_disk_may_be_encoded(href, tmp_path):
+    product = told(items.earth_search(tmp_path / "an item", href.format(folder=tmp_path)))
+    assert all(Path(file).samefile(tmp_path / "an item" / Path(file).name) for file in product.files)
 
 
 def test_earth_search_over_http(tmp_path, plain, package):

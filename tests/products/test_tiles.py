@@ -233,6 +233,15 @@ def test_a_cut_out_of_tiles_goes_and_they_stay(tmp_path):
     assert each_once(text([small, *parts])) == text(parts)
 
 
+def test_other_names_of_a_file_are_left_out(tmp_path):
+    scene = write_scene(tmp_path / "b.tif")
+    (tmp_path / "a.tif").symlink_to(scene)
+    (tmp_path / "c.tif").hardlink_to(scene)
+    other = write_scene(tmp_path / "d.tif")
+    assert each_once(text([tmp_path / "a.tif", scene, tmp_path / "c.tif", other])) == text([scene, other])
+    assert each_once(text([tmp_path / "a.tif", other])) == text([tmp_path / "a.tif", other])
+
+
 def test_a_vrt_of_other_files_is_a_scene_of_its_own(tmp_path):
     parts = cut(tmp_path / "tiles", noise(), [30], [40])
     mosaic = vrt_of(tmp_path / "mosaic.vrt", parts)

@@ -71,6 +71,7 @@ def test_a_large_detection_is_shown_around_its_best_chip():
         (NORTH_UP, "North is up."),
         (NORTH_UP @ Affine.rotation(90), "Up is 90 degrees east of north."),
         (NORTH_UP @ Affine.rotation(-30), "Up is 30 degrees west of north."),
+        (NORTH_UP @ Affine.scale(-1, 1), "North is up. The picture is mirrored."),
     ],
 )
 def test_it_is_said_which_way_is_up(transform, told):

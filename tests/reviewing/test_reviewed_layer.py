@@ -29,6 +29,13 @@ def test_what_was_found_earlier_alone_is_left_out(tmp_path):
     assert len(read_reviewed(path)) == 1
 
 
+def test_reviews_of_what_is_absent_alone_are_told_of(tmp_path):
+    words, states = ["mine", "not_mine", "unreviewed"], ["gone", "unseen", "known"]
+    path = layer(tmp_path / "a.gpkg", *((area(n, n), word) for n, word in enumerate(words)), status=states)
+    with pytest.raises(InputError, match=r"all reviewed polygons in .* are gone or unseen, and left out"):
+        read_reviewed(path)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -129,6 +130,69 @@ def test_a_gpu_is_where_scores_are_computed_and_others_prepare(make_scene, packa
         scored = layer_bytes(run(scene, package, pool, detector=fakes.Placed), tmp_path)
     assert scored == layer_bytes(run(scene, package), tmp_path)
     assert fakes.WHERE == ["gpu"] * 21
+
+
+@contextmanager
+def growing() -> Iterator[Any]:
+    """A cluster of one worker in this process, which may get more: `scale`."""
+    from distributed import Scheduler, SpecCluster, Worker
+
+    here = {"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": None, "host": "127.0.0.1"}}
+    kind = {"cls": Worker, "options": {"nthreads": 1, "dashboard": False}}
+    with warnings.catch_warnings(action="ignore"), SpecCluster(scheduler=here, workers={0: kind}, worker=kind) as own:
+        yield own
+
+
+def grow(own: Any, client: Any, count: int) -> None:
+    own.scale(count)
+    while len(client.nthreads()) != count:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("lacks", ["GDAL", "scene"])
+def test_a_worker_that_joins_later_and_does_not_fit_gets_no_work(
+    make_scene, package, tmp_path, monkeypatch, caplog, lacks
+):
+    monkeypatch.setattr("fakes.WHERE", [])
+    scene = make_scene(pixels=blocks(9, 9))
+
+    def join(_: int) -> None:
+        if len(pool.client.nthreads()) > 1:
+            return
+        with pytest.MonkeyPatch.context() as patch:
+            if lacks == "GDAL":
+                other = {**cluster.versions(("openvino",)), "GDAL": "2.4.0"}
+                patch.setattr("geoscan.scanning.cluster.versions", lambda _: other)
+            else:
+                patch.setattr("geoscan.scanning.cluster.missing", lambda _: f"here lacks {scene}")
+            grow(own, pool.client, 2)
+            while "gets no work" not in caplog.text:
+                time.sleep(0.02)
+        grow(own, pool.client, 3)
+
+    with growing() as own, workers(0, own.scheduler_address) as pool:
+        pool.make_ready([Plan.of(Scene.open(scene), package, ScanOptions(runtime="openvino"))])
+        scored = layer_bytes(run(scene, package, pool, detector=fakes.Placed, advance=join), tmp_path)
+        (door,) = pool.asked
+        assert door in own.scheduler.worker_plugins
+        pool.end()
+        assert door not in own.scheduler.worker_plugins
+    assert scored == layer_bytes(run(scene, package), tmp_path)
+    assert set(fakes.WHERE) == {0, 2}
+    (said,) = [one.getMessage() for one in caplog.records if one.name == "geoscan.scanning.cluster"]
+    told = "has GDAL 2.4.0, this machine 3" if lacks == "GDAL" else f"here lacks {scene}; workers read scenes under"
+    assert told in said
+    assert said.endswith("; it gets no work")
+
+
+def test_a_worker_that_joins_after_all_others_have_gone_takes_over(make_scene, package, tmp_path):
+    scene = make_scene(pixels=blocks(9, 9))
+    with growing() as own, workers(0, own.scheduler_address) as pool:
+        pool.make_ready([Plan.of(Scene.open(scene), package)])
+        grow(own, pool.client, 0)
+        threading.Timer(1, own.scale, [1]).start()
+        scored = layer_bytes(run(scene, package, pool), tmp_path)
+    assert scored == layer_bytes(run(scene, package), tmp_path)
 
 
 # Processes

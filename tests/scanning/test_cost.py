@@ -7,7 +7,7 @@ import pytest
 from geoscan import gdal, machine
 from geoscan.model.package import find
 from geoscan.model.spec import preset
-from geoscan.scanning.cost import cost_of, multiplications
+from geoscan.scanning.cost import _speed, cost_of, multiplications
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
@@ -21,6 +21,12 @@ def test_multiplications_are_those_of_the_papers():
     assert multiplications(preset("lite1")) == pytest.approx(631e6 * (192 / 240) ** 2)
     assert multiplications(preset("lite1-small")) == pytest.approx(631e6 * (144 / 240) ** 2)
     assert multiplications(preset("lite2-small")) == pytest.approx(899e6 * (144 / 260) ** 2)
+
+
+def test_a_busy_machine_is_not_taken_for_a_slow_one(monkeypatch):
+    ticks = iter(now for n in range(100) for now in (n, n + (0.001 if n == 7 else 0.5)))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    assert _speed("densenet") == pytest.approx(0.65 * 512**3 / 0.001)
 
 
 def test_reading_is_shared_by_the_cores_and_averaging_may_take_eight_times_the_network(make_scene, monkeypatch):

@@ -106,6 +106,28 @@ def test_a_layer_that_somebody_edited_is_not_replaced(scenes, package, tmp_path)
     assert (out / "a.geojson").read_text() == edited
 
 
+def test_reviews_that_are_saved_during_the_scan_are_not_replaced(scenes, package, tmp_path, monkeypatch):
+    out = tmp_path / "layers"
+    layer = out / "b.geojson"
+    invoke(*scenes, "--out", f"{out}/", package=package)
+
+    class Reviewing(Fake):
+        def __call__(self, chips):
+            layer.write_text(layer.read_text().replace('"unreviewed"', '"mine"'))
+            return super().__call__(chips)
+
+    monkeypatch.setattr("geoscan.scanning.run.detector", partial(fakes.made, Reviewing))
+    monkeypatch.setattr("geoscan.scanning.folder.Folder.prepare", lambda *_: None)  # they are saved after it has looked
+    result = invoke(*scenes, "--out", f"{out}/", "--high", 0.9, package=package)
+    assert result.exit_code == 1
+    assert "b.tif: " in result.stderr
+    assert "reviews would be lost" in result.stderr
+    assert '"mine"' in layer.read_text()
+    assert names(out) == sorted(
+        [*(f"{one}.{end}" for one in "abc" for end in ("figures.json", "geojson", "qml")), "b.geojson.journal"]
+    )
+
+
 def test_a_broken_scene_stops_no_other(scenes, package, tmp_path):
     out = tmp_path / "layers"
     scenes[0].write_bytes(b"")

@@ -145,6 +145,16 @@ def test_fresh_forgets(plan, tmp_path):
     assert list(tmp_path.glob("*.old")) == []
 
 
+def test_fresh_forgets_no_other_scan(plan, package, tmp_path):
+    path = written(tmp_path / "a.journal", plan, batches(plan))
+    other = Plan.of(plan.scene, package, ScanOptions(stride=16))
+    journal, told = open_journal(path, other, fresh=True)
+    with journal:
+        assert journal.done == 0
+    assert "the old file is kept as a.journal.old" in told
+    assert read_journal(tmp_path / "a.journal.old")[0].grid == plan.grid
+
+
 def test_an_empty_journal_is_taken_over_or_removed(plan, package, tmp_path):
     assert not written(tmp_path / "a.journal", plan, []).exists()
     journal, _ = open_journal(tmp_path / "a.journal", plan)

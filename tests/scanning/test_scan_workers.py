@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import fakes
 import pytest
+import rasterio
 from fakes import Deadly, Flow, Unable
+from rasterio.env import get_gdal_config
 from scans import (
     CHIP,
     blocks,
@@ -46,6 +48,19 @@ def test_the_same_bytes_from_threads_that_do_for_a_few_batches(make_scene, packa
             run(scene, package, pool, detector=Unable)
     with workers(2, batches=129) as pool:
         assert pool.client is not None
+
+
+def test_options_of_rasterio_that_a_thread_has_reach_dask():
+    made = []
+
+    def ask():
+        with rasterio.Env(GDAL_HTTP_HEADERS="X-Token: abc"), workers(2) as pool:
+            made.extend(pool.run(lambda _: get_gdal_config("GDAL_HTTP_HEADERS"), lambda told: told, [[1]] * 9))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert made == ["X-Token: abc"] * 9
 
 
 def test_threads_prepare_no_more_than_is_bounded(make_scene, package, monkeypatch):

@@ -84,7 +84,8 @@ class Journal:
 def open_journal(path: Path, plan: Plan, *, fresh: bool = False) -> tuple[Journal, str]:
     """Go on with the journal at `path`, or begin one.
 
-    fresh: forget what it holds. A file that is damaged, that is no journal, or that is one of other scores is renamed.
+    fresh: forget what it holds of these scores. A file that is damaged, that is no journal, or that is one of other
+    scores is renamed.
     Returns the journal, and what was done with an old one, for people; empty for nothing.
     Raises BusyError when another scan has it, OutputError when it cannot be written here.
     """
@@ -134,7 +135,7 @@ def _prepared(db: sqlite3.Connection, plan: Plan, fresh: bool) -> Part:
     if db.execute("SELECT count(*) FROM scan").fetchone()[0]:
         old, old_key = _scan_in(db)
         why = difference(old_key, key)
-        if why and not fresh and _rows_in(db, old).known:
+        if why and _rows_in(db, old).known:  # to forget what another scan knows, nobody has asked
             raise UnfitError(f"was begun {why}")
         if why or fresh:
             db.execute("DELETE FROM batch")

@@ -22,7 +22,7 @@ class Journals:
     def __init__(self, of: Iterable[tuple[Plan, Path]], *, keep: bool = False, fresh: bool = False) -> None:
         """Name the journals; keep: they were asked for, so they are where they are said to be, and stay.
 
-        fresh: what they hold is forgotten.
+        fresh: what they hold of these scans is forgotten.
         """
         self._paths = list(of)
         self._keep = keep
