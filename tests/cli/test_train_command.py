@@ -191,12 +191,13 @@ def test_chips_alone_give_a_package_and_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(spec, "PRESETS", {"compact-small": TINY})
     archive, index = small_chips.make(tmp_path / "small", 24, places=6, side=16, broken=False)
-    words = f"--chips {archive} --index {index} --out m --epochs 2 --batch 8 --cache empty -q"
-    for more in ("", "--folds 2"):
-        result = CliRunner().invoke(main, ["train", *words.split(), *more.split()], prog_name="geoscan")
+    package = ["card.json", "card.md", "network.bin", "network.xml", "weights.keras"]
+    words = f"--chips {archive} --index {index} --epochs 2 --batch 8 --cache empty -q"
+    for out, more in (("m", ""), ("n", "--folds 2")):
+        command = ["train", *words.split(), "--out", out, *more.split()]
+        result = CliRunner().invoke(main, command, prog_name="geoscan")
         assert result.exit_code == 0, result.output
         folds = ", mean of 2 folds" if more else ""
-        assert re.fullmatch(rf"m: mine AP \d\.\d\d{folds} \(\d+ mines, \d+ other\)\n", result.stdout)
+        assert re.fullmatch(rf"{out}: mine AP \d\.\d\d{folds} \(\d+ mines, \d+ other\)\n", result.stdout)
         assert ("(12 mines, 12 other)" in result.stdout) == bool(more)
-    package = ["card.json", "card.md", "network.bin", "network.xml", "weights.keras"]
-    assert sorted(path.name for path in Path("m").iterdir()) == package
+        assert sorted(path.name for path in Path(out).iterdir()) == package

@@ -394,6 +394,7 @@ for limit in (0, 2_000, 20_000):
 """
 
 
+@pytest.mark.large
 def test_a_full_disk_is_one_line_and_leaves_the_old_package(copy, made):
     tests = Path(__file__).parents[1]
     done = subprocess.run(

@@ -81,6 +81,7 @@ def test_scores_are_the_networks(tmp_path, kind, spec):
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("package", shipped(), ids=lambda one: one.card.name)
 def test_shipped_models_score_alike_in_every_runtime(package):
     chips = chips_of(package.card.spec, n=6)

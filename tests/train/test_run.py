@@ -215,6 +215,7 @@ def options(root, cache, tmp_path):
     return ["--kaggle-dir", root, "--out", tmp_path / "out", "--cache", cache, *words]
 
 
+@pytest.mark.large
 def test_wrong_data_are_one_clear_line_each(tmp_path, cache, root):
     """An empty directory, a wrong table, and chips of which none can be read."""
     empty = tmp_path / "empty"
@@ -259,7 +260,7 @@ def test_killed_and_resumed_gives_the_same_model(options, tmp_path, cache):
     killed = geoscan(*options, interfere={"GEOSCAN_TEST_SIGNAL": "9@5"})  # 2 steps an epoch
     assert killed.returncode == -9
     assert [path.name for path in (tmp_path / "out").iterdir()] == [CHECKPOINT]
-    one_line(geoscan(*options, "--resume", "--rate", "0.02"), 2, "rate was 0.01, now 0.02", "--resume")
+    one_line(geoscan(*options, "--resume", "--rate", "0.02"), 2, "rate was 0.01, now 0.02", "another --out")
     resumed = geoscan(*options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     found = load(tmp_path / "out")

@@ -689,6 +689,7 @@ def test_a_damaged_fold_is_trained_anew(folded, data, cache, tmp_path, caplog):
     equal(load(package.path).card, folded[0].card)
 
 
+@pytest.mark.large
 def test_what_is_trained_may_be_judged_by_averaged_scores_without_training_again(data, cache, tmp_path):
     ticks = Ticks(FOLDED, Stopped())
     with pytest.raises(Stopped):
