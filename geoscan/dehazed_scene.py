@@ -73,11 +73,10 @@ class DehazedScene:
 def check_target(path: Path | str, sources: Iterable[str]) -> None:
     """Check, before any work, that a scene without haze can be written to `path`.
 
-    sources: names of what is read meanwhile. Raises InputError as `files.check_target` does, for a suffix that is not
-    GeoTIFF's, and for a raster of somebody else that would be lost.
+    sources: names of what is read meanwhile. Raises InputError as `files.check_target` does, and for a suffix that is
+    not GeoTIFF's.
     """
     files.check_target(path, _SUFFIXES, "GeoTIFF", sources)
-    gdal.check_ours(Path(path))
 
 
 def dehaze_scene(
@@ -98,11 +97,13 @@ def dehaze_scene(
     params: the same for all blocks, see `picture`. jobs: threads that read and dehaze, each on a block of `BLOCK` px;
     all cores if None, 0 for none but this one.
     track: wraps the numbers of the blocks.
-    Raises InputError as `check_target` does; ReadError; OutputError.
+    Raises InputError as `check_target` does, and for a raster of somebody else that would be lost; ReadError;
+    OutputError.
     """
     start = perf_counter()
     target = Path(out)
     check_target(target, (scene.path, *scene.product.files))
+    gdal.check_ours(target)
     cores = [tile.core for tile in TileGrid(scene.rows, scene.cols, BLOCK, BLOCK)]
     blocks = made_ahead(
         lambda i: dehazed(scene, radiometry, params, cores[i]),

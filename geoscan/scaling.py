@@ -254,8 +254,7 @@ def _about_bands(scene: Scene) -> tuple[tuple[str, ...], bool]:
 
 def _fits_landsat(values: Values) -> bool:
     """Tell whether values may be Landsat's: reflectance x 10,000 would come out far below 0."""
-    (scale, *_), (offset, *_) = LANDSAT.scale, LANDSAT.offset
-    dark, bright = np.percentile(values, (DARK_PERCENT, 99.9), axis=1) * scale + offset
+    dark, bright = np.percentile(values, (DARK_PERCENT, 99.9), axis=1) * LANDSAT.scale + LANDSAT.offset
     return bool(dark.min() >= DARKEST_LANDSAT and bright.max() <= _MOST_REFLECTED)
 
 
