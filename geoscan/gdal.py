@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -28,7 +27,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from geoscan import __version__, reach
+from geoscan import __version__, grid, reach, vrt
 from geoscan.errors import InputError, SceneError, one_line
 from geoscan.reach import check_driver as check_driver
 from geoscan.reach import is_remote as is_remote
@@ -39,7 +38,7 @@ words in them that are no UTF-8 it makes an error of its own."""
 
 
 _VRT_TEXT: Final = re.compile(r"<VRTDataset.*</VRTDataset>|<VRTDataset.*", re.DOTALL)
-"""An address that stands for itself (see `products.vrt`), which no message is to quote; GDAL may cut it off."""
+"""An address that stands for itself (see `geoscan.vrt`), which no message is to quote; GDAL may cut it off."""
 
 _KEPT: Final = re.compile(r"geoscan-kept:(\w+)=([A-Za-z0-9+/=]*)")
 """In a VRT's text: the name and the content of a file that it holds, see `kept`."""
@@ -166,19 +165,12 @@ def _pool_size() -> int:
 @lru_cache(maxsize=1)
 def _fillers(count: int) -> str:
     """Make a VRT of `count` others, each a pixel that is nowhere stored, so that no file is opened for it."""
-    pixel = (
-        '<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1"/><!--{}--></VRTDataset>'
-    )
+    pixel = grid.Window(0, 0, 1, 1)
     sources = "".join(
-        f"<SimpleSource><SourceFilename>{escape(pixel.format(n))}</SourceFilename><SourceBand>1</SourceBand>"
-        f'<SrcRect xOff="0" yOff="0" xSize="1" ySize="1"/><DstRect xOff="{n}" yOff="0" xSize="1" ySize="1"/>'
-        "</SimpleSource>"
-        for n in range(count)
+        vrt.source(vrt.nested(f"<!--{n}-->", (1, 1)), 1, own=pixel, at=grid.Window(0, n, 1, 1)) for n in range(count)
     )
-    return (
-        f'<VRTDataset rasterXSize="{count}" rasterYSize="1"><GeoTransform>0, 1, 0, 1, 0, -1</GeoTransform>'
-        f'<VRTRasterBand dataType="Byte" band="1">{sources}</VRTRasterBand></VRTDataset>'
-    )
+    band = vrt.band(1, "uint8", "Undefined", sources)
+    return vrt.dataset((1, count), band, "<GeoTransform>0, 1, 0, 1, 0, -1</GeoTransform>")
 
 
 def kept(content: bytes) -> tuple[str, str]:

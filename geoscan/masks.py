@@ -9,44 +9,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from rasterio.enums import MaskFlags
 
-from geoscan import gdal
+from geoscan import gdal, vrt
 from geoscan.bands import Bands, marks_pixels
+from geoscan.vrt import HUGE
 
-TYPES: Final = {
-    "uint8": "Byte",
-    "int8": "Int8",
-    "uint16": "UInt16",
-    "int16": "Int16",
-    "uint32": "UInt32",
-    "int32": "Int32",
-    "uint64": "UInt64",
-    "int64": "Int64",
-    "float32": "Float32",
-    "float64": "Float64",
-}
-"""What a VRT calls the types of NumPy's that a band here may have; complex values are none."""
-
-COLORS: Final = ("Red", "Green", "Blue")
-"""What a VRT calls the bands."""
-
-_HUGE: Final = 1e30
-"""No measurement is so large. Files that mark fill by the least number of their type seldom have it exactly in their
-tag: written in decimals it is rounded."""
-
-_SET: Final = "<LUT>0:0,1e-06:255</LUT>"
+_SET: Final = vrt.table(((0, 0), (1e-6, 255)))
 """Of an alpha or a mask of any range: whatever is not 0."""
 
-_FINITE: Final = f"<LUT>{-10 * _HUGE:g}:0,{-_HUGE:g}:255,{_HUGE:g}:255,{10 * _HUGE:g}:0</LUT>"
-"""Neither huge nor NaN: GDAL looks NaN up as the first number of a table."""
-
+_FINITE: Final = vrt.table(((-10 * HUGE, 0), (-HUGE, 255), (HUGE, 255), (10 * HUGE, 0)))
+"""Neither huge nor NaN: GDAL looks NaN up as the first number of a table. Files that mark fill by the least number of
+their type seldom have it exactly in their tag: written in decimals it is rounded."""
 
 UNSEEN_CLASSES: Final = (0, 1, 8, 9)
 """Of Sentinel-2's scene classification: no data, saturated or defective, cloud of medium and of high probability."""
@@ -107,7 +86,7 @@ class Masking:
 
     def hides(self, value: float) -> bool:
         """Tell whether a pixel that shows this value in all bands is hidden."""
-        return value in self.nodata or (self.floats and not abs(value) < _HUGE)
+        return value in self.nodata or (self.floats and not abs(value) < HUGE)
 
     def in_words(self) -> str:
         """Say for people what hides pixels."""
@@ -162,21 +141,17 @@ def masked(source: Any, address: str, bands: Bands, dtype: str, how: Masking) ->
     ground control points; without anything that hides pixels it has no mask.
     """
     name = gdal.vsi_name(address)
-    colors = [
-        f'<VRTRasterBand dataType="{TYPES[dtype]}" band="{n}"><ColorInterp>{color}</ColorInterp>'
-        f"{_source(name, str(band))}</VRTRasterBand>"
-        for n, (band, color) in enumerate(zip(bands, COLORS, strict=True), 1)
-    ]
+    colors = zip(bands, vrt.COLORS, strict=True)
+    content = "".join(vrt.band(n, dtype, color, vrt.source(name, own)) for n, (own, color) in enumerate(colors, 1))
     size = source.height, source.width
-    covers = list(_covers(name, bands, how, size))
-    mask = f"<MaskBand>{_band(_all_of(covers, size))}</MaskBand>" if covers else ""
-    return _dataset(size, _place(source) + "".join(colors) + mask)
+    place = vrt.points(*source.gcps) if gdal.by_points(source) else vrt.grid(source.crs, source.transform)
+    return vrt.dataset(size, content + vrt.mask(list(_covers(name, bands, how, size)), size), place)
 
 
-def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Iterator[str]:
+def _covers(name: str, bands: Bands, how: Masking, size: vrt.Size) -> Iterator[str]:
     """Give sources, or several together, that draw 0 where something hides a pixel, else 255."""
     declared = [(band, value) for band, value in zip(bands, how.nodata, strict=True) if value is not None]
-    declared = [(band, value) for band, value in declared if abs(value) < _HUGE]  # what is huge is hidden anyway
+    declared = [(band, value) for band, value in declared if abs(value) < HUGE]  # what is huge is hidden anyway
     if declared:
         yield _any_other(name, declared)
     if how.fill is not None:
@@ -184,74 +159,25 @@ def _covers(name: str, bands: Bands, how: Masking, size: tuple[int, int]) -> Ite
         same = [(band, least) for band in bands]
         yield _any_other(name, same) if least == most else _any_brighter(name, most, bands, size)
     if how.alpha:
-        yield _source(name, str(how.alpha), _SET)
+        yield vrt.source(name, how.alpha, _SET)
     for band in how.masks:
-        yield _source(name, f"mask,{band}", "" if name.startswith("<") else _SET)  # a product's is 0 or 255
+        yield vrt.source(name, vrt.mask_of(band), "" if name.startswith("<") else _SET)  # a product's is 0 or 255
     for one in how.classes:
-        yield _source(name, str(one.band), f"<LUT>{lookup(one.hidden)}</LUT>")
+        yield vrt.source(name, one.band, vrt.not_in(one.hidden))
     if how.floats:
         for band in bands:
-            yield _source(name, str(band), _FINITE)
+            yield vrt.source(name, band, _FINITE)
 
 
 def _any_other(name: str, values: Sequence[tuple[int, float]]) -> str:
     """Give sources that draw 255 where any band shows something else than its value."""
-    other = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
-    return "".join(_source(name, str(band), f"{other}<NODATA>{value!r}</NODATA>") for band, value in values)
+    return "".join(vrt.source(name, band, vrt.other_than(value)) for band, value in values)
 
 
-def lookup(hidden: Collection[int]) -> str:
-    """Map `hidden` and NaN to 0, and all other integers to 255.
-
-    GDAL draws straight lines between the points of such a table, and looks NaN up as its first number.
-    """
-    points = {value: 0 if value in hidden else 255 for at in hidden for value in (at - 1, at, at + 1)}
-    return ",".join(f"{value:g}:{shown}" for value, shown in ((-_HUGE, 0), (-_HUGE / 10, 255), *sorted(points.items())))
-
-
-def _any_brighter(name: str, most: float, bands: Bands, size: tuple[int, int]) -> str:
+def _any_brighter(name: str, most: float, bands: Bands, size: vrt.Size) -> str:
     """Give sources that draw 255 where any band shows more than the integer `most`."""
-    table = f"<LUT>{most!r}:0,{most + 1!r}:255</LUT>"
-    return "".join(_over(_source(name, str(band), table), 0, size) for band in bands)
-
-
-def _all_of(covers: Sequence[str], size: tuple[int, int]) -> str:
-    """Give sources that draw 0 where one of `covers` does: see `products.vrt`, which does the same."""
-    first, *others = covers
-    return first + "".join(_over(one, 255, size) for one in others)
-
-
-def _over(drawn: str, but: int, size: tuple[int, int]) -> str:
-    """Give a source that draws what `drawn` does, but for one value."""
-    return _source(_dataset(size, _band(drawn)), "1", f"<NODATA>{but}</NODATA>")
-
-
-def _band(content: str) -> str:
-    return f'<VRTRasterBand dataType="Byte">{content}</VRTRasterBand>'
-
-
-def _source(name: str, band: str, how: str = "") -> str:
-    kind = "ComplexSource" if how else "SimpleSource"
-    # Shared, which is the default, is meant within one VRT; what is not shared is lent from VRT to VRT.
-    file = f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
-    return f"<{kind}>{file}<SourceBand>{band}</SourceBand>{how}</{kind}>"
-
-
-def _dataset(size: tuple[int, int], content: str) -> str:
-    rows, cols = size
-    return f'<VRTDataset rasterXSize="{cols}" rasterYSize="{rows}">{content}</VRTDataset>'
-
-
-def _place(source: Any) -> str:
-    if gdal.by_points(source):
-        points, crs = source.gcps
-        at = "".join(
-            f'<GCP Id="{n}" Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" Y="{p.y!r}" Z="{p.z or 0!r}"/>'
-            for n, p in enumerate(points)
-        )
-        return f"<GCPList Projection={quoteattr(crs.to_wkt())}>{at}</GCPList>"
-    numbers = ", ".join(repr(float(number)) for number in source.transform.to_gdal())
-    return f"<SRS>{escape(source.crs.to_wkt())}</SRS><GeoTransform>{numbers}</GeoTransform>"
+    brighter = vrt.table(((most, 0), (most + 1, 255)))
+    return "".join(vrt.over(vrt.source(name, band, brighter), size, 0) for band in bands)
 
 
 def _has_mask(flags: Sequence[MaskFlags]) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from geoscan import gdal
 from geoscan.bands import Bands
 from geoscan.errors import SceneError
-from geoscan.products import Product, Scaling, vrt
+from geoscan.products import Product, Scaling, assembly
 from geoscan.products.rasters import Raster, covers, look_into, read_small
 
 log = logging.getLogger(__name__)
@@ -205,16 +205,16 @@ def _product(file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], 
     bands, alpha = layout
     own = [raster.band(n) for n in range(1, raster.count + 1) if n != alpha]
     if alpha:
-        hidden = [vrt.Hidden(raster.band(alpha), (0,))]
+        hidden = [assembly.Hidden(raster.band(alpha), (0,))]
     elif _BITS[raster.dtype] == 16 and not raster.masked:  # 0 means fill though the file does not say so
-        hidden = [vrt.hidden_in_all([raster.band(n) for n in bands], 0)]
+        hidden = [assembly.hidden_in_all([raster.band(n) for n in bands], 0)]
     else:
         hidden = raster.unseen(bands)
     hidden += _unseen(mask) if mask else []
     metadata = file.metadata()
     is_reflectance = kind in (REFLECTANCE, TOP_OF_ATMOSPHERE) or (kind == QUAD and raster.dtype != "uint8")
     return Product(
-        address=vrt.stack(raster.place, own, raster.dtype, hidden, bands) if hidden else raster.path,
+        address=assembly.stack(raster.place, own, raster.dtype, hidden, bands) if hidden else raster.path,
         name=_name(file),
         kind=kind,
         bands=bands,
@@ -295,11 +295,11 @@ def _mask_name(mask: Raster) -> str:
     return "udm2" if mask.count > 1 else "udm"
 
 
-def _unseen(mask: Raster) -> list[vrt.Hidden]:
+def _unseen(mask: Raster) -> list[assembly.Hidden]:
     """Hide cloud and what is not usable; the ground shows through haze and shadow. An old mask has no better cloud."""
     if mask.count == 1:
-        return [vrt.Hidden(mask.band(1), range(1, 256))]
-    return [vrt.Hidden(mask.band(6), (1,)), vrt.Hidden(mask.band(8), _UNUSABLE)]
+        return [assembly.Hidden(mask.band(1), range(1, 256))]
+    return [assembly.Hidden(mask.band(6), (1,)), assembly.Hidden(mask.band(8), _UNUSABLE)]
 
 
 # Its date

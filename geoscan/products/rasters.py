@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan import gdal
 from geoscan.errors import SceneError
-from geoscan.products.vrt import Band, Hidden, Layer, Place, hidden_in_all
+from geoscan.products.assembly import Band, Hidden, Layer, Place, hidden_in_all
 
 _LARGEST_TEXT: Final = 4 * 2**20
 """Bytes of metadata; real ones have some hundred kilobytes at most."""

@@ -29,7 +29,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from geoscan import gdal
 from geoscan.errors import SceneError
 from geoscan.masks import UNSEEN_CLASSES
-from geoscan.products import Product, Scaling, vrt
+from geoscan.products import Product, Scaling, assembly
 from geoscan.products.bundle import Bundle, listed, names_in, zipped
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _fill(root: Element) -> int:
 @dataclass(frozen=True, slots=True)
 class _Granule:
     name: str
-    place: vrt.Place
+    place: assembly.Place
     dtype: str
     mask: str
     """What its mask is made of, for people."""
@@ -259,8 +259,8 @@ class _Header:
     crs: CRS | None
     transform: Affine
 
-    def band(self, number: int = 1) -> vrt.Band:
-        return vrt.Band(self.address, number, self.rows, self.cols)
+    def band(self, number: int = 1) -> assembly.Band:
+        return assembly.Band(self.address, number, self.rows, self.cols)
 
 
 def _chosen(files: Bundle, chosen: str) -> list[str]:
@@ -284,9 +284,9 @@ def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
     if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
     place = _place(files, name, first)
-    unmeasured = vrt.hidden_in_all([one.band() for one in headers], fill)
+    unmeasured = assembly.hidden_in_all([one.band() for one in headers], fill)
     masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
-    address = vrt.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
+    address = assembly.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
     return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
 
 
@@ -314,13 +314,13 @@ def _header(files: Bundle, name: str) -> _Header:
         )
 
 
-def _place(files: Bundle, granule: str, header: _Header) -> vrt.Place:
+def _place(files: Bundle, granule: str, header: _Header) -> assembly.Place:
     crs, transform = header.crs, header.transform
     if crs is None or transform == Affine.identity():
         crs, transform = _geocoding(files, granule)
     if not transform.is_rectilinear or not transform.a or not transform.e:
         raise SceneError(f"{files.title}: the pixels of granule {granule} have no size or are not north up; {_AGAIN}")
-    return vrt.Place(crs, transform, header.rows, header.cols)
+    return assembly.Place(crs, transform, header.rows, header.cols)
 
 
 def _geocoding(files: Bundle, granule: str) -> tuple[CRS, Affine]:
@@ -342,7 +342,7 @@ def _geocoding(files: Bundle, granule: str) -> tuple[CRS, Affine]:
 
 
 def _mosaic(files: Bundle, granules: Sequence[_Granule]) -> str:
-    whole = vrt.union([granule.place for granule in granules])
+    whole = assembly.union([granule.place for granule in granules])
     if whole is None:
         names = ", ".join(granule.name for granule in granules)
         how = "unzip it, and give" if files.archive else "give"
@@ -350,39 +350,35 @@ def _mosaic(files: Bundle, granules: Sequence[_Granule]) -> str:
             f"{files.title} has {len(granules)} granules in different CRSs or grids ({names}); {how} the directory of "
             "each, GRANULE/NAME"
         )
-    return vrt.mosaic(whole, [_part(granule, whole) for granule in granules], granules[0].dtype)
-
-
-def _part(granule: _Granule, whole: vrt.Place) -> vrt.Part:
-    row, col = granule.place.offset(whole)
-    return vrt.Part(granule.address, round(row), round(col), granule.place.rows, granule.place.cols)
+    parts = [assembly.Part.on(whole, granule.address, granule.place) for granule in granules]
+    return assembly.mosaic(whole, parts, granules[0].dtype)
 
 
 # Its masks
 
 
-def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[vrt.Hidden], str]:
+def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[assembly.Hidden], str]:
     """Give what the scene classification of Level-2A hides, and how people call it."""
     patterns = (rf"(?:.*_)?SCL_(?:.*_)?{metres}m\.jp2" for metres in (20, 60))
     name = next(filter(None, (_one(images, pattern) for pattern in patterns)), "")
     if not name:
         return [], ""
-    return [vrt.Hidden(_header(files, name).band(), UNSEEN_CLASSES)], "scene classification"
+    return [assembly.Hidden(_header(files, name).band(), UNSEEN_CLASSES)], "scene classification"
 
 
-def _checked(files: Bundle, granule: str, place: vrt.Place) -> tuple[list[vrt.Hidden], str]:
+def _checked(files: Bundle, granule: str, place: assembly.Place) -> tuple[list[assembly.Hidden], str]:
     """Give what the quality and cloud masks of Level-1C hide, and how people call them."""
     reports = files.below(f"GRANULE/{granule}/QI_DATA")
     hidden, told = [], []
     if faults := list(_faults(files, reports)):
-        hidden.append(vrt.Hidden(vrt.any_of(place, faults), (1,)))
+        hidden.append(assembly.Hidden(assembly.any_of(place, faults), (1,)))
         told.append("quality masks")
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
-        hidden.append(vrt.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
+        hidden.append(assembly.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
         told.append("cloud mask")
     elif name := _one(reports, r".*MSK_CLOUDS_.*\.gml"):
         if clouds := _opaque(files, name):
-            hidden.append(vrt.Hidden(vrt.painted(place, clouds, _CLOUD_CELL), (1,)))
+            hidden.append(assembly.Hidden(assembly.painted(place, clouds, _CLOUD_CELL), (1,)))
         told.append("cloud mask")
     return hidden, ", ".join(told)
 
@@ -414,7 +410,7 @@ def _ring(files: Bundle, name: str, ring: Element) -> list[list[float]]:
     return [numbers[at : at + 2] for at in range(0, len(numbers) - size + 1, size)]
 
 
-def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[vrt.Band]:
+def _faults(files: Bundle, reports: Sequence[str]) -> Iterator[assembly.Band]:
     for band in _BANDS:
         if name := _one(reports, rf"MSK_QUALIT_{band}\.jp2"):
             header = _header(files, name)

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from geoscan import gdal
+from geoscan import gdal, vrt
 from geoscan.bands import marks_pixels
 from geoscan.errors import SceneError
 from geoscan.masks import UNSEEN_CLASSES
-from geoscan.products import Product, Scaling, vrt
+from geoscan.products import Product, Scaling, assembly
 from geoscan.products.rasters import Raster, covers, describe
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def recognise(path: str) -> Product | None:
         )
     read = [*colors, *([classes] if classes else [])]
     return Product(
-        address=vrt.stack(place, [one.band() for one in colors], dtype, [*_fill(colors), *_unseen(classes)]),
+        address=assembly.stack(place, [one.band() for one in colors], dtype, [*_fill(colors), *_unseen(classes)]),
         name=_shown(str(item.stac.id)),
         kind=KIND,
         bands=(1, 2, 3),
@@ -368,7 +368,7 @@ class _Opened:
     asset: _Asset
     raster: Raster
 
-    def band(self, *, mask: bool = False) -> vrt.Band:
+    def band(self, *, mask: bool = False) -> assembly.Band:
         return self.raster.band(self.asset.number, mask=mask)
 
 
@@ -387,7 +387,7 @@ def _opened(asset: _Asset, item: _Item) -> _Opened:
     return _Opened(asset, raster)
 
 
-def _common(colors: Sequence[_Opened], item: _Item) -> tuple[vrt.Place, str]:
+def _common(colors: Sequence[_Opened], item: _Item) -> tuple[assembly.Place, str]:
     """Give the grid and the type that the three have in common."""
     kinds = {(one.raster.place, one.raster.layers[one.asset.number - 1].dtype) for one in colors}
     if len(kinds) > 1:
@@ -399,17 +399,17 @@ def _common(colors: Sequence[_Opened], item: _Item) -> tuple[vrt.Place, str]:
     return place, dtype
 
 
-def _fill(colors: Sequence[_Opened]) -> list[vrt.Hidden]:
+def _fill(colors: Sequence[_Opened]) -> list[assembly.Hidden]:
     """Hide what is invalid in all three, as their files say, else as the item says."""
     if any(one.raster.masked for one in colors):
-        return [vrt.hidden_in_all([one.band(mask=True) for one in colors], 0)]
+        return [assembly.hidden_in_all([one.band(mask=True) for one in colors], 0)]
     nodata = _number(colors[0].asset.about.get("nodata"))
     if nodata is None or nodata != int(nodata):
         return []
-    return [vrt.hidden_in_all([one.band() for one in colors], int(nodata))]
+    return [assembly.hidden_in_all([one.band() for one in colors], int(nodata))]
 
 
-def _classes(assets: Sequence[_Asset], item: _Item, place: vrt.Place) -> _Opened | None:
+def _classes(assets: Sequence[_Asset], item: _Item, place: assembly.Place) -> _Opened | None:
     """Open the scene classification, if the item has one that is there."""
     named = [one for one in assets if one.name == _MASK]
     if not named:
@@ -435,8 +435,8 @@ def _marks(item: _Item) -> list[str]:
     ]
 
 
-def _unseen(classes: _Opened | None) -> list[vrt.Hidden]:
-    return [vrt.Hidden(classes.band(), UNSEEN_CLASSES)] if classes else []
+def _unseen(classes: _Opened | None) -> list[assembly.Hidden]:
+    return [assembly.Hidden(classes.band(), UNSEEN_CLASSES)] if classes else []
 
 
 # Their scaling

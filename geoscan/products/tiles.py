@@ -19,9 +19,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 
-from geoscan import gdal, inputs
+from geoscan import gdal, inputs, vrt
 from geoscan.errors import SceneError
-from geoscan.products import Product, recognise, vrt
+from geoscan.products import Product, assembly, recognise
 from geoscan.products.rasters import Raster, covers, look_into
 
 _NEAR: Final = 1e-3
@@ -88,17 +88,13 @@ def side_by_side(tiles: Sequence[Tile], name: str = "", kind: str = "Mosaic") ->
         return None
     first = tiles[0]
     places = [_with_pixels_of(first.raster.place, tile.raster.place) for tile in tiles]
-    whole = vrt.union(places)
+    whole = assembly.union(places)
     if whole is None:
         return None
-    corners = [place.offset(whole) for place in places]
-    parts = [
-        vrt.Part(tile.raster.path, round(row), round(col), place.rows, place.cols)
-        for tile, place, (row, col) in zip(tiles, places, corners, strict=True)
-    ]
+    parts = [assembly.Part.on(whole, tile.raster.path, place) for tile, place in zip(tiles, places, strict=True)]
     return replace(
         first.product,
-        address=vrt.sheet(whole, parts, first.raster.layers, masked=_masked(first.raster, whole, parts)),
+        address=assembly.sheet(whole, parts, first.raster.layers, masked=_masked(first.raster, whole, parts)),
         name=name or _name([tile.product.name for tile in tiles]),
         kind=first.product.kind or kind,
         files=tuple(dict.fromkeys(chain.from_iterable(tile.product.files for tile in tiles))),
@@ -198,7 +194,7 @@ def _lattices(tiles: Sequence[Tile]) -> list[tuple[list[Tile], NDArray[np.int64]
     return [([tile for tile, _ in lot], np.array([box for _, box in lot])) for lot in lots]
 
 
-def _box(place: vrt.Place, of: vrt.Place) -> tuple[int, int, int, int] | None:
+def _box(place: assembly.Place, of: assembly.Place) -> tuple[int, int, int, int] | None:
     """Place a grid on the pixels of another; None where they do not fall on each other."""
     sides = zip(place.transform[:2] + place.transform[3:5], of.transform[:2] + of.transform[3:5], strict=True)
     if any(abs(own - other) > _SAME * max(abs(own), abs(other)) for own, other in sides):
@@ -209,7 +205,7 @@ def _box(place: vrt.Place, of: vrt.Place) -> tuple[int, int, int, int] | None:
     return round(row), round(col), round(row) + place.rows, round(col) + place.cols
 
 
-def _with_pixels_of(first: vrt.Place, place: vrt.Place) -> vrt.Place:
+def _with_pixels_of(first: assembly.Place, place: assembly.Place) -> assembly.Place:
     """Take the size of pixels from another grid: one that differs in its last digit only would be another grid."""
     a, b, _, d, e, _ = first.transform[:6]
     return replace(place, transform=Affine(a, b, place.transform.c, d, e, place.transform.f))
@@ -237,11 +233,11 @@ def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _masked(first: Raster, whole: vrt.Place, parts: Sequence[vrt.Part]) -> bool:
+def _masked(first: Raster, whole: assembly.Place, parts: Sequence[assembly.Part]) -> bool:
     """Tell whether a mosaic needs a mask of its own: its parts have some, or there are gaps that nothing else tells."""
     if MaskFlags.per_dataset in first.flags and MaskFlags.alpha not in first.flags:
         return True
-    gaps = sum(part.rows * part.cols for part in parts) < whole.rows * whole.cols
+    gaps = sum(part.at.rows * part.at.cols for part in parts) < whole.rows * whole.cols
     return gaps and not first.masked
 
 

@@ -1,8 +1,6 @@
-"""The text of a VRT: a product's files as one raster of red, green, blue with a mask, that GDAL opens without any file.
+"""A product's files as one raster with a mask, made as the text of a VRT: stacked, or laid side by side.
 
-Such a text is an address like a path: `rasterio.open` takes it, it travels to other processes, and nothing is written.
-The mask is the raster's own (`MaskBand`), so plain reads, overviews and warping agree on it. No band has a nodata
-value: GDAL's warper would heed that and forget the mask, so fill is hidden by the mask, too.
+What is stacked has no nodata value: GDAL's warper would heed that and forget the mask, so the mask hides fill, too.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from rasterio.features import rasterize
 from rasterio.io import MemoryFile
 from shapely.geometry.base import BaseGeometry
 
-from geoscan import gdal
+from geoscan import gdal, vrt
 from geoscan.bands import Bands
-from geoscan.masks import COLORS, TYPES, lookup
+from geoscan.grid import Window
 
 _WHOLE: Final = 1e-3
 """Pixels; what is nearer to a whole number is one, with rounding errors."""
@@ -37,6 +35,11 @@ class Place:
 
     rows: int
     cols: int
+
+    @property
+    def size(self) -> vrt.Size:
+        """Rows and columns."""
+        return self.rows, self.cols
 
     @classmethod
     def of(cls, source: Any) -> Place:
@@ -104,12 +107,18 @@ class Part:
     address: str
     """What GDAL opens: a path, or the text of another VRT."""
 
-    row: int
-    col: int
-    """Of its upper left pixel in the mosaic."""
+    at: Window
+    """Where it lies in the mosaic."""
 
-    rows: int
-    cols: int
+    @classmethod
+    def on(cls, whole: Place, address: str, place: Place) -> Part:
+        """Lay what covers `place` on a grid of the same pixels."""
+        row, col = place.offset(whole)
+        return cls(address, Window(round(row), round(col), place.rows, place.cols))
+
+    def drawn(self, what: int | str, how: str = "") -> str:
+        """Draw all of a band of it, or of a band's mask, in its place; see `vrt.source`."""
+        return vrt.source(self.address, what, how, Window(0, 0, self.at.rows, self.at.cols), self.at)
 
 
 def stack(
@@ -120,10 +129,11 @@ def stack(
     bands: they become bands 1, 2, 3 and so on. dtype: theirs, as NumPy calls it. rgb: which are red, green, blue.
     hidden: a pixel is valid where none of them hides it; without any there is no mask.
     """
-    colors = dict(zip(rgb, COLORS, strict=True))
-    sources = [_band(n, dtype, _source(band, place), colors.get(n, "Undefined")) for n, band in enumerate(bands, 1)]
-    covers = [_cover(one, place) for one in hidden]
-    return _dataset(place, [*sources, f"<MaskBand>{_byte(_all_of(covers, place))}</MaskBand>" if covers else ""])
+    colors = dict(zip(rgb, vrt.COLORS, strict=True))
+    content = "".join(
+        vrt.band(n, dtype, colors.get(n, "Undefined"), _source(band, place)) for n, band in enumerate(bands, 1)
+    )
+    return _dataset(place, content + vrt.mask([_cover(one, place) for one in hidden], place.size))
 
 
 def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
@@ -133,12 +143,12 @@ def mosaic(place: Place, parts: Sequence[Part], dtype: str) -> str:
     dtype: of all of them, as NumPy calls it.
     """
     seen = "<UseMaskBand>true</UseMaskBand>"
-    bands = [
-        _band(n, dtype, "".join(_part(part, str(n), seen) for part in parts), color)
-        for n, color in enumerate(COLORS, 1)
-    ]
-    mask = _byte("".join(_part(part, "mask,1", "<NODATA>0</NODATA>") for part in parts))
-    return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>"])
+    content = "".join(
+        vrt.band(n, dtype, color, "".join(part.drawn(n, seen) for part in parts))
+        for n, color in enumerate(vrt.COLORS, 1)
+    )
+    valid = "".join(part.drawn(vrt.mask_of(1), vrt.without(0)) for part in parts)
+    return _dataset(place, content + vrt.mask([valid], place.size))
 
 
 def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, masked: bool) -> str:
@@ -147,18 +157,12 @@ def sheet(place: Place, parts: Sequence[Part], layers: Sequence[Layer], *, maske
     parts: none lies over another. layers: what each says of its bands; the whole says the same.
     masked: whether the whole has a mask, made of theirs; invalid where there is no part.
     """
-    bands = [
-        f'<VRTRasterBand dataType="{TYPES[layer.dtype]}" band="{n}">{_about(layer)}'
-        f"{''.join(_part(part, str(n), '') for part in parts)}</VRTRasterBand>"
+    content = "".join(
+        vrt.band(n, layer.dtype, _color(layer), "".join(part.drawn(n) for part in parts), _about(layer))
         for n, layer in enumerate(layers, 1)
-    ]
-    mask = _byte("".join(_part(part, "mask,1", "") for part in parts))
-    return _dataset(place, [*bands, f"<MaskBand>{mask}</MaskBand>" if masked else ""])
-
-
-def takes(dtype: str) -> bool:
-    """Tell whether bands of this type, as NumPy calls it, can be put into a VRT here: complex values cannot."""
-    return dtype in TYPES
+    )
+    valid = ["".join(part.drawn(vrt.mask_of(1)) for part in parts)] if masked else []
+    return _dataset(place, content + vrt.mask(valid, place.size))
 
 
 def union(places: Sequence[Place]) -> Place | None:
@@ -186,8 +190,7 @@ def hidden_in_all(bands: Sequence[Band], value: int) -> Hidden:
 
 def any_of(place: Place, bands: Sequence[Band]) -> Band:
     """Make one band of several: not 0 where one of them is not, and of its value, 0..255."""
-    content = "".join(_source(band, place, "<NODATA>0</NODATA>") for band in bands)
-    return _nested(content, place)
+    return _nested("".join(_source(band, place, vrt.without(0)) for band in bands), place)
 
 
 def painted(place: Place, polygons: Sequence[BaseGeometry], cell: int) -> Band:
@@ -205,87 +208,45 @@ def painted(place: Place, polygons: Sequence[BaseGeometry], cell: int) -> Band:
         with file.open(**profile, compress="deflate", crs=place.crs, transform=transform) as target:
             target.write(inside, 1)
         name, text = gdal.kept(file.read())
-    own = Place(place.crs, transform, *size)
-    band = _byte(f"<Description>{text}</Description>{_source(Band(name, 1, *size), own)}")
-    return Band(_dataset(own, [band]), 1, *size)
+    return Band(vrt.nested(f"<Description>{text}</Description>{vrt.source(name, 1)}", size), 1, *size)
 
 
-def _dataset(place: Place, content: Iterable[str]) -> str:
-    return (
-        f'<VRTDataset rasterXSize="{place.cols}" rasterYSize="{place.rows}">'
-        f"<SRS>{escape(place.crs.to_wkt())}</SRS>"
-        f"<GeoTransform>{', '.join(repr(float(number)) for number in place.transform.to_gdal())}</GeoTransform>"
-        f"{''.join(content)}</VRTDataset>"
-    )
+def _dataset(place: Place, bands: str) -> str:
+    return vrt.dataset(place.size, bands, vrt.grid(place.crs, place.transform))
 
 
-def _band(number: int, dtype: str, sources: str, color: str) -> str:
-    color = f"<ColorInterp>{color}</ColorInterp>"
-    return f'<VRTRasterBand dataType="{TYPES[dtype]}" band="{number}">{color}{sources}</VRTRasterBand>'
+def _color(layer: Layer) -> str:
+    color = layer.color.capitalize()
+    return color if color in (*vrt.COLORS, "Gray", "Alpha") else "Undefined"
 
 
 def _about(layer: Layer) -> str:
-    color = layer.color.capitalize()
     facts = {
         "Description": escape(layer.description),
         "NoDataValue": "" if layer.nodata is None else repr(layer.nodata),
-        "ColorInterp": color if color in (*COLORS, "Gray", "Alpha") else "Undefined",
         "Offset": repr(layer.offset),
         "Scale": repr(layer.scale),
     }
     return "".join(f"<{name}>{value}</{name}>" for name, value in facts.items() if value)
 
 
-def _byte(content: str) -> str:
-    return f'<VRTRasterBand dataType="Byte">{content}</VRTRasterBand>'
-
-
 def _nested(sources: str, place: Place) -> Band:
-    """Make a band of sources that are drawn over each other, 0 where none draws."""
-    return Band(_dataset(place, [_byte(sources)]), 1, place.rows, place.cols)
-
-
-def _all_of(covers: Sequence[str], place: Place) -> str:
-    """Give sources that draw 0 where one of `covers` does, else 255.
-
-    They are drawn over each other, which takes a third of the time of GDAL's pixel functions min and max. What is drawn
-    over another can leave out one value, so it has two.
-    """
-    first, *others = covers
-    return first + "".join(_source(_nested(one, place), place, "<NODATA>255</NODATA>") for one in others)
+    return Band(vrt.nested(sources, place.size), 1, place.rows, place.cols)
 
 
 def _cover(hidden: Hidden, place: Place) -> str:
     """Give sources that draw 0 where the ground is hidden, else 255."""
-    table = f"<LUT>{lookup(hidden.values)}</LUT>"
+    seen = vrt.not_in(hidden.values)
     if not hidden.also:
-        return _source(hidden.band, place, table)
+        return _source(hidden.band, place, seen)
     bands = hidden.band, *hidden.also
     if len(hidden.values) == 1:
         (value,) = hidden.values
-        other = f"<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio><NODATA>{value}</NODATA>"
-        return "".join(_source(band, place, other) for band in bands)
-    seen = (_nested(_source(band, place, table), place) for band in bands)
-    return "".join(_source(one, place, "<NODATA>0</NODATA>") for one in seen)
+        return "".join(_source(band, place, vrt.other_than(value)) for band in bands)
+    each = (_nested(_source(band, place, seen), place) for band in bands)
+    return "".join(_source(one, place, vrt.without(0)) for one in each)
 
 
 def _source(band: Band, place: Place, how: str = "") -> str:
-    own, whole = _rectangle("Src", 0, 0, band.rows, band.cols), _rectangle("Dst", 0, 0, place.rows, place.cols)
-    return _read(band.path, f"mask,{band.number}" if band.mask else str(band.number), own + whole, how)
-
-
-def _part(part: Part, band: str, how: str) -> str:
-    own = _rectangle("Src", 0, 0, part.rows, part.cols)
-    return _read(part.address, band, own + _rectangle("Dst", part.row, part.col, part.rows, part.cols), how)
-
-
-def _read(address: str, band: str, where: str, how: str) -> str:
-    kind = "ComplexSource" if how else "SimpleSource"
-    return (
-        f'<{kind} resampling="nearest"><SourceFilename relativeToVRT="0">{escape(address)}</SourceFilename>'
-        f"<SourceBand>{band}</SourceBand>{where}{how}</{kind}>"
-    )
-
-
-def _rectangle(name: str, row: int, col: int, rows: int, cols: int) -> str:
-    return f'<{name}Rect xOff="{col}" yOff="{row}" xSize="{cols}" ySize="{rows}"/>'
+    own, whole = Window(0, 0, band.rows, band.cols), Window(0, 0, place.rows, place.cols)
+    return vrt.source(band.path, vrt.mask_of(band.number) if band.mask else band.number, how, own, whole)
