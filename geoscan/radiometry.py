@@ -143,8 +143,7 @@ def _auto(_: str, scene: Scene, scaling: Scaling | None) -> Radiometry:
         return _reflectance("", scene, scaling)
     if scene.dtype == "uint8":
         return VISUAL
-    radiance = scene.planet or scene.product.kind.startswith("PlanetScope analytic")
-    return PLANET_ANALYTIC if radiance else _percentile("2,98", scene, scaling)
+    return PLANET_ANALYTIC if scene.planet or scene.product.radiance else _percentile("2,98", scene, scaling)
 
 
 def _percentile(argument: str, scene: Scene, _: Scaling | None) -> Radiometry:

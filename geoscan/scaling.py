@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from geoscan import gdal
-from geoscan.bands import is_landsat, is_raw
+from geoscan.bands import is_landsat
 from geoscan.errors import RadiometryError, ReadError
 from geoscan.grid import Window
 from geoscan.products import Levels, Scaling
@@ -84,7 +83,7 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
     stated = scene.product.scaling
     if scene.dtype == "uint8" and stated is None:
         return None
-    if scene.product.kind.startswith("PlanetScope analytic"):
+    if scene.product.radiance:
         return None
     values = sample(scene)
     if not values.size:
@@ -224,15 +223,14 @@ def _seen(scene: Scene, values: Values) -> Scaling | None:
     darkest = np.percentile(values, DARK_PERCENT, axis=1)
     if np.issubdtype(np.dtype(scene.dtype), np.floating) and high <= _MOST_REFLECTED + _ADDED:
         return _with_offset(1.0, darkest)
-    called, raw = _about_bands(scene)
-    if is_landsat(called) and _fits_landsat(values):
+    if is_landsat(scene.called) and _fits_landsat(values):
         return LANDSAT
     # Values of a picture, in a type that is too large for it, or of neither kind.
     if high <= 255 or high * _TEN_THOUSAND > _MOST_REFLECTED + _ADDED:
         return None
     if scene.planet and darkest[2] >= _DARKEST_RADIANCE:
         return None
-    if raw:
+    if scene.raw:
         log.warning(
             "%s: its values have no more bits than what a sensor counts, so they are not taken for reflectance "
             "x 10,000; where they are, pass --scale 0.0001",
@@ -240,16 +238,6 @@ def _seen(scene: Scene, values: Values) -> Scaling | None:
         )
         return None
     return _with_offset(_TEN_THOUSAND, darkest)
-
-
-def _about_bands(scene: Scene) -> tuple[tuple[str, ...], bool]:
-    """Give what red, green and blue are called in their file, empty for nothing, and whether they hold raw counts."""
-    try:
-        with scene.settings(), rasterio.open(scene.address) as source:
-            called = tuple(source.descriptions[band - 1] or "" for band in scene.bands)
-            return called, any(is_raw(source, band) for band in scene.bands)
-    except gdal.FAILURES as error:
-        raise ReadError(f"{scene.name} cannot be opened again: {gdal.cause(error)}") from error
 
 
 def _fits_landsat(values: Values) -> bool:

@@ -88,8 +88,14 @@ class Scene:
     digest: str
     """See `fingerprint`; of the source alone."""
 
-    stamps: tuple[inputs.Stamp, ...]
+    stamps: tuple[inputs.Stamp, ...] = ()
     """Of the local files that are read, when the scene was opened."""
+
+    called: tuple[str, ...] = ()
+    """What the file calls red, green and blue; empty where it has no name."""
+
+    raw: bool = False
+    """One of the three is as a sensor counted it, see `bands.is_raw`."""
 
     resampling: str = ""
     """How the pixels get from the file's own grid to this one; empty where this is the file's own."""
@@ -178,7 +184,9 @@ class Scene:
             with self.settings(), rasterio.open(self.address) as source:
                 if max(bands) > source.count:
                     raise SceneError(f"{self.name} has {source.count} bands, and none for {bands}")
-                return replace(self, bands=bands, vrt=masked(source, self.address, bands, self.dtype, self.masking))
+                vrt = masked(source, self.address, bands, self.dtype, self.masking)
+                told = _told(source, band_choice.table_of(source), bands, self.gsd)
+                return replace(self, bands=bands, vrt=vrt, **told)
         except gdal.FAILURES as error:
             raise SceneError(f"{self.name} cannot be opened again: {gdal.cause(error)}") from error
 
@@ -325,6 +333,53 @@ def _for_opening(path: str, product: Product, follow: bool) -> Iterator[Any]:
 
 def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | None, follow: bool) -> Scene:
     name = product.name
+    _check_pixels(source, name)
+    crs = _crs(source, path, name)
+    product = replace(product, files=_files(source, path, product, follow))
+    if not gdal.by_points(source) and source.transform == Affine.identity():
+        raise SceneError(f"{name} has a CRS but no transform and no ground control points; georeference it first")
+    try:
+        table = band_choice.table_of(source)
+        bands = band_choice.choose(table, name, product.bands if asked is None else asked)
+        crs, transform, rows, cols, resampling = _grid(source, crs, name)
+        how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
+        dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
+        if marks := ", ".join(map(one_line, unheeded(source, bands, how))):
+            log.warning("%s: nothing is made of %s: what it marks there, such as clouds, counts as seen", name, marks)
+        gsd = ground.gsd(crs, transform, rows, cols)
+        return Scene(
+            path=path,
+            product=replace(product, scaling=product.scaling or _stated(source, bands)),
+            crs=crs,
+            transform=transform,
+            rows=rows,
+            cols=cols,
+            gsd=gsd,
+            bands=bands,
+            dtype=dtype,
+            masking=how,
+            vrt=masked(source, product.address, bands, dtype, how),
+            digest=_digest(source, product, bands),
+            stamps=inputs.stamps(product.files),
+            resampling=resampling,
+            follow=follow,
+            **_told(source, table, bands, gsd),
+        )
+    except gdal.FAILURES as error:
+        raise SceneError(f"{name} cannot be read: {gdal.cause(error)}; fetch or make it again") from error
+
+
+def _told(source: Any, table: band_choice.BandTable, bands: Bands, gsd: tuple[float, float]) -> dict[str, Any]:
+    """Give what a scene keeps of what an open dataset says of red, green and blue."""
+    return {
+        "planet": table.planet_like and bands == band_choice.PLANET and max(gsd) < _PLANET_GSD_M,
+        "called": tuple(source.descriptions[n - 1] or "" for n in bands),
+        "raw": any(band_choice.is_raw(source, n) for n in bands),
+    }
+
+
+def _check_pixels(source: Any, name: str) -> None:
+    """Raise SceneError for what holds no pixels that can be scanned."""
     if gdal.made_here(source):
         raise MadeHereError(f"{name} is a picture that geoscan made, not a scene; give the scene that it was made of")
     if not source.count:
@@ -335,9 +390,14 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
         raise SceneError(f"{name} holds no pixels of its own{inner if source.subdatasets else ''}")
     if any("complex" in dtype for dtype in source.dtypes):
         raise SceneError(f"{name} has complex values ({source.dtypes[0]}), as radar has; give an optical scene")
-    points_crs = source.gcps[1]
-    placed = not gdal.by_points(source)
-    crs = source.crs if placed else points_crs
+
+
+def _crs(source: Any, path: str, name: str) -> CRS:
+    """Give the CRS of an open dataset, or of its ground control points. Raises SceneError where it has none of Earth's.
+
+    path: of the dataset, as it was given.
+    """
+    crs = source.gcps[1] if gdal.by_points(source) else source.crs
     if crs is None and source.rpcs is not None and source.transform == Affine.identity():
         raise SceneError(
             f"{name} is placed by RPCs alone, which need the ground's height; orthorectify it first: "
@@ -351,58 +411,32 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
             f"gdal_edit.py -a_srs {beside if is_there else 'EPSG:32721'} {name}"
         )
     ground.check_earth(crs, name)
-    files = _files(source, path, product, follow)
-    if placed and source.transform == Affine.identity():
-        raise SceneError(f"{name} has a CRS but no transform and no ground control points; georeference it first")
-    try:
-        table = band_choice.table_of(source)
-        bands = band_choice.choose(table, name, product.bands if asked is None else asked)
-        product = replace(product, scaling=product.scaling or _stated(source, bands))
-        transform, rows, cols, resampling = source.transform, source.height, source.width, ""
-        if not placed:
-            if wrong := ground.check_points(source.gcps[0], crs, name):
-                log.warning("%s: of its ground control points, %s: check it, or leave it out", name, wrong)
-            resampling = Resampling.bilinear.name
-            with straighten(source, Resampling.bilinear) as straight:
-                crs, transform, rows, cols = straight.crs, straight.transform, straight.height, straight.width
-        if transform.is_degenerate:
-            raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
-        gsd = ground.gsd(crs, transform, rows, cols)
-        if datum := ground.lost_datum(crs, transform, rows, cols):
-            log.warning(
-                "%s: no way from its datum (%s) to WGS84 is known, so polygons may be off by hundreds of metres; "
-                "assign a CRS that says more: gdal_edit.py -a_srs",
-                name,
-                one_line(datum),
-            )
-        product = replace(product, files=files)
-        digest = _digest(source, product, bands)
-        dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
-        how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
-        vrt = masked(source, product.address, bands, dtype, how)
-        if marks := ", ".join(map(one_line, unheeded(source, bands, how))):
-            log.warning("%s: nothing is made of %s: what it marks there, such as clouds, counts as seen", name, marks)
-    except gdal.FAILURES as error:
-        raise SceneError(f"{name} cannot be read: {gdal.cause(error)}; fetch or make it again") from error
-    planet = table.planet_like and bands == band_choice.PLANET and max(gsd) < _PLANET_GSD_M
-    return Scene(
-        path,
-        product,
-        crs,
-        transform,
-        rows,
-        cols,
-        gsd,
-        bands,
-        dtype,
-        how,
-        vrt,
-        planet,
-        digest,
-        inputs.stamps(product.files),
-        resampling,
-        follow,
-    )
+    return crs
+
+
+def _grid(source: Any, crs: CRS, name: str) -> tuple[CRS, Affine, int, int, str]:
+    """Give the grid that an open dataset is read on: CRS, transform, rows, columns; and how it is resampled to it.
+
+    crs: its own, or that of its ground control points. Raises SceneError where pixels have no size. Warns of doubtful
+    places.
+    """
+    transform, rows, cols, resampling = source.transform, source.height, source.width, ""
+    if gdal.by_points(source):
+        if wrong := ground.check_points(source.gcps[0], crs, name):
+            log.warning("%s: of its ground control points, %s: check it, or leave it out", name, wrong)
+        resampling = Resampling.bilinear.name
+        with straighten(source, Resampling.bilinear) as straight:
+            crs, transform, rows, cols = straight.crs, straight.transform, straight.height, straight.width
+    if transform.is_degenerate:
+        raise SceneError(f"{name} has a transform that squeezes it to a line; georeference it again")
+    if datum := ground.lost_datum(crs, transform, rows, cols):
+        log.warning(
+            "%s: no way from its datum (%s) to WGS84 is known, so polygons may be off by hundreds of metres; "
+            "assign a CRS that says more: gdal_edit.py -a_srs",
+            name,
+            one_line(datum),
+        )
+    return crs, transform, rows, cols, resampling
 
 
 def _files(source: Any, path: str, product: Product, follow: bool) -> tuple[str, ...]:

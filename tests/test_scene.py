@@ -320,6 +320,12 @@ def test_bands_can_be_asked_for(make_scene):
             Scene.open(path, bands=asked)
 
 
+@pytest.mark.parametrize("bands", [(3, 2, 1), (2, 3, 4)])
+def test_other_bands_make_the_scene_that_they_would_if_asked_for(make_scene, bands):
+    path = make_scene((4, 9, 9), dtype="uint16", descriptions=("B02", "B03", "B04", "NIR"), photometric="minisblack")
+    assert Scene.open(path, bands=(1, 2, 3)).with_bands(bands) == Scene.open(path, bands=bands)
+
+
 @pytest.mark.parametrize(
     ("count", "says"), [(4, "--bands 3,2,1"), (6, "--bands 3,2,1"), (13, "--bands 4,3,2 when it is")]
 )

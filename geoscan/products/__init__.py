@@ -42,6 +42,9 @@ class Product:
     scaling: Scaling | None = None
     """None where metadata says nothing."""
 
+    radiance: bool = False
+    """Its values are radiance, whatever they look like: no scaling makes reflectance of them."""
+
     mask: str = ""
     """Where the mask comes from, for people, such as "scene classification"; empty without one."""
 

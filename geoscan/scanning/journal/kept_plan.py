@@ -108,7 +108,6 @@ def from_json(text: bytes) -> Plan:
         rows=kept.grid.rows,
         cols=kept.grid.cols,
         vrt="",
-        stamps=(),
         **{name: getattr(kept, name) for name in _OF_SCENE},
     )
     return Plan(scene=scene, package=Package(Path(), kept.card), **{name: getattr(kept, name) for name in _OF_PLAN})
