@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from geoscan.model.markdown import models_markdown
-from geoscan.model.package import WEIGHTS, shipped
+from geoscan.model.package import WEIGHTS
+from geoscan.model.shipped import shipped
 
 PAGE = Path(__file__).parents[1] / "models" / "README.md"
 

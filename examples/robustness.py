@@ -24,8 +24,9 @@ from geoscan.evaluate.conditions import CONDITIONS
 from geoscan.evaluate.metrics import average_precision, f2_samples
 from geoscan.files import cache_directory
 from geoscan.labels import MINE, MINE_COLUMN, columns
-from geoscan.model.package import Package, find, load, save
+from geoscan.model.package import Package, load, save
 from geoscan.model.runtime import detector, runtime_for
+from geoscan.model.shipped import find
 from geoscan.train.job import fold_directory
 
 FIXED = 0.2

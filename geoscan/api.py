@@ -22,9 +22,11 @@ from geoscan.errors import InputError, one_line
 from geoscan.grid import TileGrid as TileGrid
 from geoscan.layers import earlier
 from geoscan.machine import AUTO, BATCH
+from geoscan.model.card import Card
 from geoscan.model.figures import DEFAULT_POINT
-from geoscan.model.package import Card, Package, find
+from geoscan.model.package import Package
 from geoscan.model.runtime import runtime_for
+from geoscan.model.shipped import find
 from geoscan.products import Levels
 from geoscan.radiometry import resolve
 from geoscan.scaling import scaling_of

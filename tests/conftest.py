@@ -22,7 +22,8 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan.dehazing import DarkLevel, Dehazing
-from geoscan.model.package import Card, Package, save
+from geoscan.model.card import Card
+from geoscan.model.package import Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec
 from geoscan.polygons import Hysteresis

@@ -193,6 +193,7 @@ def network(folder: Path, rng: Rng) -> None:
 def card(folder: Path, rng: Rng) -> None:
     from geoscan.cli.streams import spelt
     from geoscan.model import package as packages
+    from geoscan.model.card import Card
     from geoscan.model.markdown import card_markdown
     from geoscan.scanning.cost import multiplications
 
@@ -202,7 +203,7 @@ def card(folder: Path, rng: Rng) -> None:
     read = packages.load(path).card
     multiplications(read.spec)
     spelt(card_markdown(read))
-    packages.Card.from_json(read.to_json())
+    Card.from_json(read.to_json())
 
 
 def table(folder: Path, rng: Rng) -> None:

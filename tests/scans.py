@@ -18,7 +18,8 @@ from rasterio.warp import Resampling, calculate_default_transform, reproject
 from geoscan import layers
 from geoscan.labels import MINE
 from geoscan.model import package as packages
-from geoscan.model.package import CARD, Card, Package
+from geoscan.model.card import Card
+from geoscan.model.package import CARD, Package
 from geoscan.polygons import flag
 from geoscan.products import Product
 from geoscan.scanning.journal.file import Journal

@@ -21,7 +21,8 @@ from products import items, make_safe
 from small_chips import make as small_chips
 
 from geoscan.errors import one_line
-from geoscan.model.package import CARD, find, shipped
+from geoscan.model.package import CARD
+from geoscan.model.shipped import find, shipped
 from geoscan.scanning.gathered import Part
 from geoscan.scanning.journal.file import open_journal
 from geoscan.scanning.options import ScanOptions

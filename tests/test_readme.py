@@ -8,7 +8,7 @@ import pytest
 
 from geoscan.cli import main
 from geoscan.layers import ATTRIBUTES
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 from geoscan.resolution import native_range, usable_range
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from geoscan.dehazing import Dehazing
-from geoscan.model.package import Card, Package, save
+from geoscan.model.card import Card
+from geoscan.model.package import Package, save
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import DenseNetSpec, Spec
 from geoscan.polygons import Hysteresis

@@ -41,7 +41,7 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
     told all the same.
     """
     from geoscan.errors import GeoscanError, MadeHereError
-    from geoscan.model.package import find
+    from geoscan.model.shipped import find
     from geoscan.scanning.check import check as check_scene
     from geoscan.scanning.check import find_each_once, reason
     from geoscan.scanning.options import ScanOptions

@@ -56,8 +56,8 @@ def evaluate(
     from geoscan.evaluate.report import evaluation
     from geoscan.evaluate.sample import sample_of, score
     from geoscan.evaluate.unseen import unseen_by_all
-    from geoscan.model.package import find
     from geoscan.model.runtime import detector, runtime_for
+    from geoscan.model.shipped import find
 
     packages = [find(name) for name in (model, against) if name is not None]
     runtimes = [runtime_for(package, runtime) for package in packages]

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def models(name: str | None, as_json: bool) -> None:
     """List the shipped models, a line each; with a NAME, or the directory of a package, print its card as Markdown."""
     from geoscan.model.markdown import card_markdown
-    from geoscan.model.package import find, shipped
+    from geoscan.model.shipped import find, shipped
 
     if name is not None:
         card = find(name).card

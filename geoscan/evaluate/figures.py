@@ -18,6 +18,7 @@ from geoscan.evaluate.operating import detection_figures
 from geoscan.evaluate.thresholds import START, cross_tuned_f2, predict
 from geoscan.labels import LABELS, MINE, MINE_COLUMN, columns
 from geoscan.model.calibration import Calibration
+from geoscan.model.card import Card
 from geoscan.model.figures import (
     CampaignFigures,
     DetectionFigures,
@@ -28,7 +29,6 @@ from geoscan.model.figures import (
     ReliabilityBin,
     measured,
 )
-from geoscan.model.package import Card
 
 _CONSTANT = np.isin(LABELS, ("clear", "primary"))
 _FOLDS = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geoscan.model.package import Card
+from geoscan.model.card import Card
 
 
 def essentials(card: Card, operate: str) -> dict[str, str | float | None]:

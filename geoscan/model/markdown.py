@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geoscan.labels import MINE, readable
+from geoscan.model.card import Card
 from geoscan.model.figures import BALANCED, DEFAULT_POINT, POINTS, SENSITIVE, STRICT, Figures
 from geoscan.model.figures_markdown import Cell, figures_markdown, table
 from geoscan.model.origin import TrainedOn, Training
 from geoscan.resolution import native_range, usable_range
-
-if TYPE_CHECKING:
-    from geoscan.model.package import Card
 
 FEW = 10
 """Chips with a label below which the card warns of its figures."""

@@ -6,35 +6,25 @@ The digest in `card.json` ties all but the last together.
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
-import itertools
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from geoscan.arrays import Scores
 from geoscan.errors import OutputError, PackageError, one_line
 from geoscan.labels import MINE
 from geoscan.machine import is_shortage
-from geoscan.model.calibration import Calibration
+from geoscan.model.card import Card
 from geoscan.model.contents import check_archive, check_place
-from geoscan.model.figures import DEFAULT_POINT, Figures
-from geoscan.model.look import Look
 from geoscan.model.markdown import card_markdown
-from geoscan.model.origin import TrainedOn, Training
-from geoscan.model.preprocess import Preprocess
-from geoscan.model.spec import DenseNetSpec, Spec
-from geoscan.model.split import Split
-from geoscan.polygons import Hysteresis
+from geoscan.model.spec import Spec
 
 if TYPE_CHECKING:
     from geoscan.model.backend import keras
@@ -58,136 +48,12 @@ _WORTH_PACKING = 0.75
 """Share of its size above which a file in an archive is stored as it is: weights hardly get smaller, unless half
 precision holds them."""
 
-_LONGEST_NUMBER = 18
-"""Digits of a whole number; what is longer fits into no float."""
-
 _LARGEST_CARD = 4 * 2**20
 """Bytes; real ones have some 20 kB."""
 
 _NEXT = "."
 """How the names begin of files that are to replace others. The card is the last to be written and the last to be moved:
 where it fits the files, `save` broke off between two moves, and `load` ends them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """All that a scan must know of a model, and what people should.
-
-    thresholds: of each label, in 0..1, tuned for F2; the label holds where its score is not below.
-    detection: thresholds on the score of artisanal mine, from which polygons are made: the operating point `balanced`.
-    sensitive, strict: those of the other operating points; None in a card of an earlier version.
-    calibration: from scores to probabilities; the thresholds are for the scores.
-    tta: scores are means over symmetries (see `Averaged`); thresholds, calibration and figures are for such.
-    look: what its training chips look like, by which a scan knows scenes that are misread; None where nobody measured.
-    figures: measured on chips that training did not see.
-    data: what it was trained on. split: which of these chips it has not seen. training: how.
-    digest: SHA-256 of the weights, of the exported network and of all of the above; made by `save`, checked by `load`.
-    """
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # what nobody reads shall not look as if it counted
-
-    name: str
-    spec: Annotated[Spec, Field(discriminator="family")]
-    preprocess: Preprocess
-    thresholds: Mapping[str, float]
-    detection: Hysteresis
-    figures: Figures = field(default_factory=Figures)
-    data: TrainedOn = field(default_factory=TrainedOn)
-    training: Training = field(default_factory=Training)
-    calibration: Calibration = field(default_factory=Calibration)
-    tta: bool = False
-    look: Look | None = None
-    split: Split | None = None
-    sensitive: Hysteresis | None = None
-    strict: Hysteresis | None = None
-    digest: str = ""
-
-    def __post_init__(self) -> None:
-        labels = self.spec.labels
-        if set(self.thresholds) != set(labels):
-            raise PackageError(f"thresholds for {sorted(self.thresholds)} do not fit the labels {sorted(labels)}")
-        if not self.name.isprintable() or not 0 < len(self.name) <= 200:
-            raise PackageError(f"{self.name[:200]!a} is no name for a model; give one that can be printed")
-        if MINE not in labels:
-            raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
-        if self.preprocess.chip != self.spec.chip:
-            raise PackageError(f"the card prepares {self.preprocess.chip} px chips, the network takes {self.spec.chip}")
-        if self.split is not None and not self.split.data:
-            raise PackageError("the split is of no data; give one whose chips were read")
-        heads = [head.name for head in self.spec.heads]
-        if unknown := set(self.calibration.temperatures) - set(heads):
-            raise PackageError(f"temperatures of {', '.join(sorted(unknown))} do not fit the heads {', '.join(heads)}")
-        if unknown := set(self.calibration.curves) - set(labels):
-            raise PackageError(f"curves of {', '.join(sorted(unknown))} do not fit the labels {', '.join(labels)}")
-        points = list(self.points.items())
-        for (lower, one), (higher, other) in itertools.pairwise(points):
-            if one.low > other.low or one.high > other.high or one.isolated > other.isolated:
-                raise PackageError(
-                    f"the operating point {lower} has thresholds above those of {higher}: {one}, {other}"
-                )
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels in the order of the scores' columns."""
-        return self.spec.labels
-
-    @property
-    def points(self) -> dict[str, Hysteresis]:
-        """Thresholds by operating point, from the one that finds most mines to the one with the fewest false alarms."""
-        every = {"sensitive": self.sensitive, DEFAULT_POINT: self.detection, "strict": self.strict}
-        return {name: thresholds for name, thresholds in every.items() if thresholds is not None}
-
-    def point(self, name: str) -> Hysteresis:
-        """Thresholds of an operating point. Raises PackageError where the card does not hold it."""
-        if name not in self.points:
-            raise PackageError(
-                f"the card of {self.name} holds no operating point {name}, only {', '.join(self.points)}; train the "
-                "model anew, or give --high, --low and --isolated instead"
-            )
-        return self.points[name]
-
-    @property
-    def chip_km2(self) -> float:
-        """Ground that a chip shows, in square kilometres."""
-        return (self.preprocess.chip * self.preprocess.gsd / 1000) ** 2
-
-    def averages(self, asked: bool | None) -> bool:
-        """Tell whether to average scores over symmetries: as asked, as the thresholds are tuned for if None."""
-        return self.tta if asked is None else asked
-
-    def mine_probability(self, scores: Scores, prior: float) -> NDArray[np.float64]:
-        """Chance that each chip holds a mine, (n,), 0..1, where `prior` is the share of chips that do.
-
-        scores: (n, labels), 0..1, as the model gives them; a row of NaN gives NaN.
-        """
-        calibrated = self.calibration.apply(scores, self.spec)
-        return self.calibration.mine_probability(calibrated[:, self.spec.mine_column], prior)
-
-    def to_json(self) -> str:
-        """As the text of `card.json`."""
-        return _CARD.dump_json(self, indent=2).decode() + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Card:
-        """Undo `to_json`. Raises PackageError for what is no card."""
-        try:
-            card = _CARD.validate_json(text)
-            json.loads(text, parse_int=_check_digits)
-        except RecursionError as err:
-            raise PackageError("it is nested too deeply") from err
-        except ValidationError as err:
-            first = err.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise PackageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from err
-        return card
-
-
-_CARD = TypeAdapter(Card)
-
-
-def _check_digits(digits: str) -> None:
-    if len(digits) > _LONGEST_NUMBER:
-        raise PackageError(f"it has a number of {len(digits)} digits, {digits[:9]}..., which nobody measured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +130,6 @@ def save(path: Path, network: keras.Model, card: Card) -> Package:
     except OSError as err:
         raise OutputError(f"the model package {path} cannot be written: {err.strerror or _brief(err)}") from err
     return Package(path, card)
-
-
-def renew(package: Package, path: Path) -> Package:
-    """Write a package again to `path`, which may be its own, from its weights: so it holds all that `save` writes now.
-
-    Raises PackageError and OutputError, as `Package.network` and `save` do.
-    """
-    return save(path, package.network(), package.card)
 
 
 def _prepare(path: Path, network: keras.Model, card: Card) -> Card:
@@ -360,42 +218,6 @@ def _following(path: Path) -> Card | None:
 def package_files(path: Path) -> list[Path]:
     """List the files of a package that its digest covers, and its card."""
     return [path / name for name in (CARD, *_SEALED) if (path / name).is_file()]
-
-
-def shipped() -> list[Package]:
-    """Open the packages that came with geoscan, in the order of their names."""
-    root = Path(str(importlib.resources.files("geoscan_models")))
-    return [load(card.parent) for card in sorted(root.glob(f"*/{CARD}"))]
-
-
-def find(name: str) -> Package:
-    """Open a package by its path, or a shipped one by its name. Raises PackageError when there is neither."""
-    if (Path(name) / CARD).exists() or "/" in name:
-        return load(Path(name))
-    packages = {package.card.name: package for package in shipped()}
-    if name not in packages:
-        names = ", ".join(packages) or "none is installed"
-        raise PackageError(f"no model is called {name!r}; shipped: {names}; or give the directory of a package")
-    return packages[name]
-
-
-def choose(packages: Sequence[Package], gsd: tuple[float, float]) -> Package:
-    """Return the one of the shipped packages whose GSD is nearest, as a factor, to a scene's (x, y) metres.
-
-    Of several with one GSD, a DenseNet goes before its teachers, and then the one that tells mines from the rest best,
-    by the AUC in its card.
-    Raises PackageError when there is none.
-    """
-    if not packages:
-        raise PackageError("no model is shipped with this installation; train one and pass it with --model DIR")
-    middle = (gsd[0] * gsd[1]) ** 0.5
-
-    def worth(package: Package) -> tuple[float, bool, float]:
-        own = package.card.preprocess.gsd
-        teacher = not isinstance(package.card.spec, DenseNetSpec)
-        return max(own / middle, middle / own), teacher, -package.card.figures.mine_auc
-
-    return min(packages, key=worth)
 
 
 def _portable(network: keras.Model, spec: Spec) -> keras.Model:

@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 from geoscan.errors import spelt
 from geoscan.labels import readable
+from geoscan.model.card import Card
 from geoscan.model.figures_markdown import alarms_text
 from geoscan.model.markdown import card_markdown
-from geoscan.model.package import Card
 from geoscan.report.page import LISTED, PICTURED, Page
 from geoscan.report.pictures import COLOURS
 from geoscan.seen import Sight

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from geoscan import __version__
-from geoscan.model.package import Card
+from geoscan.model.card import Card
 from geoscan.polygons import Detection, properties
 from geoscan.report.pictures import CloseUp
 from geoscan.report.places import shown_by

@@ -13,7 +13,7 @@ from affine import Affine
 from geoscan.errors import InputError, one_line
 from geoscan.files import file_names
 from geoscan.grid import Tile
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 from geoscan.reviewing.chip_set import Picture, Row, write_chip_set
 from geoscan.reviewing.choice import Choice, choose, of_scene
 from geoscan.reviewing.layer import Reviewed

@@ -15,7 +15,8 @@ from geoscan import gdal
 from geoscan.arrays import Visual
 from geoscan.errors import GeoscanError, LookError, ReadError
 from geoscan.finding import find_scenes
-from geoscan.model.package import Package, choose, shipped
+from geoscan.model.package import Package
+from geoscan.model.shipped import choose, shipped
 from geoscan.products.tiles import each_once
 from geoscan.resolution import is_native, is_usable
 from geoscan.scanning.batch import prepare

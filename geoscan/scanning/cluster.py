@@ -24,7 +24,8 @@ import geoscan
 from geoscan import gdal, inputs
 from geoscan.errors import GeoscanError, InputError, PackageError, one_line
 from geoscan.model import runtime
-from geoscan.model.package import Package, load, package_files, shipped
+from geoscan.model.package import Package, load, package_files
+from geoscan.model.shipped import shipped
 
 if TYPE_CHECKING:
     from distributed import Client, Worker

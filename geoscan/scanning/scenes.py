@@ -21,7 +21,7 @@ from geoscan.errors import (
 )
 from geoscan.finding import find_scenes
 from geoscan.gdal import short_name, short_names
-from geoscan.model.package import choose, find, shipped
+from geoscan.model.shipped import choose, find, shipped
 from geoscan.products.tiles import each_once, groups_of, mosaic_of
 from geoscan.progress import Advance
 from geoscan.scanning.guard import look_after, look_before

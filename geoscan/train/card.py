@@ -16,9 +16,9 @@ from geoscan.evaluate.metrics import auc, average_precision, f2_samples
 from geoscan.evaluate.operating import balanced, sensitive, strict
 from geoscan.evaluate.thresholds import best_common, tune_f2, tune_label
 from geoscan.labels import MINE, MINE_COLUMN
+from geoscan.model.card import Card
 from geoscan.model.figures import MineFigures
 from geoscan.model.origin import Training
-from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import Spec
 

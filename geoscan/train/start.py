@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from geoscan.data.class_folders import ClassFolders
 from geoscan.model.backend import keras
 from geoscan.model.network import build
-from geoscan.model.package import Package, find, load
+from geoscan.model.package import Package, load
 from geoscan.model.pretrained import imagenet, scaled
+from geoscan.model.shipped import find
 from geoscan.model.split import Split
 from geoscan.train.devices import policy
 from geoscan.train.job import PRETRAINING, Job, fold_directory

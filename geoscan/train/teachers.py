@@ -12,8 +12,9 @@ import numpy as np
 from geoscan.ahead import made_ahead
 from geoscan.arrays import Chips, Features, Scores
 from geoscan.errors import PackageError
-from geoscan.model.package import Package, find
+from geoscan.model.package import Package
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.shipped import find
 from geoscan.model.spec import Head
 from geoscan.model.split import Split
 from geoscan.model.tensorflow_runtime import TensorFlowDetector

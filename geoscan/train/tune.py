@@ -30,9 +30,11 @@ from geoscan.errors import DatasetError, ReadError
 from geoscan.labels import MINE_COLUMN
 from geoscan.machine import BATCH
 from geoscan.model.backend import keras
+from geoscan.model.card import Card
 from geoscan.model.origin import Training
-from geoscan.model.package import Card, Package, find, save
+from geoscan.model.package import Package, save
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.shipped import find
 from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.symmetry import SYMMETRIES, symmetry
 from geoscan.train.job import Job

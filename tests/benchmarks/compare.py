@@ -33,7 +33,7 @@ from sections import amazon, growth, machine_facts, ratios, runtimes, stages, st
 from sections.work import TINY, Found, Sizes, Work
 
 from geoscan.errors import PackageError
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 
 SECTIONS: Final[Mapping[str, Callable[[Work, Found], None]]] = {
     "start": start.measure,

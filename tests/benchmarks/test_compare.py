@@ -11,7 +11,7 @@ import rasterio
 from sections import amazon, limits, material, tables, torch_env
 from sections.commands import EXAMPLE
 
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from geoscan.scanning.cost import multiplications
 
 

@@ -13,7 +13,7 @@ from grounds import real_grounds
 from numpy.typing import NDArray
 
 from geoscan.errors import LookError
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from geoscan.scanning.guard import look_before
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene

@@ -14,7 +14,7 @@ from conftest import data_folder
 from PIL import Image
 
 from geoscan.model.look import Look
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from geoscan.train.look import misread
 
 pytestmark = pytest.mark.large

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from geoscan.cli import main
+from geoscan.model.card import Card
 from geoscan.model.figures import F2Figures, Figures, MineFigures
 from geoscan.model.markdown import card_markdown
-from geoscan.model.package import Card
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 
 
@@ -20,7 +20,7 @@ def invoke(*words):
 @pytest.fixture
 def shipped(make_package, monkeypatch):
     packages = [make_package("planet", gsd=3.4), make_package("sentinel", gsd=10)]
-    monkeypatch.setattr("geoscan.model.package.shipped", lambda: packages)
+    monkeypatch.setattr("geoscan.model.shipped.shipped", lambda: packages)
     return packages
 
 
@@ -35,7 +35,7 @@ def test_each_model_has_a_line(shipped):
 
 
 def test_no_model_is_said(monkeypatch):
-    monkeypatch.setattr("geoscan.model.package.shipped", list)
+    monkeypatch.setattr("geoscan.model.shipped.shipped", list)
     result = invoke()
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("warning: no model is shipped")
@@ -49,7 +49,7 @@ def test_each_kind_has_the_figure_it_is_judged_by(make_package, monkeypatch):
     unmeasured = replace(mine, card=replace(mine.card, figures=Figures()))
     figures = Figures(mine=MineFigures(1752, 7991, None, None, 0.871, None, (), None))
     mine = replace(mine, card=replace(mine.card, figures=figures))
-    monkeypatch.setattr("geoscan.model.package.shipped", lambda: [planet, mine, unmeasured])
+    monkeypatch.setattr("geoscan.model.shipped.shipped", lambda: [planet, mine, unmeasured])
     first, second, third = invoke().stdout.splitlines()
     assert ", F2 0.906 on 173 chips, " in first
     assert second.startswith("mine: 1 label, 48 px at 10 m, mine AP 0.87 (1,752 mines, 7,991 other), digest ")

@@ -13,8 +13,8 @@ from geoscan.dark_channel import DarkChannel
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError
-from geoscan.model.package import find
 from geoscan.model.preprocess import Preprocess
+from geoscan.model.shipped import find
 from geoscan.model.spec import MINE_HEADS, PRESETS, DenseNetSpec, preset
 from geoscan.model.split import Split
 

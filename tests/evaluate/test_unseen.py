@@ -134,7 +134,7 @@ def test_the_command_measures_by_unseen_chips_alone(small, cache, monkeypatch, t
         "one": package(tmp_path, MINES, made.split),
         "other": package(tmp_path, MINES, folded.split.without_fold(0)),
     }
-    monkeypatch.setattr("geoscan.model.package.find", named.__getitem__)
+    monkeypatch.setattr("geoscan.model.shipped.find", named.__getitem__)
     monkeypatch.setattr(
         "geoscan.model.runtime.detector",
         lambda *_: lambda chips: chips.mean((1, 2, 3))[:, None].astype(np.float32) / 255,

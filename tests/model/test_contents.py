@@ -13,7 +13,8 @@ from tiny_model import card
 
 from geoscan.errors import PackageError
 from geoscan.model.openvino_runtime import OpenVinoDetector
-from geoscan.model.package import CARD, NETWORK, WEIGHTS, find, load
+from geoscan.model.package import CARD, NETWORK, WEIGHTS, load
+from geoscan.model.shipped import find
 from geoscan.model.spec import EfficientNetSpec
 
 

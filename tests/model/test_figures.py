@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from pydantic import TypeAdapter
 
 from geoscan.model.figures import F2Figures, Figures, MineFigures, OperatingPoint, measured
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 
 FIGURES = TypeAdapter(Figures)
 

@@ -12,7 +12,7 @@ import pytest
 
 from geoscan.machine import BATCH, batch_of, may_have_gpu
 from geoscan.model.openvino_runtime import OpenVinoDetector
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import detect

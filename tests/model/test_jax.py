@@ -8,13 +8,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 from geoscan.model.tensorflow_runtime import NetworkDetector
 
 SCORE = """
 import sys
 import numpy as np
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 from geoscan.model.backend import keras
 
 assert keras.backend.backend() == "jax"

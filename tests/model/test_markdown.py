@@ -9,11 +9,11 @@ from tiny_model import SPEC, card
 from geoscan.dehazing import DarkLevel
 from geoscan.labels import LABELS, MINE
 from geoscan.model.calibration import Calibration, Curve
+from geoscan.model.card import Card
 from geoscan.model.figures import F2Figures, Figures, LabelFigures
 from geoscan.model.figures_markdown import figures_markdown
 from geoscan.model.markdown import card_markdown, models_markdown
 from geoscan.model.origin import SmallChips, TrainedOn, Training
-from geoscan.model.package import Card
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 from geoscan.model.split import Split
 from geoscan.polygons import Hysteresis

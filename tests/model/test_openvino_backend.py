@@ -10,7 +10,7 @@ import geoscan
 
 LOADED = """
 import sys
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 from geoscan.model.openvino_runtime import OpenVinoDetector
 
 OpenVinoDetector(shipped()[0])

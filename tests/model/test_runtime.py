@@ -14,8 +14,9 @@ from geoscan.labels import LABELS, MINE
 from geoscan.machine import RUNTIMES
 from geoscan.model import runtime
 from geoscan.model.openvino_runtime import OpenVinoDetector
-from geoscan.model.package import NETWORK, save, shipped
+from geoscan.model.package import NETWORK, save
 from geoscan.model.runtime import Averaged, detector, runtime_for
+from geoscan.model.shipped import shipped
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
 from geoscan.model.tensorflow_runtime import TensorFlowDetector
 from geoscan.scanning.batch import score

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from tiny_model import card
 
 from geoscan.errors import DatasetError, InputError, PackageError
-from geoscan.model.package import Card
+from geoscan.model.card import Card
 from geoscan.model.split import Split
 
 _JSON = TypeAdapter(Split)

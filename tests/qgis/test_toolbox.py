@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from geoscan.model.figures import POINTS
-from geoscan.model.package import shipped
+from geoscan.model.shipped import shipped
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "qgis" / "geoscan_scan.py"

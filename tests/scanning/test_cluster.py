@@ -22,7 +22,8 @@ from scans import CHIP, blocks, layer_bytes, reseal, run
 
 import geoscan
 from geoscan.errors import ClusterError, InputError
-from geoscan.model.package import Package, load, shipped
+from geoscan.model.package import Package, load
+from geoscan.model.shipped import shipped
 from geoscan.scanning import cluster
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from geoscan import gdal, machine
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from geoscan.model.spec import preset
 from geoscan.scanning.cost import _speed, cost_of, multiplications
 from geoscan.scanning.options import ScanOptions

@@ -11,8 +11,9 @@ from conftest import write_scene
 
 from geoscan.cli import main
 from geoscan.errors import LookError
+from geoscan.model.card import Card
 from geoscan.model.look import Look
-from geoscan.model.package import Card, find
+from geoscan.model.shipped import find
 from geoscan.scanning.guard import look_after, look_before
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene

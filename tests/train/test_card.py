@@ -9,10 +9,10 @@ from geoscan.evaluate.metrics import average_precision, f2_samples
 from geoscan.evaluate.operating import balanced, sensitive, strict
 from geoscan.evaluate.thresholds import tune_label
 from geoscan.labels import LABELS, MINE
+from geoscan.model.card import Card
 from geoscan.model.figures import MineFigures
 from geoscan.model.markdown import card_markdown
 from geoscan.model.origin import TrainedOn, Training
-from geoscan.model.package import Card
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.spec import MINE_HEADS, DenseNetSpec
 from geoscan.model.split import Split

@@ -19,7 +19,8 @@ from geoscan.grid import TileGrid
 from geoscan.ground import check_earth
 from geoscan.machine import Runtime
 from geoscan.masks import Masking
-from geoscan.model.package import Card, Package
+from geoscan.model.card import Card
+from geoscan.model.package import Package
 from geoscan.outlines import CHIP
 from geoscan.polygons import Hysteresis
 from geoscan.products import Product, Scaling

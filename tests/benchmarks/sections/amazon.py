@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from geoscan.machine import cores
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from sections import growth
 from sections.work import Found, Row, Work
 

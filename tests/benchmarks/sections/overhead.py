@@ -18,7 +18,7 @@ from affine import Affine
 
 from geoscan import layers
 from geoscan.machine import peak_rss_mb
-from geoscan.model.package import find
+from geoscan.model.shipped import find
 from geoscan.polygons import Hysteresis
 from geoscan.scanning.batch import STAGES, Prepared, ScoredBatch
 from geoscan.scanning.options import ScanOptions

@@ -13,8 +13,8 @@ from unittest.mock import patch
 import numpy as np
 
 from geoscan.model import openvino_runtime
-from geoscan.model.package import find
 from geoscan.model.runtime import detector
+from geoscan.model.shipped import find
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
 from sections import limits, material

@@ -15,8 +15,8 @@ import numpy as np
 from geoscan import layers
 from geoscan.labels import MINE
 from geoscan.machine import cores
-from geoscan.model.package import find
 from geoscan.model.runtime import FAINT
+from geoscan.model.shipped import find
 from geoscan.scanning.batch import Prepared, ScoredBatch, prepare, read
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
