@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 
 from geoscan import changes, layers
 from geoscan.arrays import Mask, Visual, to_visual
-from geoscan.dehazed_scene import OMEGA, DehazedScene, dehaze_scene, overview, picture
+from geoscan.dark_channel import OMEGA
+from geoscan.dehazed_scene import DehazedScene, dehaze_scene, overview, picture
 from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError, one_line
 from geoscan.grid import TileGrid as TileGrid

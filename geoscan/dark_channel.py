@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,6 +19,17 @@ from geoscan.errors import InputError
 
 _Plane: TypeAlias = NDArray[np.float32]
 _Airlight: TypeAlias = NDArray[np.float32]
+
+HAZE: Final = (0.71, 0.7, 0.67)
+"""Colour of haze, red, green and blue, where no scene tells: the median of Planet's partly cloudy chips; blue follows
+the brighter quartile of them, for hazy forest turns blue with the median's own 0.64."""
+
+OMEGA: Final = 0.8
+"""Share of the haze that is removed unless told otherwise; below 1 keeps depth in the picture (CVPR 2009, section
+4.1)."""
+
+FLOOR: Final = 0.4
+"""Of the transmission: the paper's 0.1 burns clouds out and shows the JPEG's blocks in thick haze."""
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 _BRIGHTEST = 0.001
@@ -33,12 +44,11 @@ class DarkChannel:
     Raises InputError for a value out of range.
     """
 
-    airlight: tuple[float, float, float] = (0.71, 0.7, 0.67)
-    """Red, green, blue, 0.01..1. The default is the median of Planet's partly cloudy chips; blue follows the brighter
-    quartile of them, for hazy forest turns blue with the median's own 0.64."""
+    airlight: tuple[float, float, float] = HAZE
+    """Red, green, blue, 0.01..1."""
 
-    omega: float = 0.8
-    """Share of the haze that is removed, 0..1; below 1 keeps depth in the picture (CVPR 2009, section 4.1)."""
+    omega: float = OMEGA
+    """Share of the haze that is removed, 0..1."""
 
     patch: int = 15
     """Side of the dark channel's window, in pixels, odd."""
@@ -49,9 +59,8 @@ class DarkChannel:
     eps: float = 1e-3
     """Smoothness of the guided filter, in squared reflectance: edges fainter than its root are averaged away."""
 
-    t0: float = 0.4
-    """Floor of the transmission, above 0 and at most 1: contrast is raised by at most 1 / t0. The paper's 0.1 burns
-    clouds out and shows the JPEG's blocks in thick haze."""
+    t0: float = FLOOR
+    """Floor of the transmission, above 0 and at most 1: contrast is raised by at most 1 / t0."""
 
     kind: Literal["dark-channel"] = "dark-channel"
 

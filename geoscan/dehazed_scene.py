@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterWindow
 from geoscan import files, gdal, machine
 from geoscan.ahead import made_ahead
 from geoscan.arrays import Mask, Reflectance, Visual, to_reflectance, to_visual
-from geoscan.dark_channel import DarkChannel, scene_airlight
+from geoscan.dark_channel import FLOOR, HAZE, DarkChannel, scene_airlight
 from geoscan.dehazing import MARGIN, DarkLevel, restored, transmission_map
 from geoscan.errors import InputError, ReadError
 from geoscan.grid import TileGrid, Window
@@ -35,21 +35,11 @@ BLOCK: Final = 2048
 """Side of what is computed at once, in pixels, a multiple of `_TILE`: at 3 m the halo is then as much again to read,
 and a block takes 200 MB."""
 
-HAZE: Final = (0.71, 0.7, 0.67)
-"""Colour of haze where no scene tells: the median of Planet's partly cloudy chips; blue follows the brighter quartile
-of them, for hazy forest turns blue with the median's own 0.64."""
-
 WINDOW: Final = 900.0
 """Metres in which something is taken to be dark: about a chip of Planet's."""
 
-OMEGA: Final = 0.8
-"""Share of the haze that is removed unless told otherwise."""
-
 _CELLS: Final = (16, 256)
 """Least and most pixels of half a window, where pixels are very large or small."""
-
-_FLOOR: Final = 0.4
-"""Of the transmission: the paper's 0.1 burns clouds out and shows the JPEG's blocks in thick haze."""
 
 _SUFFIXES: Final = (".tif", ".tiff")
 _TILE: Final = 512
@@ -139,7 +129,7 @@ def picture(
     its overview, and where they are valid, (rows, cols), None for all; `fixed` asks for neither.
     Raises InputError for values out of range, and what `look` raises.
     """
-    params = DarkLevel(HAZE, omega, t0=_FLOOR, by_band=False)
+    params = DarkLevel(HAZE, omega, t0=FLOOR, by_band=False)
     if airlight == "fixed":
         return params
     if airlight != "scene":

@@ -11,7 +11,7 @@ from affine import Affine
 from rasterio.enums import Compression, MaskFlags
 
 from geoscan import dehazed_scene, gdal
-from geoscan.dark_channel import DarkChannel, scene_airlight
+from geoscan.dark_channel import HAZE, DarkChannel, scene_airlight
 from geoscan.dehazed_scene import dehaze_scene, overview, picture
 from geoscan.dehazing import DarkLevel, restored, transmission_map
 from geoscan.errors import InputError, ReadError
@@ -75,7 +75,7 @@ def test_the_colour_of_the_haze_is_that_of_the_scene_if_asked_for(hazy):
     scene = hazy()
     told = picture("scene", 0.8, lambda: overview(scene, VISUAL)).airlight
     np.testing.assert_allclose(told, scene_airlight(*overview(scene, VISUAL), DarkChannel()))
-    assert picture("fixed", 0.8, pytest.fail).airlight == dehazed_scene.HAZE != told
+    assert picture("fixed", 0.8, pytest.fail).airlight == HAZE != told
     with pytest.raises(InputError, match="airlight 'sky' is not known"):
         picture("sky", 0.8, pytest.fail)
 

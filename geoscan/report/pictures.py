@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoscan.arrays import Mask, Visual, to_reflectance
-from geoscan.dehazed_scene import OMEGA, dehazed, picture
+from geoscan.dark_channel import OMEGA
+from geoscan.dehazed_scene import dehazed, picture
 from geoscan.dehazing import DarkLevel
 from geoscan.grid import Window
 from geoscan.scanning.plan import Plan
