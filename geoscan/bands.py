@@ -90,6 +90,10 @@ _VISIBLE = 4
 _NUMBER = re.compile(r"(?:b|band)0?(8a|\d{1,2})")
 """A band's number as most makers write it: B4, B04, band4; Sentinel-2 has B8A."""
 
+WAVELENGTH = "IMAGERY", "CENTRAL_WAVELENGTH_UM"
+BITS = "IMAGE_STRUCTURE", "NBITS"
+"""Domain and key of what GDAL's metadata of a band may hold, and is heeded here."""
+
 _RAW_BITS = range(9, 12)
 """Bits of a value that is what a sensor counted, as very fine images are delivered: reflectance x 10,000 and Planet's
 radiance need more."""
@@ -138,16 +142,19 @@ def table_of(source: Any) -> BandTable:
     tagged = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else 0
     alpha = tagged if tagged and _masks(source, tagged) else 0
     texts = enumerate(zip(source.descriptions, colors, strict=True), 1)
-    descriptions = tuple(
-        _in_full(text or "", color, source.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM", ""))
-        for band, (text, color) in texts
-    )
+    descriptions = tuple(_in_full(text or "", color, told(source, band, WAVELENGTH)) for band, (text, color) in texts)
     return BandTable(tuple(source.dtypes), colors, descriptions, alpha, is_raw(source, 1))
+
+
+def told(source: Any, band: int, what: tuple[str, str]) -> str:
+    """Give what an open dataset says of a band in its metadata, by domain and key; empty where it does not."""
+    domain, key = what
+    return str(source.tags(band, ns=domain).get(key, ""))
 
 
 def is_raw(source: Any, band: int) -> bool:
     """Tell whether a band of an open dataset says that its values have as few bits as what a sensor counts."""
-    bits = source.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    bits = told(source, band, BITS)
     return bits.isdecimal() and int(bits) in _RAW_BITS
 
 

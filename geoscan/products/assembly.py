@@ -18,8 +18,17 @@ from rasterio.io import MemoryFile
 from shapely.geometry.base import BaseGeometry
 
 from geoscan import gdal, vrt
-from geoscan.bands import Bands
+from geoscan.bands import BITS, WAVELENGTH, Bands
 from geoscan.grid import Window
+
+_COLORS: Final = {
+    "palette": "Undefined",  # whose table is not kept
+    "Y": "YCbCr_Y",
+    "Cb": "YCbCr_Cb",
+    "Cr": "YCbCr_Cr",
+    "other_ir": "OtherIR",
+}
+"""What GDAL calls what rasterio's ColorInterp calls otherwise, but for small letters."""
 
 _WHOLE: Final = 1e-3
 """Pixels; what is nearer to a whole number is one, with rounding errors."""
@@ -98,6 +107,10 @@ class Layer:
     nodata: float | None
     scale: float
     offset: float
+    wavelength: str = ""
+    """See `bands.WAVELENGTH`, and likewise `bits`; empty where it says nothing."""
+
+    bits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +229,7 @@ def _dataset(place: Place, bands: str) -> str:
 
 
 def _color(layer: Layer) -> str:
-    color = layer.color.capitalize()
-    return color if color in (*vrt.COLORS, "Gray", "Alpha") else "Undefined"
+    return _COLORS.get(layer.color, layer.color)
 
 
 def _about(layer: Layer) -> str:
@@ -227,7 +239,12 @@ def _about(layer: Layer) -> str:
         "Offset": repr(layer.offset),
         "Scale": repr(layer.scale),
     }
-    return "".join(f"<{name}>{value}</{name}>" for name, value in facts.items() if value)
+    more = "".join(
+        f'<Metadata domain="{domain}"><MDI key="{key}">{escape(value)}</MDI></Metadata>'
+        for (domain, key), value in ((WAVELENGTH, layer.wavelength), (BITS, layer.bits))
+        if value
+    )
+    return "".join(f"<{name}>{value}</{name}>" for name, value in facts.items() if value) + more
 
 
 def _nested(sources: str, place: Place) -> Band:

@@ -14,6 +14,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan import gdal
+from geoscan.bands import BITS, WAVELENGTH, told
 from geoscan.errors import SceneError
 from geoscan.products.assembly import Band, Hidden, Layer, Place, hidden_in_all
 
@@ -103,7 +104,8 @@ def _described(path: str, source: Any) -> Raster:
 def _layers(source: Any) -> tuple[Layer, ...]:
     colors = (color.name for color in source.colorinterp)
     texts = (text or "" for text in source.descriptions)
-    facts = zip(source.dtypes, colors, texts, source.nodatavals, source.scales, source.offsets, strict=True)
+    more = [[told(source, band, what) for band in source.indexes] for what in (WAVELENGTH, BITS)]
+    facts = zip(source.dtypes, colors, texts, source.nodatavals, source.scales, source.offsets, *more, strict=True)
     return tuple(Layer(*one) for one in facts)
 
 

@@ -11,6 +11,7 @@ from alike import assert_alike, seen
 from conftest import CORNER, write_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.enums import ColorInterp
 from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
 from scans import CHIP, blocks, run
@@ -101,6 +102,27 @@ def test_parts_side_by_side_are_the_raster_that_they_were_cut_from(how, tmp_path
         np.testing.assert_array_equal(one.read(), other.read())
         np.testing.assert_array_equal(one.dataset_mask(), other.dataset_mask())
     assert_alike(mosaic, original, package, stretch="auto" if pixels.dtype == "uint8" else "percentile:2,98")
+
+
+def test_what_bands_say_of_themselves_stays(tmp_path):
+    colors = [color for color in ColorInterp if color is not ColorInterp.palette]
+    parts = cut(tmp_path, noise(count=len(colors)).astype(np.uint16), [30], [40])
+    for path in parts:
+        with rasterio.open(path, "r+") as part:
+            part.colorinterp = colors
+            part.update_tags(1, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="0.865")
+    mosaic = mosaic_of(text(parts))
+    assert mosaic is not None
+    with rasterio.open(mosaic.address) as joined:
+        assert list(joined.colorinterp) == colors
+        assert joined.tags(1, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.865"}
+        assert joined.tags(2, ns="IMAGERY") == {}
+
+
+def test_parts_of_raw_counts_make_a_scene_of_raw_counts(tmp_path):
+    mosaic = mosaic_of(text(cut(tmp_path, noise().astype(np.uint16), [30], [40], dtype="uint16", nbits=10)))
+    assert mosaic is not None
+    assert Scene.open(mosaic).raw
 
 
 def test_a_mine_on_the_border_of_four_parts_is_found_once(tmp_path, package):
