@@ -113,9 +113,8 @@ def find(
     size = rows, cols
     squares = _looked_at(look, places if dtype != "uint8" else border, size)
     patches = _patches(squares, size)
-    candidates = [*_of_one_value(patches.values()), *_lossy(patches, dtype, size)]
-    candidates = [one for one in dict.fromkeys(candidates) if not hidden(one.least)]
-    stripes = [one for one in dict.fromkeys(_striped(squares, dtype, size)) if not hidden(one.least)]
+    candidates = _open([*_of_one_value(patches.values()), *_lossy(patches, dtype, size)], hidden)
+    stripes = _open(_striped(squares, dtype, size), hidden)
     if not candidates and not stripes:
         return None
     squares |= _looked_at(look, [at for at in places if at not in squares], size)
@@ -157,6 +156,11 @@ class _Range(NamedTuple):
     def away(self, pixels: Pixels) -> Pixels:
         """How far the values are from these, at least."""
         return np.maximum(self.least - pixels, pixels - self.most)
+
+
+def _open(ranges: Iterable[_Range], hidden: Callable[[float], bool]) -> list[_Range]:
+    """Leave out what is known to be fill, each once; a part of a range may be known, as where 0 was declared."""
+    return [one for one in dict.fromkeys(ranges) if not (hidden(one.least) and hidden(one.most))]
 
 
 def _of_one_value(patches: Iterable[Pixels]) -> Iterator[_Range]:

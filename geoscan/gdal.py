@@ -331,10 +331,15 @@ def check_ours(path: Path) -> None:
             raise InputError(f"{path} is a raster that geoscan did not make, and would be lost; write to another file")
 
 
+def read_bands(source: Any, bands: Sequence[int], window: Window) -> NDArray[Any]:
+    """Read a window of bands that may differ in type, (bands, rows, cols), in one that holds them all."""
+    return np.stack([source.read(band, window=window) for band in bands])
+
+
 def samples(source: Any, bands: Sequence[int]) -> Iterator[NDArray[Any]]:
-    """Read nine windows of up to 64 x 64 px, spread over the scene."""
+    """Read nine windows of up to 64 x 64 px, spread over the scene, (bands, rows, cols)."""
     for down in (1, 3, 5):
         for across in (1, 3, 5):
             row, col = source.height * down // 6, source.width * across // 6
             size = min(64, source.width - col), min(64, source.height - row)
-            yield source.read(bands, window=Window(col, row, *size))
+            yield read_bands(source, bands, Window(col, row, *size))

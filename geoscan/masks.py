@@ -23,7 +23,7 @@ from geoscan.vrt import HUGE
 _SET: Final = vrt.table(((0, 0), (1e-6, 255)))
 """Of an alpha or a mask of any range: whatever is not 0."""
 
-_FINITE: Final = vrt.table(((-10 * HUGE, 0), (-HUGE, 255), (HUGE, 255), (10 * HUGE, 0)))
+_FINITE: Final = vrt.table(((-HUGE, 0), (-HUGE / 10, 255), (HUGE / 10, 255), (HUGE, 0)))
 """Neither huge nor NaN: GDAL looks NaN up as the first number of a table. Files that mark fill by the least number of
 their type seldom have it exactly in their tag: written in decimals it is rounded."""
 
@@ -86,7 +86,8 @@ class Masking:
 
     def hides(self, value: float) -> bool:
         """Tell whether a pixel that shows this value in all bands is hidden."""
-        return value in self.nodata or (self.floats and not abs(value) < HUGE)
+        declared = {nodata for nodata in self.nodata if nodata is not None}
+        return declared == {value} or (self.floats and not abs(value) < HUGE)
 
     def in_words(self) -> str:
         """Say for people what hides pixels."""

@@ -1,7 +1,7 @@
 """Any dtype and product into the 8-bit look that the models were trained on.
 
-Every mapping is one straight line a band, the same for the whole scene: statistics come from its overview once, so that
-neighbouring tiles agree along their seam.
+Every mapping is one straight line a band, the same for the whole scene: statistics come once, from a sample of it, so
+that neighbouring tiles agree along their seam.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geoscan.arrays import Mask, Native, Visual
 from geoscan.errors import RadiometryError
 from geoscan.products import Levels, Scaling
+from geoscan.scaling import sample
 from geoscan.scene import Scene
 
 _Adapter: TypeAlias = Callable[[str, Scene, Scaling | None], "Radiometry"]
@@ -86,11 +87,12 @@ def resolve(spec: str, scene: Scene, scaling: Scaling | None = None) -> Radiomet
     """Choose the radiometry that `spec` names for `scene`.
 
     spec: auto, visual, reflectance, sentinel2-l1c, sentinel2-tci, planet-analytic, or percentile:LOW,HIGH, which
-    stretches each band between two percentiles of the scene's overview. `auto` takes reflectance where it is known,
-    8-bit scenes as they are, Planet's radiance through its adapter, and stretches anything else by percentile:2,98.
+    stretches each band between two percentiles of a sample of the scene (`scaling.sample`). `auto` takes reflectance
+    where it is known, 8-bit scenes as they are, Planet's radiance through its adapter, and stretches anything else by
+    percentile:2,98.
     scaling: how values become reflectance, see `scaling.scaling_of`; None where nobody knows.
-    Raises RadiometryError for a spec that does not exist or does not fit the scene, ReadError when the overview cannot
-    be read.
+    Raises RadiometryError for a spec that does not exist or does not fit the scene, ReadError when no
+    pixels can be read.
     """
     name, _, argument = spec.strip().lower().partition(":")
     if name not in _ADAPTERS:
@@ -102,14 +104,13 @@ def resolve(spec: str, scene: Scene, scaling: Scaling | None = None) -> Radiomet
     return _ADAPTERS[name](argument, scene, scaling)
 
 
-def percentile(low: float, high: float, native: Native, valid: Mask) -> Radiometry:
-    """Stretch each band from its `low` to its `high` percentile among the valid pixels of `native`.
+def percentile(low: float, high: float, values: NDArray[np.float64]) -> Radiometry:
+    """Stretch each band from its `low` to its `high` percentile among some pixels, (3, n), in the scene's own units.
 
-    A band with one value becomes black, and so does a scene without valid pixels.
+    A band with one value becomes black, and so does a scene without any pixels.
     """
     if not 0 <= low < high <= 100:
         raise RadiometryError(f"percentiles {low:g},{high:g} do not fit 0 <= LOW < HIGH <= 100; pass percentile:2,98")
-    values = native[:, valid].astype(np.float64)
     values = values[:, np.isfinite(values).all(axis=0)]
     if not values.size:
         values = np.zeros((3, 1))
@@ -153,7 +154,8 @@ def _percentile(argument: str, scene: Scene, _: Scaling | None) -> Radiometry:
         raise RadiometryError(f"percentile:{argument} does not name two numbers; pass percentile:2,98") from None
     if not 0 <= low < high <= 100:  # before the scene is read
         raise RadiometryError(f"percentiles {low:g},{high:g} do not fit 0 <= LOW < HIGH <= 100; pass percentile:2,98")
-    return percentile(low, high, *scene.overview())
+    # Not of an overview: stored ones may be empty, or of earlier pixels, and averages have less contrast.
+    return percentile(low, high, sample(scene))
 
 
 def _fixed(radiometry: Radiometry, *, eight_bit: bool) -> _Adapter:

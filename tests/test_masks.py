@@ -118,6 +118,14 @@ def nodata_of_each_band(path):
     return vrt(path.with_suffix(".vrt"), source, nodata=("7", "8", "9"))
 
 
+def test_one_fill_of_bands_that_declare_several_is_found_all_the_same(tmp_path, caplog):
+    """As where bands that were made one by one are put together: it is hidden where none of them says so."""
+    source = write_scene(tmp_path / "source.tif", pixels=np.where(HALF, ground(), 0), dtype="uint16")
+    scene = Scene.open(vrt(tmp_path / "scene.vrt", source, nodata=("65535", "0", "0")))
+    np.testing.assert_array_equal(whole(scene)[1], HALF)
+    assert "0 in all bands is taken for nodata" in caplog.text
+
+
 def nodata_of_the_dataset(path):
     write_scene(path, pixels=np.where(HALF, ground(), np.array([1, 2, 3])[:, None, None]), dtype="uint16")
     with rasterio.open(path, "r+") as dataset:
@@ -189,6 +197,8 @@ KINDS = {
     "infinity": with_value(np.inf, "float32"),
     "NaN in one band": nan_in_one_band,
     "nodata, rounded": rounded,
+    "nodata of 1e30": with_value(1e30, "float32", 1e30),
+    "nodata of -5e30": with_value(-5e30, "float32", -5e30),
     "nodata of ESRI": with_value(-3.4028230607370965e38, "float32", -3.4e38),
     "nodata, huge": with_value(LEAST, "float64", LEAST),
     "nodata of each band": nodata_of_each_band,

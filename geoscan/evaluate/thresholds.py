@@ -68,12 +68,12 @@ def tune_label(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> f
     if not true.any():
         return START
     order = np.argsort(-said, kind="stable")
-    hits, called = np.cumsum(true[order]), np.arange(1, len(said) + 1)
-    last = np.append(said[order][1:] < said[order][:-1], True)  # ties are called together
-    f2 = np.where(last, 5 * hits / (4 * true.sum() + called), 0)
-    best = int(f2.argmax())
-    following = said[order][best + 1] if best + 1 < len(said) else said[order][best]
-    return float(np.clip((said[order][best] + following) / 2, FLOOR, CEILING))
+    ranked, hits = said[order], np.append(0, np.cumsum(true[order]))
+    between = (ranked + np.append(ranked[1:], ranked[-1])) / 2
+    candidates = np.clip(between, FLOOR, CEILING)
+    called = np.searchsorted(-ranked, -candidates, side="right")
+    f2 = 5 * hits[called] / (4 * true.sum() + called)
+    return float(candidates[f2.argmax()])
 
 
 def best_common(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:

@@ -102,11 +102,17 @@ def f2(targets, scores, threshold):
 
 
 @settings(max_examples=100)
-@given(st.integers(0, 9999), st.integers(1, 40), st.sampled_from([1, 2, 6]), st.sampled_from([0, 0.3]))
-def test_no_other_threshold_of_one_label_gives_a_better_f2(seed, n, decimals, unknown):
-    """With many ties, some, and none."""
+@given(
+    st.integers(0, 9999),
+    st.integers(1, 40),
+    st.sampled_from([1, 2, 6]),
+    st.sampled_from([0, 0.3]),
+    st.sampled_from([0.05, 1, 4]),
+)
+def test_no_other_threshold_of_one_label_gives_a_better_f2(seed, n, decimals, unknown, power):
+    """With many ties, some, and none; with many scores above the range of thresholds, or below it."""
     targets, scores = (column[:, 0] for column in table(seed, n, 1, unknown))
-    scores = scores.round(decimals).astype(np.float32)
+    scores = (scores**power).round(decimals).astype(np.float32)
     chosen = tune_label(targets, scores)
     if not (targets == 1).any():
         assert chosen == START
