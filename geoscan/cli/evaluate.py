@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from geoscan.cli import options, streams, tell
 from geoscan.machine import BATCH, check_memory_for_network
+from geoscan.resolution import is_native
+
+if TYPE_CHECKING:
+    from geoscan.model.package import Package
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +66,7 @@ def evaluate(
     from geoscan.model.shipped import find
 
     packages = [find(name) for name in (model, against) if name is not None]
+    _check_pixels(packages, data)
     runtimes = [runtime_for(package, runtime) for package in packages]
     for one in sorted(set(runtimes)):
         check_memory_for_network(0, one)
@@ -83,3 +90,17 @@ def evaluate(
             "%s of %s could not be read: the figures leave them out", f"{unread:,}", tell.count(len(sample), "chip")
         )
         click.get_current_context().exit(1)
+
+
+def _check_pixels(packages: Sequence[Package], data: options.Data) -> None:
+    """Raise UsageError where nobody says how much ground chips show, and it would be other ground to each model."""
+    if data.kaggle or data.gsd:
+        return
+    first, *others = (package.card for package in packages)
+    for other in others:
+        one, two = first.preprocess.gsd, other.preprocess.gsd
+        if not (is_native(one, two) and is_native(two, one)):
+            raise click.UsageError(
+                f"{first.name} takes pixels of {one:g} m and {other.name} such of {two:g} m; pass --gsd, the metres "
+                "per pixel of the chips, so that both are measured on the same ground"
+            )

@@ -14,7 +14,7 @@ from geoscan.data.chips import warn
 from geoscan.data.deal import Groups, renumber, stratified_group_split
 from geoscan.data.kaggle import CHIP, KaggleChips, cap_cloudy, read_kaggle
 from geoscan.data.mine_chips import MineChips, read_mine_chips
-from geoscan.data.neighbours import neighbour_groups
+from geoscan.data.neighbours import identical, join, neighbour_groups
 from geoscan.data.sources import KaggleSource, Source
 from geoscan.errors import ReadError
 from geoscan.model.preprocess import Preprocess
@@ -47,18 +47,27 @@ def used(chips: LabelledChips, split: Split) -> LabelledChips:
 def divide(chips: LabelledChips, split: Split, pixels: Iterable[Visual | None]) -> tuple[Groups, NDArray[np.int64]]:
     """Find which chips show one place, and assign whole places to the parts of a split.
 
-    Kaggle's chips show one place where they adjoin, others where they are of one sampling campaign.
-    pixels: of the chips, as `as_taken` gives them; only looked at where there are no campaigns.
+    Kaggle's chips show one place where they adjoin, others where they are of one sampling campaign, and all where they
+    are identical.
+    pixels: of the chips, as `as_taken` gives them.
     Returns (n,), the place of each chip, and (n,), its part: the fold, or 0 to train on and 1 to hold out; the split's
     `teaching_part` for those that nobody has checked.
     Raises DatasetError when there are fewer places than parts.
     """
-    places = renumber(chips.campaigns) if isinstance(chips, MineChips) else neighbour_groups(pixels)
+    places = _of_campaigns(chips, pixels) if isinstance(chips, MineChips) else neighbour_groups(pixels)
     part = np.full(len(chips), split.teaching_part)
     judges = ~unchecked(chips, split)
     groups = renumber(places[judges]) if split.unchecked else places
     part[judges] = stratified_group_split(chips.targets[judges], groups, split.shares, split.seed)
     return places, part
+
+
+def _of_campaigns(chips: MineChips, pixels: Iterable[Visual | None]) -> Groups:
+    """Place of each chip, (n,): campaigns that share a picture are one."""
+    campaigns = renumber(chips.campaigns)
+    _, first = np.unique(campaigns, return_index=True)
+    same = zip(first[campaigns].tolist(), range(len(chips)), strict=True)
+    return join(len(chips), [*same, *identical(pixels)])
 
 
 def unchecked(chips: LabelledChips, split: Split) -> NDArray[np.bool_]:
@@ -72,9 +81,10 @@ def as_taken(
 ) -> Iterator[Visual | None]:
     """Yield chips as they were taken, (3, rows, cols); None for one that cannot be read.
 
-    Chips in the cache need not be decoded again where their frame is a whole chip of Kaggle's.
+    Chips in the cache need not be decoded again where their frame is a whole chip: of Kaggle's where it is of their
+    size, of others always, for a training prepares none of another size.
     """
-    raw = cached if preprocess.chip == CHIP else None
+    raw = cached if isinstance(chips, MineChips) or preprocess.chip == CHIP else None
     for i in track(range(len(chips))):
         if cached is not None and not cached.readable[i]:
             yield None

@@ -33,6 +33,10 @@ from geoscan.progress import Track
 TRUST: Final = 0.8
 """Target of labels that nobody has looked through: they are as likely right."""
 
+SMALL: Final = 48
+"""Side of the chips that may lie beside Kaggle's, in pixels of 10 m: two cover 960 m, about as much as one of Kaggle's,
+870 m."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +49,7 @@ class Material:
     """(n, chip, chip, 3), read from disk where they are asked for."""
 
     targets: Targets
-    """(n, 17), NaN for unknown."""
+    """(n, 17), NaN for unknown, `TRUST` where nobody has looked a label through."""
 
     fold: NDArray[np.int64]
     """(n,), which part of the split each chip is in, -1 for those that could not be read; no place lies in two."""
@@ -63,7 +67,7 @@ class Material:
     """Names of the sampling campaigns of the chips, where they have any."""
 
     small: MineChips | None = None
-    """Chips of a coarser sensor beside the others, known as mine or not."""
+    """Chips of a coarser sensor beside the others, known as mine or not; targets as above."""
 
     small_fold: NDArray[np.int64] | None = None
     """(len(small),), which part of the split each of them is in; no campaign lies in two."""
@@ -125,8 +129,10 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
             f"none of the {len(kept)} chips in {kept.source} can be read; the first: {cached.problems[0]}"
         )
     warn(kept.source, cached.problems)
-    # Of all chips, also those of odd sizes: whoever divides them again need not open them.
-    groups, fold = divide(chosen, split, as_taken(chosen, preprocess, cached))
+    if isinstance(chosen, MineChips):
+        _warn_of_places(chosen)
+    # Of all chips, also those of odd sizes, which are not prepared: whoever divides them again need not know which.
+    groups, fold = divide(chosen, split, as_taken(chosen, preprocess, cached if len(kept) == len(chosen) else None))
     parts = parts_fingerprint(chosen.names, fold)
     groups, fold = groups[rows], fold[rows]
     targets = kept.targets.copy()
@@ -146,24 +152,48 @@ def gather(data: TrainingData, preprocess: Preprocess, split: Split, cache: Path
         facts,
         campaigns=kept.campaigns if isinstance(kept, MineChips) else (),
     )
-    return material if data.small is None else _with_small(material, data.small)
+    return material if data.small is None else _with_small(material, data.small, preprocess)
 
 
-def _with_small(material: Material, source: ChipsSource) -> Material:
-    """Add small chips, divided as the others are, by sampling campaign."""
+def _with_small(material: Material, source: ChipsSource, preprocess: Preprocess) -> Material:
+    """Add small chips, divided as the others are, by sampling campaign.
+
+    Raises DatasetError where they are not of the size of which mosaics are made.
+    """
     known = read_mine_chips(source.chips, source.index)
     warn(known.source, known.problems.lines())
     small = known.take(of_one_size(known))
-    _, fold = divide(small, material.split, ())
+    if (size := small.read(0).shape[1:]) != (SMALL, SMALL):
+        raise DatasetError(
+            f"{small.source}/{small.names[0]} is of {_px(size)}; chips beside Kaggle's are of {_px((SMALL, SMALL))} at "
+            "10 m, four of which show as much ground as one of Kaggle's: give such, leave --kaggle-dir out, or teach "
+            "them to a model with --tune"
+        )
+    if not material.split.folds:  # else they only teach
+        _warn_of_places(small)
+    _, fold = divide(small, material.split, as_taken(small, preprocess, None))
     mine = small.targets[:, MINE_COLUMN]
     chips = SmallChips(source.chips.name, int((mine == 1).sum()), int((mine == 0).sum()), source.licence)
+    targets = small.targets.copy()
+    targets[unchecked(small, material.split)] *= TRUST
     return replace(
         material,
         split=replace(material.split, small=known.fingerprint, small_parts=parts_fingerprint(small.names, fold)),
         facts=replace(material.facts, small_chips=chips),
-        small=small,
+        small=replace(small, targets=targets),
         small_fold=fold,
     )
+
+
+def _warn_of_places(chips: MineChips) -> None:
+    """Log a warning where every chip counts as a place of its own."""
+    if chips.each_alone:
+        log.warning(
+            "%s: no two chips are of one campaign, so each counts as a place of its own, and figures flatter where "
+            "chips that teach show the ground of others that judge; name where each is from in the column "
+            "source_gallery of the index",
+            chips.source,
+        )
 
 
 def of_one_size(chips: Images, track: Track = iter) -> list[int]:
@@ -200,9 +230,12 @@ def _odd(chips: Images, sizes: Mapping[int, tuple[int, int]]) -> set[int]:
 
 
 def positives(targets: Targets) -> dict[str, int]:
-    """Count the chips of each label that is known anywhere. targets: (n, 17)."""
+    """Count the chips of each label that is known anywhere, also those that nobody has looked through.
+
+    targets: (n, 17), 0..1, NaN for unknown.
+    """
     known = np.flatnonzero((~np.isnan(targets)).any(axis=0))
-    return {LABELS[column]: int((targets[:, column] == 1).sum()) for column in known}
+    return {LABELS[column]: int((targets[:, column] > 0).sum()) for column in known}
 
 
 def _fitting(chips: LabelledChips, side: int) -> list[int]:

@@ -41,9 +41,15 @@ class MineChips(images.Images):
         return fingerprint_of(self.names, self.targets)
 
     @property
+    def each_alone(self) -> bool:
+        """Whether no two chips are of one campaign, as where the index names none."""
+        return len(set(self.campaigns)) == len(self)
+
+    @property
     def facts(self) -> TrainedOn:
         """What a card says of them."""
-        return TrainedOn(self.source.name, fingerprint=self.fingerprint, campaigns=len(set(self.campaigns)))
+        campaigns = None if self.each_alone else len(set(self.campaigns))
+        return TrainedOn(self.source.name, fingerprint=self.fingerprint, campaigns=campaigns)
 
     def take(self, indexes: Iterable[int]) -> MineChips:
         """Keep the chips at these positions, in this order."""

@@ -1,4 +1,4 @@
-"""Which chips adjoin: their borders match."""
+"""Which chips show one place: their borders match, or all of their pixels."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +69,21 @@ def neighbour_groups(chips: Iterable[Visual | None]) -> Groups:
         )
         pairs += [(where[i], where[j]) for i, j in (*_adjoining(right, left), *_adjoining(bottom, top))]
     return join(count, pairs)
+
+
+def identical(chips: Iterable[Visual | None]) -> list[tuple[int, int]]:
+    """Pair each chip that has the pixels of an earlier one with the first of these: (first, other), positions.
+
+    None, a chip that could not be read, has no pair; neither has a chip of one colour all over, which shows no place.
+    """
+    first: dict[bytes, int] = {}
+    pairs = []
+    for i, chip in enumerate(chips):
+        if chip is None or (chip == chip[:, :1, :1]).all():
+            continue
+        if (twin := first.setdefault(hashlib.sha256(chip.tobytes()).digest(), i)) != i:
+            pairs.append((twin, i))
+    return pairs
 
 
 def join(count: int, pairs: Sequence[tuple[int, int]]) -> Groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -176,9 +177,12 @@ def _calibrated(card: Card, answers: Answers) -> tuple[NDArray[np.float64], tupl
 
 
 def _campaigns(answers: Answers, threshold: float) -> dict[str, CampaignFigures]:
-    """What each sampling campaign holds, and the share of its chips that is called a mine."""
+    """What each sampling campaign holds, and the share of its chips that is called a mine.
+
+    Those of one chip are left out: of one the share says nothing, and an index without campaigns makes each chip one.
+    """
     names, found = np.array(answers.campaigns or ()), {}
-    for name in sorted(set(answers.campaigns or ())):
+    for name in sorted(name for name, n in Counter(answers.campaigns or ()).items() if n > 1):
         targets, scores = answers.of_mines(names == name)
         share = called(scores, threshold)
         found[name] = CampaignFigures(len(targets), int((targets == 1).sum()), int((targets == 0).sum()), *share)

@@ -193,11 +193,11 @@ def bootstrap(
 
 
 def _groups(campaigns: Sequence[str] | None, known: NDArray[np.bool_]) -> NDArray[np.str_] | None:
-    """Campaigns of the known chips where there are enough to draw from, else None."""
+    """Campaigns of the known chips where there are enough to draw from, and not as many as chips, else None."""
     if campaigns is None:
         return None
     named = np.asarray(campaigns, np.str_)[known]
-    return named if len(np.unique(named)) >= _FEWEST_CAMPAIGNS else None
+    return named if _FEWEST_CAMPAIGNS <= len(np.unique(named)) < len(named) else None
 
 
 def _draws(n: int, resamples: int, seed: int, groups: NDArray[np.generic] | None) -> Iterator[_Weights]:

@@ -17,6 +17,7 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
+from geoscan.data.chips import only_cloudy
 from geoscan.errors import InputError, OutputError
 from geoscan.evaluate.calibration import expected_calibration_error
 from geoscan.evaluate.lookalikes import share_interval
@@ -133,7 +134,10 @@ def f2_bars(figures: Sequence[Figures], titles: Sequence[str]) -> Figure:
 
 
 def precision_recall(scored: Sequence[Scored], figures: Sequence[Figures], titles: Sequence[str]) -> Figure:
-    """Precision over recall of each label of the first model with 5 positives or more, the card's threshold marked."""
+    """Precision over recall of each label of the first model with 5 positives or more, the card's threshold marked.
+
+    Of the chips that are not tagged only `cloudy`, as the figures of labels are.
+    """
     counts = _counts(figures[0])
     shown = [label for label in counts if counts[label] >= _FEWEST]
     if not shown:
@@ -216,7 +220,7 @@ def bins(true: NDArray[np.bool_], scores: NDArray[np.floating]) -> Bins:
 def _curve(axes: Axes, scored: Scored, figures: LabelFigures, label: str, which: int, above: int) -> None:
     """One precision-recall curve, in the steps that average precision sums, and its figure in a line above the axes."""
     targets, scores = scored.column(label)
-    known = np.isfinite(targets)
+    known = np.isfinite(targets) & ~only_cloudy(scored.sample.targets)
     order = np.argsort(-scores[known], kind="stable")
     true, ranked = targets[known][order] == 1, scores[known][order]
     ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)

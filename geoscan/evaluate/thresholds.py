@@ -73,7 +73,8 @@ def tune_label(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> f
     candidates = np.clip(between, FLOOR, CEILING)
     called = np.searchsorted(-ranked, -candidates, side="right")
     f2 = 5 * hits[called] / (4 * true.sum() + called)
-    return float(candidates[f2.argmax()])
+    # Several may call the same chips; that after the last of these lies halfway to the next score, or at an end.
+    return float(candidates[called[f2.argmax()] - 1])
 
 
 def best_common(targets: NDArray[np.floating], scores: NDArray[np.floating]) -> float:

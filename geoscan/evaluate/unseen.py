@@ -28,8 +28,8 @@ def unseen(package: Package, chips: LabelledChips, cache: Path, track: Track = i
     """Names of the chips that a model has not learned from: the split in its card is made again.
 
     chips: the data set that it was trained on, all of it. Of those tagged only `cloudy`, the names of those that the
-    training's cap let through. Chips are decoded only to find out which of Kaggle's adjoin, and not those that a
-    training has left in `cache` as they are.
+    training's cap let through. Chips are decoded only to find out which of Kaggle's adjoin, and which of others are
+    alike, and not those that a training has left in `cache` as they are.
     Raises PackageError for a model that learned from all chips, or from another kind of data; DatasetError for other
     chips than those that it was trained on, or chips that are divided otherwise now.
     """
@@ -38,7 +38,11 @@ def unseen(package: Package, chips: LabelledChips, cache: Path, track: Track = i
     preprocess = package.card.preprocess
     _, part = divide(chosen, split, as_taken(chosen, preprocess, find_prepared(chosen, preprocess, cache), track))
     if split.parts and split.parts != (now := parts_fingerprint(chosen.names, part)):
-        what = "campaigns in the index" if chips.kind == "chips" else "chips that can be read, and so which adjoin,"
+        what = (
+            "campaigns in the index, or which chips are alike,"
+            if chips.kind == "chips"
+            else "chips that can be read, and so which adjoin,"
+        )
         raise DatasetError(
             f"{package.path} was trained on another division of these chips (fingerprint {split.parts[:12]}, now "
             f"{now[:12]}), so nobody can tell which it has seen: the {what} have changed; give the set as it was, or "

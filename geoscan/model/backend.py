@@ -69,6 +69,10 @@ if _BACKEND not in ("tensorflow", "jax"):
 with _without_noise():
     import keras
 
+    # Networks are built, and weights read, as nobody's keras.json may have it otherwise.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
     if _BACKEND == "tensorflow":
         import tensorflow as tf
 

@@ -24,8 +24,19 @@ from geoscan.model.spec import Spec
 from geoscan.model.split import Split
 from geoscan.polygons import Hysteresis
 
+_LONGEST_NAME = 200
+"""Characters of a model's name."""
+
 _LONGEST_NUMBER = 18
 """Digits of a whole number; what is longer fits into no float."""
+
+
+def check_name(name: str) -> None:
+    """Raise PackageError for what no model may be called."""
+    if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
+        raise PackageError(
+            f"{name[:_LONGEST_NAME]!a} is no name for a model; give 1 to {_LONGEST_NAME} characters that can be printed"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +76,7 @@ class Card:
         labels = self.spec.labels
         if set(self.thresholds) != set(labels):
             raise PackageError(f"thresholds for {sorted(self.thresholds)} do not fit the labels {sorted(labels)}")
-        if not self.name.isprintable() or not 0 < len(self.name) <= 200:
-            raise PackageError(f"{self.name[:200]!a} is no name for a model; give one that can be printed")
+        check_name(self.name)
         if MINE not in labels:
             raise PackageError(f"a model must know {MINE}, its labels are {', '.join(labels)}")
         if self.preprocess.chip != self.spec.chip:

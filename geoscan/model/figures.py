@@ -305,11 +305,11 @@ class Figures:
         """The one figure by which a model of its kind is judged, as a short text."""
         if self.f2 is not None and self.f2.tuned is not None:
             return f"F2 {self.f2.tuned:.3f} on {self.f2.n:,} chips"
-        mine = self.mine_mean or self.mine
-        if mine is None or mine.ap is None:
-            return "no figures"
-        mean = f", mean of {len(self.mine_folds)} folds" if self.mine_folds else ""
-        return f"mine AP {mine.ap:.2f}{mean} ({mine.n:,} mines, {mine.n_other:,} other)"
+        mean = f", mean of {len(self.mine_folds)} folds"
+        for mine, what in ((self.mine_mean, mean), (self.mine, "")):  # a fold without mines has no AP, and so no mean
+            if mine is not None and mine.ap is not None:
+                return f"mine AP {mine.ap:.2f}{what} ({mine.n:,} mines, {mine.n_other:,} other)"
+        return "no figures"
 
     @property
     def mine_auc(self) -> float:

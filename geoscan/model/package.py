@@ -49,7 +49,7 @@ _WORTH_PACKING = 0.75
 precision holds them."""
 
 _LARGEST_CARD = 4 * 2**20
-"""Bytes; real ones have some 20 kB."""
+"""Bytes; real ones have some 20 kB. `save` writes none that `load` would not take."""
 
 _NEXT = "."
 """How the names begin of files that are to replace others. The card is the last to be written and the last to be moved:
@@ -114,7 +114,7 @@ def save(path: Path, network: keras.Model, card: Card) -> Package:
 
     network: one that the card's spec builds. Neither an optimizer, twice as large as the weights, nor half precision is
     kept.
-    Raises OutputError when it cannot be written.
+    Raises OutputError when it cannot be written, or its card is so large that `load` would refuse it.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -144,9 +144,14 @@ def _prepare(path: Path, network: keras.Model, card: Card) -> Card:
         part.unlink(missing_ok=True)
     export(network, _next(path, NETWORK), card.spec.alone(MINE))
     card = replace(card, digest=_digest([_next(path, name) for name in _SEALED], card.to_json()))
-    text = card_markdown(Card.from_json(card.to_json()))
-    _next(path, MARKDOWN).write_text(text, encoding="utf-8")
-    _next(path, CARD).write_text(card.to_json(), encoding="utf-8")
+    text = card.to_json()
+    if (size := len(text.encode())) > _LARGEST_CARD:
+        raise OutputError(
+            f"the card of {path} would have {size / 2**20:.1f} MB, more than the {_LARGEST_CARD >> 20} MB that "
+            f"can be opened; it lists {len(card.figures.campaigns):,} sampling campaigns: give the chips fewer of them"
+        )
+    _next(path, MARKDOWN).write_text(card_markdown(Card.from_json(text)), encoding="utf-8")
+    _next(path, CARD).write_text(text, encoding="utf-8")
     return card
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from functools import cache, lru_cache
@@ -91,14 +92,23 @@ def detector(path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
     """Return this process' detector for a package; it is loaded once, however many threads ask for it.
 
     Raises PackageError when the package at `path` has another digest, for it was replaced meanwhile, and when the
-    runtime is not installed here.
+    runtime is not installed here; InputError in a process that was forked from one that had asked for a detector.
     """
+    if _ASKING.setdefault("process", os.getpid()) != os.getpid():
+        raise InputError(
+            "this process was forked from one that had run a model, whose threads it lacks; start it anew: "
+            "multiprocessing.get_context('spawn')"
+        )
     with _loading:
         return _detector(path, digest, batch, runtime)
 
 
 PLACES: dict[str, Path] = {}
 """Where this process has packages, by digest, that another process knows under another path."""
+
+_ASKING: dict[str, int] = {}
+"""Number of the process that asks for detectors. A fork of it lacks their threads, for which it would wait without end,
+and the thread that may hold the lock."""
 
 _loading = threading.Lock()
 
@@ -107,7 +117,9 @@ _loading = threading.Lock()
 def _detector(path: Path, digest: str, batch: int, runtime: Runtime) -> Detector:
     package = load(PLACES.get(digest, path))
     if package.card.digest != digest:
-        raise PackageError(f"{path} was replaced while it was in use ({digest[:12]} was expected); run again")
+        raise PackageError(
+            f"{path} was replaced while it was in use ({digest[:12]} was expected); run again, or load the model anew"
+        )
     try:
         if runtime == "openvino":
             from geoscan.model.openvino_runtime import OpenVinoDetector

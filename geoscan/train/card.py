@@ -76,11 +76,13 @@ def make_card(
     mosaics: MineFigures | None = None,
     *,
     without: int | None = None,
+    leak: str = "",
 ) -> Card:
     """Return the card of a network: `unseen` decides thresholds, calibration and figures.
 
     mosaics: figures of mosaics that were kept out of training.
     without: the one of several folds that this network has not seen, from 0; None where all were kept out in turn.
+    leak: why the figures may flatter all the same, if there is a reason.
     """
     split = material.split if without is None else material.split.without_fold(without)
     crossed = split.unseen_part is None
@@ -113,8 +115,8 @@ def make_card(
     found = figures(card, answers)
     note = _HELD_OUT if split.folds is None else _OUT_OF_FOLD if crossed else _ONE_FOLD
     apart = _CALIBRATED.format(part="fold" if crossed else "place")
-    notes = (note, _TUNED, apart) if found.f2 else (note, apart)
-    return replace(card, figures=replace(found, notes=notes, mosaics=mosaics))
+    notes = (f"{leak[:1].upper()}{leak[1:]}." if leak else "", note, _TUNED if found.f2 else "", apart)
+    return replace(card, figures=replace(found, notes=tuple(filter(None, notes)), mosaics=mosaics))
 
 
 def _thresholds(targets: Targets, scores: Scores, spec: Spec) -> dict[str, float]:

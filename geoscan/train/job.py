@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoscan.errors import DatasetError, InputError, OutputError
+from geoscan.model.card import check_name
 from geoscan.model.package import CARD
 from geoscan.progress import Advance, Track
 from geoscan.train.checkpoint import Checkpoint
@@ -48,11 +49,18 @@ class Job:
         """Name of the package."""
         return self.out.resolve().name
 
-    def check(self) -> None:
+    def fold_name(self, fold: int) -> str:
+        """Name of the package that is kept of the network without a fold, from 0."""
+        return f"{self.name}-{fold_directory(self.out, fold).name}"
+
+    def check(self, folds: int | None = None) -> None:
         """Check, before any work, that the package can be written, and what is there: nothing, or something to resume.
 
-        Raises OutputError, DatasetError for nothing to resume, InputError where a model or a checkpoint would be lost.
+        folds: how many there are, if any.
+        Raises OutputError, PackageError for what no model may be called, DatasetError for nothing to resume, InputError
+        where a model or a checkpoint would be lost.
         """
+        check_name(self.fold_name(folds - 1) if folds and self.keep_folds else self.name)
         there = next(folder for folder in (self.out.resolve(), *self.out.resolve().parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise OutputError(

@@ -9,27 +9,29 @@ from numpy.typing import NDArray
 from geoscan.arrays import Visual
 from geoscan.data.cache import AnyChips
 from geoscan.data.chips import ChipSet
+from geoscan.data.material import SMALL
 from geoscan.errors import DatasetError
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.train.augment import Augmentation
 from geoscan.train.batches import Example
 
 _STRONG = Augmentation(zoom=1.5, gain=1.4, haze=0.5)
-_COVER = 96
-"""Most pixels of 10 m along one side of a mosaic."""
 _SIDE = 2
-"""Small chips along one side of a mosaic: 2 x 48 px at 10 m cover 960 m, about as much as Kaggle's chips of 870 m."""
+"""Small chips along one side of a mosaic."""
+_COVER = _SIDE * SMALL
+"""Pixels of 10 m along one side of a mosaic: larger pictures are cut to their middle."""
 
 
 class Mosaics:
     """Chips made of 2 x 2 small ones of a coarser sensor, with the size and the colours of the model's own chips.
 
     source: chips of one size, as `material.of_one_size` picks them out.
-    mine: (n,), 1 where a small chip shows a mine and 0 where it does not: half of the mosaics then hold one or two
-    mines, the others none, and their other labels are unknown. Without it all labels of a mosaic are unknown.
+    mine: (n,), 0 where a small chip shows no mine, and more, up to 1, where it does: half of the mosaics then hold one
+    or two mines, the likelier of which is their target, the others none, and their other labels are unknown. Without it
+    all labels of a mosaic are unknown.
     chip: side of the model's own, in pixels.
     colours: mean and standard deviation of red, green and blue, 0..255, that the mosaics are brought to.
-    Raises DatasetError when there are no mines, or nothing else.
+    Raises DatasetError when there are no mines, or nothing else, and for pictures that are too small.
     """
 
     def __init__(
@@ -40,9 +42,16 @@ class Mosaics:
         mine: NDArray[np.floating] | None = None,
     ) -> None:
         n = len(source.names)
+        _, rows, cols = source.read(0).shape
+        if min(rows, cols) < SMALL:
+            raise DatasetError(
+                f"pictures of {cols} x {rows} px are too small for mosaics, which show as much ground as Kaggle's "
+                f"chips; give such of {SMALL} x {SMALL} px at 10 m, or larger ones"
+            )
+        self._mine = mine
         self._mines, self._others = np.empty(0, np.intp), np.arange(n)
         if mine is not None:
-            self._mines, self._others = np.flatnonzero(mine == 1), np.flatnonzero(mine == 0)
+            self._mines, self._others = np.flatnonzero(mine > 0), np.flatnonzero(mine == 0)
             if not len(self._mines) or not len(self._others):
                 raise DatasetError(
                     f"{len(self._mines)} mines and {len(self._others)} other chips are on one side of the split; "
@@ -62,11 +71,11 @@ class Mosaics:
         parts = [self._source.read(int(i)) for i in chosen]
         rows = [np.concatenate(parts[r * _SIDE : (r + 1) * _SIDE], axis=2) for r in range(_SIDE)]
         joined = np.concatenate(rows, axis=1)
-        edge = max(0, (joined.shape[1] - _COVER) // 2)
+        top, left = ((side - _COVER) // 2 for side in joined.shape[1:])
         targets = np.full(len(LABELS), np.nan, np.float32)
-        if len(self._mines):
-            targets[MINE_COLUMN] = mines > 0
-        return self._matched(joined[:, edge : edge + _COVER, edge : edge + _COVER]), targets
+        if self._mine is not None:
+            targets[MINE_COLUMN] = self._mine[chosen].max()
+        return self._matched(joined[:, top : top + _COVER, left : left + _COVER]), targets
 
     def _matched(self, pixels: Visual) -> NDArray[np.uint8]:
         """Bring pixels to the model's colours, and to a chip, (chip, chip, 3)."""

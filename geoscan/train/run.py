@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from geoscan.data.class_folders import read_class_folders
@@ -13,7 +12,6 @@ from geoscan.errors import DatasetError
 from geoscan.labels import MINE_COLUMN
 from geoscan.model.package import Package, save
 from geoscan.progress import Track
-from geoscan.train.card import make_card
 from geoscan.train.job import Job
 from geoscan.train.loop import Outcome
 from geoscan.train.recipe import Recipe
@@ -37,21 +35,13 @@ def run(recipe: Recipe, data: TrainingData, job: Job) -> tuple[Package, Outcome]
     nothing to keep yet: in a fold, in pre-training, in the first epoch; InputError where the package's place holds a
     model, or a checkpoint that is not to be resumed.
     """
-    job.check()
+    job.check(recipe.split.folds)
     trainer = open_run(recipe, data, job)
     mosaics = trainer.validation_mosaics()
     crossed = trainer.cross_validate() if recipe.split.folds else None
     trained = trainer.train()
-    card = make_card(
-        job.name,
-        trainer.recipe.spec,
-        trainer.recipe.preprocess,
-        trainer.material,
-        crossed or trained.scores,
-        trainer.facts(trained),
-        trainer.mosaic_figures(mosaics, trained.network),
-    )
-    package = save(job.out, trained.network, replace(card, look=trainer.look(trained.without)))
+    drawn = trainer.mosaic_figures(mosaics, trained.network)
+    package = save(job.out, trained.network, trainer.card(job.name, trained, crossed or trained.scores, drawn))
     if not trained.outcome.interrupted:
         job.clear_up()
     return package, trained.outcome

@@ -51,7 +51,8 @@ def packages_of(package: Package | None, split: Split) -> dict[int | None, Packa
 
     A fold's network begins with that of the package's own networks that has not seen the fold, where they were kept and
     the package has learned from these chips.
-    Logs a warning where one may have seen chips that it is validated on. Raises PackageError for a damaged one.
+    Logs a warning where one may have seen chips that it is validated on, see `leak`. Raises PackageError for a damaged
+    one.
     """
     if package is None:
         return {}
@@ -60,8 +61,39 @@ def packages_of(package: Package | None, split: Split) -> dict[int | None, Packa
     for fold in range(split.folds or 0):
         kept = fold_directory(package.path, fold)
         packages[fold] = load(kept) if of_these and kept.is_dir() else package
-    _warn_of_leak(packages, split)
+    if found := leak(packages, split, None):
+        log.warning("%s", found)
     return packages
+
+
+def leak(packages: Mapping[int | None, Package], split: Split, without: int | None) -> str:
+    """Tell why the figures of a network may flatter: what it begins with may have seen chips that it is validated on.
+
+    packages: as `packages_of` gives them. without: the fold that the network is trained without; the figures of one
+    without None are those of all folds, where there are folds. Empty where there is no such reason.
+    A card tells of a set of chips no more than its fingerprint. Another set of the same kind may hold the same chips,
+    as one that has grown since. Small chips judge where a share is held out; with folds they only teach.
+    """
+    if without is None and split.folds:
+        return next(filter(None, (leak(packages, split, fold) for fold in range(split.folds))), "")
+    if (package := packages.get(without)) is None:
+        return ""
+    before, wanted = package.card.split, split if without is None else split.without_fold(without)
+    who = f"the model that training began with, {package.card.name} ({package.card.digest[:12]}),"
+    if before is None or before.kind is None:
+        return f"{who} learned from chips that its card does not name: figures flatter if these are among them"
+    if before.same_as(wanted):
+        return ""
+    small = split.small if not split.folds else None
+    if {before.data, before.small} & {split.data, small} - {None}:
+        return f"{who} learned from another split of these chips: figures on the validation chips will flatter"
+    learned = {before.kind, "chips" if before.small else before.kind}
+    if learned & {split.kind, "chips" if small else split.kind}:
+        return (
+            f"{who} learned from another set of such chips: figures flatter if it holds some of these, as where a set "
+            "has grown"
+        )
+    return ""
 
 
 @dataclass
@@ -115,23 +147,3 @@ class Start:
             begin=begin,
             advance=self.job.advance,
         )
-
-
-def _warn_of_leak(packages: Mapping[int | None, Package], split: Split) -> None:
-    """Log a warning for the first package that may have seen chips of the validation side of its network.
-
-    Small chips are on it where a share is held out; with folds they only teach.
-    """
-    judging = {split.data} if split.folds else {split.data, split.small} - {None}
-    for fold, package in packages.items():
-        if fold is None and split.folds:
-            continue  # it learns from all, and no figure is of it
-        before, wanted = package.card.split, split if fold is None else split.without_fold(fold)
-        if before is None or before.same_as(wanted):
-            continue
-        if {before.data, before.small} & judging:
-            log.warning(
-                "%s learned from another split of these chips: figures on the validation chips will flatter",
-                package.path,
-            )
-            return

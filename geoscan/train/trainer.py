@@ -21,6 +21,7 @@ from geoscan.evaluate.metrics import mine_figures
 from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.machine import BATCH
 from geoscan.model.backend import keras, seed
+from geoscan.model.card import Card
 from geoscan.model.figures import MineFigures
 from geoscan.model.look import Look
 from geoscan.model.network import POOL, build, with_output
@@ -41,7 +42,7 @@ from geoscan.train.losses import FeatureLoss, Loss, loss_of, positive_weights
 from geoscan.train.mosaics import Crops, MixedChips, Mosaics
 from geoscan.train.recipe import Recipe
 from geoscan.train.scoring import score
-from geoscan.train.start import Start
+from geoscan.train.start import Start, leak
 from geoscan.train.teachers import TEACHER_FEATURES, DistilledBatches, teacher
 
 log = logging.getLogger(__name__)
@@ -172,12 +173,28 @@ class Trainer:
         trained = self.train(fold)
         if self.job.keep_folds:
             out = fold_directory(self.job.out, fold)
-            name, recipe, facts = f"{self.job.name}-{out.name}", self.recipe, self.facts(trained)
-            card = make_card(name, recipe.spec, recipe.preprocess, self.material, trained.scores, facts, without=fold)
-            save(out, trained.network, replace(card, look=self.look(fold)))
+            card = self.card(self.job.fold_name(fold), trained, trained.scores)
+            save(out, trained.network, card)
         return trained.scores.scores
 
-    def look(self, without: int | None) -> Look | None:
+    def card(self, name: str, trained: Trained, unseen: UnseenScores, mosaics: MineFigures | None = None) -> Card:
+        """Return the card of a network that was trained. unseen: what its figures are of. mosaics: figures of these."""
+        return replace(
+            make_card(
+                name,
+                self.recipe.spec,
+                self.recipe.preprocess,
+                self.material,
+                unseen,
+                self.facts(trained),
+                mosaics,
+                without=trained.without,
+                leak=leak(self.start.packages, self.material.split, trained.without),
+            ),
+            look=self._look(trained.without),
+        )
+
+    def _look(self, without: int | None) -> Look | None:
         """What the training chips look like, with their haze, all but those of one part."""
         training, _ = self.material.sides(without)
         return looks.fit(self.material.chips, training, self.recipe.augmentation, self.recipe.split.seed)

@@ -4,6 +4,8 @@ import json
 
 import kaggle_dir
 import pytest
+import small_chips
+import tiny_model
 from click.testing import CliRunner
 from PIL import Image
 
@@ -75,3 +77,24 @@ def test_places_are_checked_before_the_work(kaggle, tmp_path):
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 1
         assert plots.name in result.stderr
+
+
+def test_models_of_other_pixels_are_compared_on_one_ground(tiny_package, tmp_path):
+    """Chips without a pixel size would be as large as each model likes them."""
+    model, near, far = tiny_package.path, tmp_path / "near", tmp_path / "far"
+    gsd, spec = tiny_package.card.preprocess.gsd, tiny_package.card.spec
+    tiny_model.package(near, spec, gsd=1.2 * gsd, name="near")
+    tiny_model.package(far, spec, gsd=1.3 * gsd, name="far")
+    archive, index = small_chips.make(tmp_path / "chips", 6, side=spec.chip, broken=False)
+    words = ("--model", model, "--chips", archive, "--index", index, "--against")
+    for one, other in ((model, far), (far, model)):
+        result = evaluate("--model", one, *words[2:], other)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.count("\n") == 1
+        assert "pass --gsd, the metres per pixel of the chips" in result.stderr
+    found = json.loads(evaluate(*words, far, "--gsd", gsd, "--json").stdout)
+    ground = [
+        one["figures"]["detection"]["balanced"]["alone"]["false_alarms"]["km2"] for one in (found, found["against"])
+    ]
+    assert ground[0] == ground[1]
+    assert evaluate(*words, near, "--json").exit_code == 0

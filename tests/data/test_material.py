@@ -18,7 +18,7 @@ from geoscan.data.mine_chips import read_mine_chips
 from geoscan.data.sources import ChipsSource, KaggleSource, TrainingData
 from geoscan.dehazing import DarkLevel
 from geoscan.errors import DatasetError
-from geoscan.labels import LABELS
+from geoscan.labels import LABELS, MINE_COLUMN
 from geoscan.model.origin import SmallChips
 from geoscan.model.preprocess import Preprocess
 from geoscan.model.split import Split
@@ -172,7 +172,7 @@ def told(caplog, name):
 @pytest.mark.parametrize("folds", [None, 3])
 def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root, tmp_path, caplog, folds):
     with caplog.at_level(logging.WARNING):
-        made = collect(root, tmp_path, small=small_chips.make(tmp_path), folds=folds)
+        made = collect(root, tmp_path, small=small_chips.make(tmp_path, side=48), folds=folds)
     assert told(caplog, "broken.png") == 1
     for without in range(folds) if folds else (None,):
         one, other = made.small_sides(without)
@@ -183,6 +183,23 @@ def test_small_chips_are_split_by_campaign_and_only_readable_ones_are_used(root,
         every, none = made.small_sides()
         assert len(every) == 16
         assert none is None
+    assert made.facts.small_chips == SmallChips("small.zip", 8, 8)
+
+
+@pytest.mark.parametrize("side", [40, 256])
+def test_small_chips_of_a_size_that_makes_no_mosaics_are_refused(root, tmp_path, side):
+    """A mosaic of larger ones may lose the mine that it is said to show."""
+    wanted = rf"0\.png is of {side} x {side} px; chips beside Kaggle's are of 48 x 48 px .*, leave --kaggle-dir out"
+    with pytest.raises(DatasetError, match=wanted) as caught:
+        collect(root, tmp_path, small=small_chips.make(tmp_path, 4, side=side, broken=False))
+    assert "\n" not in str(caught.value)
+
+
+def test_small_chips_that_nobody_has_checked_teach_a_little_less(root, tmp_path):
+    made = collect(root, tmp_path, small=small_chips.make(tmp_path, side=48), folds=2, unchecked=("place_0",))
+    mine, theirs = made.small.targets[:, MINE_COLUMN], np.array(made.small.campaigns) == "place_0"
+    assert set(mine[theirs]) == {0, np.float32(0.8)}
+    assert set(mine[~theirs]) == {0, 1}
     assert made.facts.small_chips == SmallChips("small.zip", 8, 8)
 
 
@@ -327,4 +344,53 @@ def test_what_nobody_has_checked_teaches_and_never_judges(tmp_path, how):
     np.testing.assert_allclose(mine[sorted(theirs)], 0.8 * known[sorted(theirs)])
     others = sorted(set(range(48)) - theirs)
     np.testing.assert_array_equal(mine[others], known[others])
+    assert positives(made.targets) == positives(plain.targets) == {"artisinal_mine": 24}
     assert not made.split.same_as(plain.split)
+
+
+def repeated(directory, pictures, name):
+    """Write each of so many pictures twice, and an index whose rows `name` ends."""
+    (directory / "chips").mkdir(parents=True)
+    rows = []
+    for i in range(pictures):
+        for copy in "ab":
+            (directory / f"chips/{i}{copy}.png").write_bytes(small_chips.png(i, 8))
+            rows.append(f"{i}{copy}.png,{small_chips.label(i)}{name(i, copy)}")
+    (directory / "index.csv").write_text("\n".join(["file,label,source_gallery", *rows]) + "\n")
+    return directory / "chips", directory / "index.csv"
+
+
+@pytest.mark.parametrize("name", [lambda i, copy: "", lambda i, copy: f",{copy}_{i // 2}"])
+def test_a_picture_never_teaches_and_judges(tmp_path, name):
+    """Whether or not the index names campaigns, and whether or not a picture of another size lies among them."""
+    small = repeated(tmp_path, 16, name)
+    for odd in (False, True):
+        if odd:
+            (small[0] / "3b.png").write_bytes(small_chips.png(1, 9))
+        made = collect_small(tmp_path, small, folds=3)
+        folds = dict(zip(made.names, made.fold, strict=True))
+        assert set(folds.values()) == {0, 1, 2}
+        assert all(folds[f"{i}a.png"] == folds[f"{i}b.png"] for i in range(16) if f"{i}b.png" in folds)
+
+
+def test_chips_of_one_colour_show_no_place(tmp_path):
+    """Or campaigns would be one for each having a chip without data."""
+    small = repeated(tmp_path, 6, lambda i, copy: f",place_{i}")
+    for i in range(6):
+        Image.new("RGB", (8, 8), "black").save(small[0] / f"{i}b.png")
+    assert len(set(collect_small(tmp_path, small, folds=2).groups)) == 6
+
+
+def test_says_once_where_each_chip_counts_as_a_place(root, tmp_path, caplog):
+    said = "each counts as a place of its own, and figures flatter"
+    archive, index = small_chips.make(tmp_path, side=48, broken=False)
+    known = index.read_text()
+    for text, times in ((known, 0), (known.replace("source_gallery", "note"), 1)):
+        index.write_text(text)
+        made = gather(TrainingData(ChipsSource(archive, index)), replace(TINY, chip=48), Split(), tmp_path / "cache")
+        assert caplog.text.count(said) == times
+        assert made.facts.campaigns == (None if times else 4)
+    collect(root, tmp_path, small=(archive, index))
+    assert caplog.text.count(said) == 2, "of those that are held out"
+    collect(root, tmp_path, small=(archive, index), folds=2)
+    assert caplog.text.count(said) == 2, "with folds they judge nothing"

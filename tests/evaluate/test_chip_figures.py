@@ -192,3 +192,14 @@ def test_reliability_is_of_probabilities_where_mines_are_as_many_as_among_the_ch
     assert sum(one.n for one in found) == N
     alike = Answers(np.zeros_like(chips.targets), chips.scores)
     assert figures(made, alike).reliability == ()
+
+
+def test_campaigns_of_one_chip_are_not_listed():
+    """As where an index names none: their number would make a card that cannot be opened, of shares of 0 and 1."""
+    names = tuple("hills" if i < 2 else f"chip_{i}.png" for i in range(N))
+    found = figures(PLANET, answers(campaigns=names))
+    assert list(found.campaigns) == ["hills"]
+    assert found.mine.resampled == "campaigns"
+    assert sum(one.n for one in found.lookalikes.values()) == (answers().targets[:, COLUMN] == 0).sum()
+    alone = figures(PLANET, answers(campaigns=tuple(f"chip_{i}.png" for i in range(N))))
+    assert (alone.campaigns, alone.mine.resampled) == ({}, "chips")

@@ -1,5 +1,7 @@
 """The pictures of an evaluation: what they show, by what Matplotlib was told to draw."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,12 +79,19 @@ def test_curves_are_drawn_where_there_are_enough_positives(tmp_path):
 
 
 def test_the_area_under_the_drawn_curve_is_the_average_precision(tmp_path):
+    """Chips that are tagged only cloudy, here called clear, count in neither; or the mark could lie above the curve."""
     one = scored(tmp_path)
-    found = figures(one)
-    axes = plots.precision_recall([one], [found], ["a"]).axes[0]
+    cloudy = np.eye(len(LABELS), dtype=np.float32)[[LABELS.index("cloudy")] * 20]
+    targets, scores = np.concatenate([one.targets, cloudy]), np.concatenate([one.scores, np.full_like(cloudy, 0.9)])
+    one = replace(one, sample=replace(one.sample, targets=targets), targets=targets, scores=scores)
+    found = figures(one).labels["clear"]
+    axes = plots.precision_recall([one], [figures(one)], ["a"]).axes[0]
     recall, precision = axes.lines[0].get_data()
     area = (np.diff(recall) * precision[1:]).sum()
-    assert area == pytest.approx(found.labels["clear"].ap)
+    assert area == pytest.approx(found.ap)
+    mark = axes.lines[1].get_xydata()[0].tolist()
+    assert mark == [found.recall, found.precision]
+    assert mark[1] <= precision[recall >= mark[0]].max()
 
 
 def test_no_label_with_enough_positives_is_said(tmp_path):

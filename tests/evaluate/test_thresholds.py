@@ -138,3 +138,10 @@ def test_the_threshold_of_one_label_stays_in_range():
     assert tune_label(np.array([1.0, 1, 0]), np.array([0.001, 0.002, 0.0])) == FLOOR
     assert tune_label(np.array([1.0, 0]), np.array([0.8, 0.4])) == pytest.approx(0.6)
     assert tune_label(np.array([1.0, 0]), np.array([0.5, 0.5])) == 0.5
+
+
+def test_the_threshold_of_one_label_is_halfway_between_two_scores_whatever_lies_above_the_range():
+    """Also where several mines score the same: an unseen one may score a little less."""
+    for mines in ([0.99, 0.95], [0.95, 0.93, 0.4], [0.4, 0.4]):
+        targets, scores = np.array([1.0] * len(mines) + [0, 0]), np.array([*mines, 0.2, 0.1])
+        assert tune_label(targets, scores) == pytest.approx((mines[-1] + 0.2) / 2)

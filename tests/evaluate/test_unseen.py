@@ -76,7 +76,7 @@ def test_the_held_out_chips_of_kaggle_are_those_of_the_training(kaggle, tmp_path
 
 
 def test_a_network_of_one_fold_has_not_seen_that_fold(small, cache, tmp_path, monkeypatch):
-    """Campaigns tell the places: no chip is decoded, so one that cannot be read is among them, too."""
+    """Campaigns, and pixels that the training has left, tell the places: one that cannot be read is among them, too."""
     made, chips = trained_on(small, Split(folds=3), cache), read_chips(small)
     monkeypatch.setattr(type(chips), "read", None)
     for fold in range(3):

@@ -40,6 +40,10 @@ F2 = F2Figures(1173, 0.8972, (0.88, 0.91), 0.89, 0.88, (0.87, 0.9), 0.6)
             Figures(mine=mine(7, 0.1), mine_folds={"fold 1": mine(4, 0.4), "fold 2": mine(3, 0.6)}),
             "mine AP 0.50, mean of 2 folds (7 mines, 35 other)",
         ),
+        (
+            Figures(mine=mine(7, 0.1), mine_folds={"fold 1": mine(7, 0.4), "fold 2": mine(0, None)}),
+            "mine AP 0.10 (7 mines, 35 other)",
+        ),
         (Figures(mosaics=mine()), "no figures"),
     ],
 )

@@ -1,5 +1,6 @@
 """What holds for the network of either family."""
 
+import importlib
 from dataclasses import replace
 from functools import cache
 
@@ -8,6 +9,7 @@ import pytest
 from tiny_model import SPEC, package
 from tiny_model import network as build_tiny
 
+from geoscan.model import backend
 from geoscan.model.backend import keras
 from geoscan.model.network import FEATURES, POOL, build, with_output
 from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
@@ -41,6 +43,30 @@ def test_names_are_the_specs(spec):
     assert all(layer.name in {"weather", "land"} for layer in made.layers if isinstance(layer, keras.layers.Dense))
     single = build(replace(spec, heads=MINE_HEADS))
     assert {name: answer.shape for name, answer in single.output.items()} == {"land": (None, 1)}
+
+
+@pytest.fixture
+def _settings_of_keras():
+    settings = keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon()
+    yield
+    keras.config.set_image_data_format(settings[0])
+    keras.config.set_floatx(settings[1])
+    keras.config.set_epsilon(settings[2])
+
+
+@families
+@pytest.mark.usefixtures("_settings_of_keras")
+def test_networks_are_the_same_whatever_keras_json_says(spec):
+    wanted, shape = np.asarray(network(spec)(CHIPS)["land"]), network(spec).output_shape
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    keras.config.set_epsilon(0.1)
+    importlib.reload(backend)
+    made = build_tiny(spec)
+    assert made.output_shape == shape
+    answer = made(CHIPS)["land"]
+    assert answer.dtype == "float32"
+    np.testing.assert_array_equal(answer, wanted)
 
 
 @families

@@ -20,7 +20,7 @@ from geoscan.model import export as exports
 from geoscan.model import package as packages
 from geoscan.model.calibration import Calibration, Curve
 from geoscan.model.card import Card
-from geoscan.model.figures import F2Figures, Figures
+from geoscan.model.figures import CampaignFigures, F2Figures, Figures
 from geoscan.model.markdown import card_markdown
 from geoscan.model.openvino_runtime import OpenVinoDetector
 from geoscan.model.origin import TrainedOn, Training
@@ -425,3 +425,17 @@ def test_a_package_error_is_the_users_to_mend():
     assert issubclass(PackageError, InputError)
     assert PackageError.exit_status == 2
     assert OutputError.exit_status == 1
+
+
+def test_a_card_that_could_not_be_opened_is_never_written(copy, made, monkeypatch):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    monkeypatch.setattr(packages, "_LARGEST_CARD", len(before[CARD]) + 100)
+    campaigns = {f"place_{i}": CampaignFigures(2, 1, 1, 0.5, None) for i in range(9)}
+    larger = replace(made.card, figures=replace(FIGURES, campaigns=campaigns))
+    with pytest.raises(
+        OutputError, match=r"would have .* MB, .* lists 9 sampling campaigns: give the chips fewer"
+    ) as err:
+        save(copy, network(seed=1), larger)
+    assert "\n" not in str(err.value)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert load(save(copy, network(seed=1), made.card).path).card == made.card

@@ -1,6 +1,7 @@
 """One contract for every runtime, and how one of them is chosen."""
 
 import logging
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -255,6 +256,34 @@ def test_a_replaced_package_is_never_used_by_mistake(tmp_path, which):
     with pytest.raises(PackageError, match="replaced while it was in use"):
         detector(first.path, first.card.digest, 4, which)
     assert detector(second.path, second.card.digest, 4, which)(CHIPS).shape == (11, 17)
+
+
+FORKED = """
+import os, sys
+from pathlib import Path
+
+from geoscan.errors import InputError
+from geoscan.model.runtime import detector
+
+ask = lambda: detector(Path(sys.argv[1]), sys.argv[2], 4, "openvino")
+ask()
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    try:
+        ask()
+    except InputError as error:
+        print(error, flush=True)
+        os._exit(0)
+    os._exit(1)
+"""
+
+
+def test_a_fork_of_a_process_that_ran_a_model_is_told_so_and_does_not_hang(tiny):
+    words = [sys.executable, "-c", FORKED, str(tiny.path), tiny.card.digest]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100).stdout
+    assert "forked from one that had run a model" in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(("which", "module"), [("tensorflow", "geoscan.model.backend"), ("openvino", "openvino")])

@@ -140,7 +140,7 @@ def test_refuses_a_batch_without_room():
 
 @pytest.fixture
 def small(tmp_path):
-    return read_mine_chips(*small_chips.make(tmp_path, 12, side=16, every=3, broken=False))
+    return read_mine_chips(*small_chips.make(tmp_path, 12, side=48, every=3, broken=False))
 
 
 def mines(found):
@@ -169,6 +169,20 @@ def test_of_mosaics_one_label_alone_is_known(small):
     assert (chips.shape, chips.dtype) == ((60, 32, 32, 3), np.uint8)
     reds = brightest(chips)
     assert reds[mine == 1].min() > reds[mine == 0].max() + 20, "a mosaic holds a mine where it says so"
+
+
+def test_a_mine_that_nobody_has_checked_is_as_likely_in_a_mosaic(small):
+    """Beside one that is known it does not count."""
+    wanted = mines(small).copy()
+    unsure = np.flatnonzero(wanted)[:2]
+    wanted[unsure] = 0.8
+    made, rng = Mosaics(small, 32, COLOURS, wanted), np.random.default_rng(0)
+    plain, same = Mosaics(small, 32, COLOURS, mines(small)), np.random.default_rng(0)
+    drawn = [(made.draw(rng), plain.draw(same)) for _ in range(60)]
+    found = {(float(known[MINE_COLUMN]), float(said[MINE_COLUMN])) for (_, said), (_, known) in drawn}
+    assert found == {(0, 0), (1, 1), (1, float(np.float32(0.8)))}
+    for (chip, _), (other, _) in drawn:
+        np.testing.assert_array_equal(chip, other)
 
 
 def test_mosaics_of_unlabelled_chips_take_all_and_have_no_labels(small):
@@ -240,6 +254,13 @@ def test_mosaics_of_larger_chips_are_cut_in_their_middle():
     middle = np.zeros((side, side), bool)
     middle[32:64, 32:64] = True
     np.testing.assert_array_equal(chip[..., 0] > chip[..., 0].min(), middle)
+
+
+@pytest.mark.parametrize("picture", [Framed(47, 9), Ramp()])
+def test_mosaics_of_pictures_that_are_too_small_are_refused(picture):
+    """They would show less ground, in larger pixels."""
+    with pytest.raises(DatasetError, match=r"px are too small for mosaics, .* give such of 48 x 48 px at 10 m"):
+        Mosaics(picture, 32, COLOURS)
 
 
 @pytest.mark.parametrize("kind", [0, 1])

@@ -328,7 +328,7 @@ def test_mosaics_of_small_chips_are_learned_and_measured(root, cache, tmp_path, 
 
 def test_teachers_label_unlabelled_chips(root, cache, trained, tmp_path, monkeypatch, untraced):
     """One that cannot be read is left out, so that no draw fails."""
-    folder = small_chips.classes(tmp_path / "elsewhere")
+    folder = small_chips.classes(tmp_path / "elsewhere", side=64)
     (folder / "sand" / "broken.png").write_bytes(b"no image")
     read = []
     draw = Mosaics.draw

@@ -25,7 +25,6 @@ from geoscan.model.spec import MINE_HEADS, DenseNetSpec, EfficientNetSpec
 from geoscan.model.split import Split
 from geoscan.model.tensorflow_runtime import NetworkDetector
 from geoscan.symmetry import symmetry
-from geoscan.train import run as top
 from geoscan.train import start, teachers
 from geoscan.train import trainer as room
 from geoscan.train.augment import Augmentation
@@ -152,9 +151,9 @@ def folded(data, cache, tmp_path_factory):
     """Give what a run with folds came to, what it learned from, and its scores of unseen chips."""
     seen, unseen, ticks = [], [], Ticks()
     with pytest.MonkeyPatch.context() as patch:
-        batches, card = room.Batches, top.make_card
+        batches, card = room.Batches, room.make_card
         patch.setattr(room, "Batches", lambda shown, *a, **k: seen.append(shown.rows) or batches(shown, *a, **k))
-        patch.setattr(top, "make_card", lambda *a, **k: unseen.append(a[4]) or card(*a, **k))
+        patch.setattr(room, "make_card", lambda *a, **k: unseen.append(a[4]) or card(*a, **k))
         out = tmp_path_factory.mktemp("out") / "mines"
         package, outcome = run(FOLDS, data, Job(out, cache, advance=ticks, keep_folds=True))
     assert ticks.done == FOLDED
@@ -429,7 +428,7 @@ def test_a_network_begins_as_a_package_says(trained, data, cache, tmp_path, capl
         for found, wanted in zip(weights, source.get_layer(name).get_weights(), strict=True):
             assert (found == wanted).all() == (name != "land"), name
     assert f"layers begin as in {trained.path}" in caplog.text
-    assert "will flatter" not in caplog.text
+    assert "flatter" not in caplog.text + " ".join(package.card.figures.notes)
     assert package.card.training.recipe["init"] == trained.path.name
 
 
@@ -451,8 +450,27 @@ def test_a_model_is_measured_by_averaged_scores_where_asked(trained, data, cache
 
 @pytest.mark.parametrize("split", [Split(1, 0.34), Split(folds=2)])
 def test_warns_where_a_network_begins_with_what_may_have_seen(trained, data, cache, tmp_path, caplog, split, untrained):
-    run(replace(SHORT, init=str(trained.path), split=split), data, Job(tmp_path / "out", cache))
-    assert "learned from another split of these chips" in caplog.text
+    package, _ = run(replace(SHORT, init=str(trained.path), split=split), data, Job(tmp_path / "out", cache))
+    assert caplog.text.count("learned from another split of these chips") == 1
+    first, second = package.card.figures.notes[:2]
+    assert first.startswith(f"The model that training began with, mines ({trained.card.digest[:12]}), learned from")
+    assert first.endswith("figures on the validation chips will flatter.")
+    assert str(tmp_path) not in first
+    assert second.startswith("Measured")
+
+
+@pytest.mark.parametrize("split", [SHORT.split, FOLDS.split])
+def test_warns_where_a_set_has_grown_since_the_model_that_a_network_begins_with(
+    trained, cache, tmp_path, caplog, split, untrained
+):
+    """Its card knows no more of the set than a fingerprint, and the chips are dealt anew."""
+    grown = TrainingData(ChipsSource(*small_chips.make(tmp_path / "grown", 52, places=6, side=16)))
+    job = Job(tmp_path / "out", cache, keep_folds=bool(split.folds))
+    package, _ = run(replace(SHORT, init=str(trained.path), split=split), grown, job)
+    assert caplog.text.count("learned from another set of such chips") == 1
+    kept = [load(package.path / f"fold{fold + 1}") for fold in range(split.folds or 0)]
+    for one in (package, *kept):
+        assert "figures flatter if it holds some of these" in one.card.figures.notes[0]
 
 
 def test_each_fold_begins_with_the_network_that_has_not_seen_it(folded, data, cache, tmp_path, caplog, untrained):
@@ -460,7 +478,7 @@ def test_each_fold_begins_with_the_network_that_has_not_seen_it(folded, data, ca
     recipe = replace(FOLDS, schedule=SHORT.schedule, init=str(source))
     with caplog.at_level(logging.INFO):
         package, _ = run(recipe, data, Job(tmp_path / "out", cache, keep_folds=True))
-    assert "will flatter" not in caplog.text
+    assert "flatter" not in caplog.text
     for part in ("fold1", "fold2", "."):
         begun, before = load(package.path / part).network(), load(source / part).network()
         np.testing.assert_array_equal(stem(begun), stem(before))
@@ -490,6 +508,13 @@ def test_a_package_of_small_chips_begins_every_network_of_folds_of_others(folded
     assert not caplog.text
     start.packages_of(package, Split(kind="kaggle", data="others", small=small))
     assert "will flatter" in caplog.text, "mosaics of those that are held out are judged"
+    caplog.clear()
+    start.packages_of(package, Split(kind="kaggle", data="others", small="grown"))
+    assert "another set of such chips" in caplog.text
+    caplog.clear()
+    untold = replace(package, card=replace(package.card, split=None))
+    start.packages_of(untold, Split(kind="kaggle", data="others"))
+    assert "learned from chips that its card does not name" in caplog.text
 
 
 def test_refuses_to_begin_with_another_architecture_or_nothing(trained, data, cache, tmp_path):
@@ -626,6 +651,14 @@ def test_a_network_begins_with_the_scaling_of_its_package(trained, data, cache, 
     other = replace(SPEC, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
     package, _ = run(replace(SHORT, spec=other, init=str(trained.path)), data, Job(tmp_path / "out", cache))
     assert package.card.spec == replace(other, mean=SPEC.mean, std=SPEC.std)
+
+
+@pytest.mark.parametrize(("name", "keep"), [("x" * 201, False), ("x" * 195, True), ("a\tb", False)])
+def test_what_no_model_may_be_called_is_refused_before_the_work(data, cache, tmp_path, name, keep):
+    """Nor a network of its folds."""
+    with pytest.raises(PackageError, match="is no name for a model; give 1 to 200 characters that can be printed"):
+        run(FOLDS, data, Job(tmp_path / name, cache, keep_folds=keep, advance=Ticks(1, Stopped())))
+    assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize(("name", "said"), [(".fold7.npz", "--resume goes on with it"), (CARD, "is a model already")])
