@@ -11,19 +11,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geoscan.api import Model, Scene, TileGrid, dehaze, load_model, open_scene, scan
+    from geoscan.api import Model, Scene, TileGrid, Window, dehaze, load_model, open_scene, scan
 
-__all__ = ["Model", "Scene", "TileGrid", "__version__", "dehaze", "load_model", "open_scene", "scan"]
+__all__ = ["Model", "Scene", "TileGrid", "Window", "__version__", "dehaze", "load_model", "open_scene", "scan"]
 
 __version__ = version("geoscan")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from geoscan import api
+if not TYPE_CHECKING:  # type checkers would take it to know every name, misspelt ones, too
 
-    return getattr(api, name)
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from geoscan import api
+
+        return getattr(api, name)
 
 
 def __dir__() -> list[str]:

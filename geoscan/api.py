@@ -6,6 +6,7 @@ import operator
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
@@ -15,12 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from geoscan import changes, layers
-from geoscan.arrays import Mask, Visual, to_visual
+from geoscan.arrays import Mask, to_visual
 from geoscan.dark_channel import OMEGA
 from geoscan.dehazed_scene import DehazedScene, dehaze_scene, overview, picture
 from geoscan.dehazing import restored, transmission_map
 from geoscan.errors import InputError, one_line
 from geoscan.grid import TileGrid as TileGrid
+from geoscan.grid import Window as Window
 from geoscan.layers import earlier
 from geoscan.machine import AUTO, BATCH
 from geoscan.model.card import Card
@@ -56,9 +58,11 @@ _SCENE: Final = "give a path, a URL, or a scene from `open_scene`"
 def open_scene(path: PathLike, bands: Sequence[int] | None = None, *, follow: bool = False) -> Scene:
     """Open a scene: a file, a URL, or any name that GDAL opens.
 
-    bands: numbers of red, green and blue, from 1; the file tells if None. follow: as `ScanOptions` has it.
-    Returns a `Scene` with `rows`, `cols`, `gsd` (metres per pixel), `crs`, `transform`, and `read(window)`, which gives
-    pixels (3, rows, cols) and where they are not nodata (rows, cols).
+    bands: numbers of red, green and blue, from 1; the file tells if None. follow: read what a file on this machine
+    names on a network, and what a file on a network names anywhere, too.
+    Returns a `Scene` with `rows`, `cols`, `gsd` (two numbers, metres per pixel along a row and along a column), `crs`,
+    `transform`, and `read(Window(row, col, rows, cols))`, which gives pixels, (3, rows, cols) in the file's own values,
+    and where they are not nodata, (rows, cols).
     Raises SceneError for what cannot be scanned, InputError for what is no path.
     """
     _check_path(path, "a scene", "give a path or a URL")
@@ -69,10 +73,10 @@ def scan(
     scenes: SceneLike | Iterable[SceneLike],
     *,
     model: PathLike | Model = "auto",
-    bands: tuple[int, int, int] | None = None,
+    bands: Sequence[int] | None = None,
     stride: int | None = None,
-    scale: tuple[float, float, float] | None = None,
-    offset: tuple[float, float, float] | None = None,
+    scale: Iterable[float] | None = None,
+    offset: Iterable[float] | None = None,
     stretch: str | None = "auto",
     operate: str = DEFAULT_POINT,
     high: float | None = None,
@@ -92,15 +96,30 @@ def scan(
 ) -> geopandas.GeoDataFrame:
     """Scan scenes for artisanal gold mines, as `geoscan scan` does.
 
-    scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`.
+    Options that are None are as the scene or the model's card says.
+
+    scenes: one or several of: a path or URL, a directory of rasters, a scene from `open_scene`, which has its bands and
+    `follow` already.
     model: a shipped model, the directory of a package, what `load_model` gives, or `auto`: the shipped one that fits
     each scene's resolution.
-    operate: operating point in the model's card: `sensitive`, `balanced` or `strict`.
+
+    bands: numbers of red, green and blue, from 1. scale, offset: a number each for red, green and blue; reflectance is
+    value * scale + offset. stretch: how values become the look that the model knows: auto, visual, reflectance,
+    sentinel2-l1c, sentinel2-tci, planet-analytic or percentile:LOW,HIGH. force: scan what looks like nothing that the
+    model has learned from, too. follow: as in `open_scene`.
+
+    stride: pixels from chip to chip; a whole chip if None, less lets them overlap. tta: average the scores of the 8
+    rotations and mirror images of a chip.
+    operate: operating point in the model's card: `sensitive`, `balanced` or `strict`. In place of its thresholds, 0..1:
+    high: score that a detection's best chip must reach. low: score at which neighbouring chips join a detection.
+    isolated: score that a chip without neighbours must reach.
+    outline: what outlines are of: `chip`, whole chips, or `activation`, the parts of them that speak for a mine.
+    prior: fraction of the scene's chips that show a mine, for probabilities, above 0 and below 1.
     since: an earlier layer; what became of its mines is in `status`, and those that are absent now are rows, too.
-    bands, stride, scale, offset, stretch, high, low, isolated, outline, prior, tta, force, follow, batch, runtime: as
-    `ScanOptions` has them; None is what the scene or the model's card says.
-    jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone. scheduler: address of a dask
-    cluster, such as tcp://10.0.0.5:8786.
+
+    These change no result: batch: chips that are scored at once. runtime: what computes scores, `openvino`,
+    `tensorflow` or `auto`. jobs: threads that read and dehaze; all cores if None, 0 works in this thread alone.
+    scheduler: address of a dask cluster, such as tcp://10.0.0.5:8786. progress: show a bar.
 
     Returns a row a detection in EPSG:4326, with the attributes of the layer (`layers.ATTRIBUTES`). The figures of the
     scan, as `geoscan --json` prints them, are in `.attrs["geoscan"]`.
@@ -110,13 +129,15 @@ def scan(
     if not isinstance(tta, bool | None):
         raise InputError(f"tta {tta!r} does not fit; give True, False, or None for what the model's card says")
     threads = _jobs(jobs)
-    if isinstance(model, Model):
-        model = model.path
-    _check_path(
-        model, "a model", "give the name of a shipped one, the directory of a package, or what load_model gives"
-    )
+    if not isinstance(model, Model):
+        _check_path(
+            model, "a model", "give the name of a shipped one, the directory of a package, or what load_model gives"
+        )
+    each = _each(scenes)
+    if any(isinstance(scene, Scene) for scene in each):
+        _refuse("a scene that is open", {"bands": bands, "follow": follow or None})
     options = ScanOptions(
-        model=model,
+        model=model._package if isinstance(model, Model) else model,
         bands=_bands(bands),
         stride=_whole("stride", stride),
         scale=_levels("scale", scale),
@@ -137,7 +158,7 @@ def scan(
     if since is not None:
         _check_path(since, "an earlier layer", "give the path of a file")
     before = None if since is None else earlier.read(Path(since))
-    plans, _ = plan_scenes(_each(scenes), options)
+    plans, _ = plan_scenes(each, options)
     chips = sum(len(plan.grid) for plan in plans)
     batches = sum(plan.batches for plan in plans)
     with (
@@ -292,7 +313,7 @@ def dehaze(
     An array comes back in its own shape and type. valid: (rows, cols), False, 0 or NaN on nodata, which comes back
     unchanged; None for all, but pixels that are not finite. What a masked array masks in any band is nodata, too.
     A scene is written to `out`, a GeoTIFF on the scene's grid; returns what was written. bands, scale, offset, stretch,
-    follow, jobs: as in `scan`; one that is open already has its bands.
+    follow, jobs: as in `scan`; one that is open already has its bands and `follow`.
     Raises InputError for what does not fit; for a scene ReadError and OutputError, too.
     """
     of_file = {"bands": bands, "follow": follow or None}
@@ -388,16 +409,18 @@ class Model:
 
     @property
     def path(self) -> Path:
-        """The directory of its package."""
+        """The directory of its package, absolute."""
         return self._package.path
 
-    def predict(self, chips: Iterable[Visual] | NDArray[np.uint8], *, runtime: str = AUTO) -> pd.DataFrame:
+    def predict(
+        self, chips: Iterable[NDArray[np.generic]] | NDArray[np.generic], *, runtime: str = AUTO
+    ) -> pd.DataFrame:
         """Score chips as a scan does: prepared, and averaged over symmetries, as the model's card says.
 
         A scan leaves the other labels as they are where mines score next to nothing; here they are averaged, too.
 
         chips: (n, 3, chip, chip) uint8, or several of (3, chip, chip): red, green, blue, 0..255, of the model's size
-        and resolution. What a masked array masks in any band is nodata. runtime: see `ScanOptions`.
+        and resolution. What a masked array masks in any band is nodata. runtime: as in `scan`.
         Returns a row a chip, a column a label in the order of the card: float32 scores, 0..1.
         Raises InputError for a chip of another shape or type, or all masked, and a runtime that cannot be used.
         """
@@ -429,7 +452,7 @@ class Model:
             )
 
 
-def _seen(chip: Visual) -> Mask | None:
+def _seen(chip: NDArray[np.generic]) -> Mask | None:
     """(rows, cols): where no band of a masked array, (3, rows, cols), is masked; None for another: everywhere."""
     return np.asarray(~np.ma.getmaskarray(chip).any(axis=0)) if isinstance(chip, np.ma.MaskedArray) else None
 
@@ -440,4 +463,5 @@ def load_model(name: PathLike) -> Model:
     Raises PackageError when there is none, or it is damaged, InputError for what is no name.
     """
     _check_path(name, "a model", "give the name of a shipped one, or the directory of a package")
-    return Model(find(os.fspath(name)))
+    package = find(os.fspath(name))
+    return Model(replace(package, path=package.path.absolute()))

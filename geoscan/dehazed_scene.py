@@ -63,10 +63,11 @@ class DehazedScene:
 def check_target(path: Path | str, sources: Iterable[str]) -> None:
     """Check, before any work, that a scene without haze can be written to `path`.
 
-    sources: names of what is read meanwhile. Raises InputError as `files.check_target` does, and for a suffix that is
-    not GeoTIFF's.
+    sources: names of what is read meanwhile. Raises InputError as `files.check_target` and `files.check_name` do, and
+    for a suffix that is not GeoTIFF's.
     """
     files.check_target(path, _SUFFIXES, "GeoTIFF", sources)
+    files.check_name(path)
 
 
 def dehaze_scene(

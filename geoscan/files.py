@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -19,6 +21,9 @@ from geoscan.errors import GeoscanError, InputError, OutputError, one_line
 _ABOUT: Final = (*inputs.BESIDE, "-wal", "-shm", "-journal")
 """Endings of what GDAL (statistics, pyramids, mask) and SQLite (changes yet to be merged) keep beside a file: they
 would be read as the new file's, and a journal would even be written into it."""
+
+_FULL: Final = 2**20
+"""Bytes; a disk with less to spare is full."""
 
 _UNUSUAL: Final = re.compile(r"[^\w.+-]+")
 """In a name: what shells, other systems or paths take for something else."""
@@ -70,6 +75,14 @@ def check_place(path: Path) -> None:
         raise InputError(f"{folder} may not be written to; change its permissions, or write elsewhere")
 
 
+def check_name(path: Path | str) -> None:
+    """Check, before any work, that GDAL can write to `path`. Raises InputError for a name that is not UTF-8."""
+    if not gdal.is_utf8(os.path.realpath(path)):
+        raise InputError(
+            f"{os.fspath(path)!a} has a name that is not UTF-8, which GDAL cannot write to; write elsewhere"
+        )
+
+
 def is_folder(name: str) -> bool:
     """Tell whether a name means a folder: one that is there, or that is to be made, by the slash at its end."""
     try:
@@ -108,7 +121,7 @@ def replacing(path: Path | str, advice: str = "make room or write elsewhere") ->
     except GeoscanError:
         raise  # a ReadError is an OSError too
     except gdal.FAILURES as error:
-        raise OutputError(f"{path} could not be written: {_reason(error)}; {advice}") from error
+        raise OutputError(f"{path} could not be written: {_reason(error, target.parent)}; {advice}") from error
     finally:
         with contextlib.suppress(OSError):  # gone when all went well
             part.unlink()
@@ -146,7 +159,9 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, folder: Path) -> str:
     if isinstance(error, OSError) and not isinstance(error, RasterioError):
         return error.strerror or one_line(error)
+    if shutil.disk_usage(folder).free < _FULL:  # GDAL has no word for it
+        return os.strerror(errno.ENOSPC)
     return gdal.cause(error)

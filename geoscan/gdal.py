@@ -51,6 +51,12 @@ _SECRET: Final = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
 """What follows a "?" in a URL: a signature."""
 
 
+PATH_END: Final = re.compile(r'[/:"?!}]')
+"""What may stand behind a path in a name of GDAL's or rasterio's, or behind a folder in the path."""
+
+_FRONT: Final = re.compile(r'(?:[\w+]+://|/vsi(?!mem\b)\w+/(?:\d+_\d+,)?|\w+:(?:\d+:)?|["{])+')
+"""What may stand before one: schemes, archives, a part of a file, drivers, quotes and braces, several of them."""
+
 _POOL: Final = "GDAL_MAX_DATASET_POOL_SIZE", 100
 """GDAL's name and own value for the number of files that VRTs are made of and that it keeps open, of all threads."""
 
@@ -240,9 +246,20 @@ def is_utf8(address: str) -> bool:
     return True
 
 
-def absolute(path: str) -> str:
-    """Make `path` such that a process with another working directory finds the same file."""
-    return str(Path(path).absolute()) if exists(path) else path
+def absolute(name: str) -> str:
+    """Make a name such that a process with another working directory finds the same file.
+
+    name: a path, or with a scheme, a driver or an archive in front of one: `/vsizip/a.zip/b.tif`, `vrt://a.tif?bands=1`.
+    """
+    if exists(name):
+        return str(Path(name).absolute())
+    front = _FRONT.match(name)
+    if front is None or is_remote(name):
+        return name
+    path = name[front.end() :]
+    ends = (*(end.start() for end in PATH_END.finditer(path)), len(path))
+    is_here = ends[0] > 0 and any(exists(path[:end]) for end in ends)
+    return f"{front[0]}{Path.cwd()}/{path}" if is_here else name
 
 
 def exists(address: str) -> bool:
@@ -275,7 +292,10 @@ def short_names(addresses: Sequence[str]) -> list[str]:
 def _parts(address: str) -> list[str]:
     address = _VRT_TEXT.sub("VRT", address)
     shown = address.split("?", 1)[0] if is_remote(address) else address
-    return shown.rstrip("/").split("/")
+    parts = shown.rstrip("/").split("/")
+    if ':"/' in shown:  # a driver's name, whose quotes hold the whole path
+        parts[-1] = parts[-1].replace('"', "")
+    return parts
 
 
 def cause(error: BaseException) -> str:
@@ -336,10 +356,12 @@ def read_bands(source: Any, bands: Sequence[int], window: Window) -> NDArray[Any
     return np.stack([source.read(band, window=window) for band in bands])
 
 
+def sample_windows(source: Any) -> list[Window]:
+    """Spread nine windows of up to 64 x 64 px over an open dataset."""
+    corners = [(source.height * down // 6, source.width * across // 6) for down in (1, 3, 5) for across in (1, 3, 5)]
+    return [Window(col, row, min(64, source.width - col), min(64, source.height - row)) for row, col in corners]
+
+
 def samples(source: Any, bands: Sequence[int]) -> Iterator[NDArray[Any]]:
-    """Read nine windows of up to 64 x 64 px, spread over the scene, (bands, rows, cols)."""
-    for down in (1, 3, 5):
-        for across in (1, 3, 5):
-            row, col = source.height * down // 6, source.width * across // 6
-            size = min(64, source.width - col), min(64, source.height - row)
-            yield read_bands(source, bands, Window(col, row, *size))
+    """Read the windows of `sample_windows`, (bands, rows, cols) each."""
+    return (read_bands(source, bands, window) for window in sample_windows(source))

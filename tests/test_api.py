@@ -2,17 +2,21 @@
 
 import inspect
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 
 import fakes
 import geopandas
 import geopandas.testing
 import numpy as np
 import pytest
-import rasterio
+import rasterio.windows
+import tiny_model
 from click.testing import CliRunner
 from scans import CHIP, blocks, break_block, reseal
 
@@ -59,6 +63,50 @@ def test_every_public_name_is_there_and_documented():
     assert set(geoscan.__all__) <= set(dir(geoscan))
     with pytest.raises(AttributeError, match="module 'geoscan' has no attribute 'scann'"):
         geoscan.scann  # noqa: B018  what is tested is the access
+
+
+def test_the_help_of_scan_names_each_option_and_nothing_that_is_not_handed_out():
+    told = inspect.getdoc(geoscan.scan)
+    for name in inspect.signature(geoscan.scan).parameters:
+        assert re.search(rf"\b{name}\b", told)
+    for what in (geoscan.scan, geoscan.open_scene, geoscan.dehaze, geoscan.load_model, geoscan.Model.predict):
+        assert "ScanOptions" not in inspect.getdoc(what)
+
+
+USER = """
+from numpy.typing import NDArray
+import numpy as np
+import geoscan
+
+
+def mines(path: str, bands: list[int]) -> int:
+    scene = geoscan.open_scene(path, bands)
+    chips = [scene.read(geoscan.Window(0, 0, 256, 256))[0]]
+    clear: NDArray[np.uint8] = geoscan.dehaze(np.zeros((3, 9, 9), np.uint8))
+    scores = geoscan.load_model("planet").predict([*chips, clear])
+    return len(geoscan.scan([path], bands=bands, scale=[1e-4] * 3)) + len(scores)
+"""
+
+
+@pytest.mark.large
+def test_a_users_file_is_checked_by_its_types(tmp_path):
+    wrong = ('geoscan.scna("scene.tif")', "from geoscan import open_scenes")
+    (tmp_path / "user.py").write_text("\n".join((USER, *wrong, "")))
+    words = [sys.executable, "-m", "mypy", "--strict", "--follow-imports", "silent", "user.py"]
+    where = {**os.environ, "MYPYPATH": str(Path(geoscan.__file__).parents[1])}
+    told = subprocess.run(words, cwd=tmp_path, env=where, capture_output=True, text=True, check=False).stdout
+    scna, scenes, _ = told.splitlines()
+    assert 'error: Module has no attribute "scna"' in scna
+    assert 'error: Module "geoscan" has no attribute "open_scenes"' in scenes
+
+
+def test_a_window_of_rasterios_is_told_from_a_scenes(make_scene):
+    scene = geoscan.open_scene(make_scene())
+    with pytest.raises(
+        InputError, match=r"Window\(col_off=0, .* is no window of a scene; give geoscan\.Window\(row, col"
+    ):
+        scene.read(rasterio.windows.Window(0, 0, 32, 48))
+    assert scene.read(geoscan.Window(0, 0, 48, 32))[0].shape == (3, 48, 32)
 
 
 def test_scan_has_the_options_of_the_command():
@@ -177,6 +225,24 @@ def test_numbers_may_be_of_any_type_and_a_model_may_be_loaded(make_scene, packag
     assert found.attrs["geoscan"]["operate"] == "custom"
 
 
+def test_a_loaded_model_is_the_same_one_from_elsewhere(make_scene, make_package, package, monkeypatch):
+    scene = geoscan.open_scene(make_scene(pixels=blocks()))
+    other = make_package("there/fake", chip=CHIP, strict=Hysteresis(0.95, 0.5, 0.95))
+    monkeypatch.chdir(package.path.parent)
+    model = geoscan.load_model(f"./{package.path.name}")
+    monkeypatch.chdir(other.path.parent)
+    assert model.path == package.path
+    found = geoscan.scan(scene, model=model, jobs=0, progress=False)
+    assert found.attrs["geoscan"]["digest"] == model.card.digest
+
+
+def test_a_model_that_was_replaced_since_it_was_loaded_is_not_scanned_with(make_scene, tmp_path):
+    model = geoscan.load_model(tiny_model.package(tmp_path / "tiny", seed=1).path)
+    tiny_model.package(tmp_path / "tiny", seed=2)
+    with pytest.raises(PackageError, match=r"was replaced while it was in use .*; run again, or load the model"):
+        geoscan.scan(make_scene(pixels=blocks()), model=model, force=True, jobs=0, progress=False)
+
+
 def test_a_scene_without_mines_is_a_table_without_rows(make_scene, package):
     found = geoscan.scan(make_scene(pixels=np.full((3, 64, 64), 20)), model=package.path, jobs=0, progress=False)
     assert len(found) == 0
@@ -229,6 +295,13 @@ def test_what_cannot_be_scanned_is_refused(make_scene, package):
     ):
         with pytest.raises(InputError, match=message):
             search(make_scene(), **how)
+    opened = geoscan.open_scene(make_scene())
+    for how in ({"bands": (3, 2, 1)}, {"follow": True}):
+        for scenes in (opened, ["other.tif", opened]):
+            with pytest.raises(
+                InputError, match=f"`{next(iter(how))}` does not go with a scene that is open; leave it"
+            ):
+                search(scenes, **how)
     for scenes in (None, 5, b"scene.tif", np.zeros((3, 64, 64)), [np.zeros((3, 64, 64))]):
         with pytest.raises(InputError, match=r"a scene is no \w+; give a path, a URL, or a scene from `open_scene`"):
             search(scenes)

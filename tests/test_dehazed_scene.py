@@ -1,7 +1,9 @@
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -242,6 +244,14 @@ for limit in map(int, sys.argv[3:]):
     else:
         sys.exit(f"{limit} bytes were enough")
 """
+
+
+def test_a_name_that_gdal_cannot_write_to_is_refused_before_the_work(hazy, tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    Path(folder).mkdir()
+    with pytest.raises(InputError, match=r"has a name that is not UTF-8, which GDAL cannot write to; write elsewhere"):
+        dehaze_scene(hazy(), VISUAL, PARAMS, f"{folder}/out.tif")
+    assert list(Path(folder).iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files in the POSIX way")

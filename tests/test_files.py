@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 from rasterio.errors import RasterioError, RasterioIOError
@@ -85,6 +86,13 @@ def test_a_link_stays_a_link(tmp_path):
         part.write_bytes(b"new")
     assert link.is_symlink()
     assert (tmp_path / "real" / "out.tif").read_bytes() == b"new"
+
+
+def test_a_full_disk_is_told_of_where_gdal_has_no_word_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("geoscan.files.shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    said = r"out\.tif could not be written: No space left on device; make room"
+    with pytest.raises(OutputError, match=said), replacing(tmp_path / "out.tif"):
+        raise RasterioIOError("TIFFWriteDirectoryTagData:IO error writing tag data")
 
 
 @pytest.mark.parametrize(

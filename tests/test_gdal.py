@@ -1,10 +1,14 @@
 import os
 import subprocess
 import sys
+import zipfile
 
+import numpy as np
 import pytest
+from conftest import write_scene
 
-from geoscan.gdal import short_name, short_names, vsi_name
+from geoscan.gdal import absolute, short_name, short_names, vsi_name
+from geoscan.scene import Scene
 
 CACHE = """
 import sys
@@ -49,7 +53,60 @@ def test_short_names_tell_addresses_apart_and_no_secrets(addresses, names):
 
 
 def test_a_short_name_is_the_last_part():
-    assert [short_name(one) for one in ("/x/y.tif", "https://h/z.tif?token=secret")] == ["y.tif", "z.tif"]
+    names = {"/x/y.tif": "y.tif", "https://h/z.tif?token=secret": "z.tif", 'NETCDF:"/x/y.nc":red': "y.nc:red"}
+    assert {one: short_name(one) for one in names} == names
+
+
+NAMES = (
+    "{}scene.tif",
+    "file:{}scene.tif",
+    "file://{}scene.tif",
+    "GTIFF_DIR:1:{}scene.tif",
+    "vrt://{}scene.tif?bands=1,2,3",
+    "/vsisubfile/0_99999999,{}scene.tif",
+    "/vsizip/{}scenes.zip/scene.tif",
+    "/vsizip/{{{}scenes.zip}}/scene.tif",
+    "zip://{}scenes.zip!scene.tif",
+    "zip+file://{}scenes.zip!scene.tif",
+    "vrt:///vsizip/{}scenes.zip/scene.tif?bands=1,2,3",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scene_by_whatever_name_is_found_from_elsewhere(tmp_path, monkeypatch, name):
+    for folder, value in (("here", 10), ("there", 200)):
+        (tmp_path / folder).mkdir()
+        write_scene(tmp_path / folder / "scene.tif", pixels=np.full((3, 64, 80), value))
+        with zipfile.ZipFile(tmp_path / folder / "scenes.zip", "w") as archive:
+            archive.write(tmp_path / folder / "scene.tif", "scene.tif")
+    (tmp_path / "here" / "1").write_text("a driver's number is no file")
+    monkeypatch.chdir(tmp_path / "here")
+    scene = Scene.open(name.format(""))
+    assert scene.path == name.format(f"{tmp_path}/here/")
+    assert "scene.tif" in scene.name
+    assert "/" not in scene.name
+    monkeypatch.chdir(tmp_path / "there")
+    pixels, valid = scene.overview()
+    assert valid.all()
+    assert (pixels == 10).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gone.tif",
+        "no:gone.tif",
+        "/vsizip/gone.zip/a.tif",
+        "s3://a.tif",
+        "/vsicurl/a.tif",
+        "/vsimem/a.tif",
+        "<VRT>a.tif",
+    ],
+)
+def test_what_names_no_file_here_stays_as_it_is(tmp_path, monkeypatch, name):
+    (tmp_path / "a.tif").touch()
+    monkeypatch.chdir(tmp_path)
+    assert absolute(name) == name
 
 
 @pytest.mark.parametrize("name", ["zip://scenes.zip!in/scene.tif", "zip://scenes.zip!/in/scene.tif"])

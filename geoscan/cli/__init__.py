@@ -29,6 +29,9 @@ _COMMANDS = {
     "train": "Train a model on labelled chips.",
     "evaluate": "Measure a model on chips that it has not seen.",
 }
+_OPTIONS = {"help": "--help", "version": "--version"}
+"""What other programs have as commands, and this one as options."""
+
 _DEFAULT = "scan"
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.1 has none, and prints help itself
 
@@ -124,8 +127,20 @@ class _Commands(click.Group):
         if args and args[0] not in _COMMANDS and args[0] not in own:
             if meant := _near_command(args[0]):
                 raise click.UsageError(f"{args[0]!r} is neither a scene nor a command; did you mean {meant}?", ctx)
+            if late := self._late_command(ctx, args):
+                raise click.UsageError(f"a command comes first, and its options behind it: geoscan {late} ...", ctx)
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def _late_command(self, ctx: click.Context, args: list[str]) -> str | None:
+        """Return the command that stands where scenes do; None where there is none, or something has that name."""
+        scan = self.get_command(ctx, _DEFAULT)
+        assert scan is not None
+        lenient = click.Context(scan, ctx, resilient_parsing=True, ignore_unknown_options=True)
+        given, _, _ = scan.make_parser(lenient).parse_args(list(args))
+        scenes = given.get("scenes")
+        words = scenes if isinstance(scenes, tuple) else ()  # click has a mark of its own for none
+        return next((word for word in words if word in _COMMANDS and not Path(word).exists()), None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Do what `main` does, as the program of a process, which ends where it is interrupted."""
@@ -161,11 +176,11 @@ class _Commands(click.Group):
 
 
 def _near_command(word: str) -> str | None:
-    """Return the command that a misspelt word may have meant; None for what is or may be a scene, or an option."""
-    near = difflib.get_close_matches(word, _COMMANDS, n=1)
+    """Return the command or option that a word may have meant; None for what is or may be a scene, or an option."""
+    near = difflib.get_close_matches(word.lower(), (*_COMMANDS, *_OPTIONS), n=1)
     if not near or word.startswith("-") or any(mark in word for mark in "./:\\") or Path(word).exists():
         return None
-    return near[0]
+    return _OPTIONS.get(near[0], near[0])
 
 
 @click.group(

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 _CAUSES: Final = 3
 """Chips that could not be read, and are named one by one."""
 
+_NAMED: Final = 5
+"""Scenes that are named one by one."""
+
 _HEAD: Final = ("scene", "chips", "failed", "observed", "detections", "ha", "s")
 
 
@@ -48,9 +51,11 @@ def changes(
 
     before = [one.provenance for one in since.detections if one.provenance.model]
     of_old = {source.scene for source in before}
-    again = [one.scene for one in sources if one.scene in of_old and _may_be_same(one, since)]
+    again = list(dict.fromkeys(one.scene for one in sources if one.scene in of_old and _may_be_same(one, since)))
     if again:
-        log.warning("%s is of %s too: what that scene showed first is told as known", since.path, ", ".join(again))
+        rest = len(again) - _NAMED
+        named = ", ".join(again[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+        log.warning("%s is of %s too: what such a scene showed first is told as known", since.path, named)
     old, new = ([day for name in of if (day := date_of(name, of))] for of in (since.dates, dates))
     if old and new and max(new) < min(old):
         log.warning(

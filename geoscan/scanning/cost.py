@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -99,13 +100,19 @@ def _memory(plan: Plan, scene: Scene) -> float:
 
 def _speed(family: str) -> float:
     """Multiplications a second of a network's on all cores."""
+    return _product_speed() * (_DENSE_EFFICIENCY if family == "densenet" else _LITE_EFFICIENCY)
+
+
+@cache
+def _product_speed() -> float:
+    """Multiplications a second of a matrix product on all cores; it takes half a second to measure."""
     one = np.ones((_PRODUCT, _PRODUCT), np.float32)
     took = []
     for _ in range(_TIMES):
         start = time.perf_counter()
         one @ one
         took.append(time.perf_counter() - start)
-    return float(_PRODUCT**3 / min(took)) * (_DENSE_EFFICIENCY if family == "densenet" else _LITE_EFFICIENCY)
+    return float(_PRODUCT**3 / min(took))
 
 
 def multiplications(spec: Spec) -> float:

@@ -185,8 +185,9 @@ def _write(layer: Path, result: SceneResult) -> None:
 
 def _source(plan: Plan) -> str:
     """Digest of the place that a scene is read from; what a URL holds after its path, such as a signature, changes."""
-    place, _, _ = plan.scene.product.files[0].partition("?")
-    return hashlib.sha256(os.fsencode(place)).hexdigest()
+    product = plan.scene.product
+    place, _, _ = product.files[0].partition("?")
+    return hashlib.sha256(os.fsencode(place + product.inside)).hexdigest()
 
 
 def _records(path: Path) -> list[_Record]:

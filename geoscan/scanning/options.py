@@ -9,6 +9,7 @@ from typing import Final
 from geoscan.errors import InputError
 from geoscan.machine import AUTO
 from geoscan.model.figures import DEFAULT_POINT, POINTS
+from geoscan.model.package import Package
 from geoscan.outlines import OUTLINES
 from geoscan.polygons import Hysteresis
 from geoscan.products import Levels
@@ -22,8 +23,9 @@ class ScanOptions:
     model is checked in a plan.
     """
 
-    model: str | os.PathLike[str] = "auto"
-    """A shipped model, or the directory of a package; `auto` is the shipped one that fits a scene's resolution best."""
+    model: str | os.PathLike[str] | Package = "auto"
+    """A shipped model, the directory of a package, or one that is open; `auto` is the shipped one that fits a scene's
+    resolution best."""
 
     bands: tuple[int, int, int] | None = None
     """Numbers of the red, green and blue bands, from 1; the file tells if None."""

@@ -20,7 +20,8 @@ from geoscan.errors import (
     SceneError,
 )
 from geoscan.finding import find_scenes
-from geoscan.gdal import short_name, short_names
+from geoscan.gdal import absolute, short_name, short_names
+from geoscan.model.package import Package
 from geoscan.model.shipped import choose, find, shipped
 from geoscan.products.tiles import each_once, groups_of, mosaic_of
 from geoscan.progress import Advance
@@ -57,18 +58,19 @@ def plan_scenes(
 
     Parts of one raster become one scene, and what another of them shows is scanned once: see `products.tiles`.
     What a directory happens to hold is left out, with a warning, when it cannot be scanned; scenes get names by which
-    those of several folders can be told apart. A scene that is open keeps its bands.
+    those of several folders can be told apart. A scene that is open keeps its bands, and stands for its file where that
+    is named, too.
     broken: told of each scene that is left out; given, those named outright are left out, too. done: tells which scenes
     need not be looked at, for nothing of them will be scanned.
     Raises InputError for the first scene named outright that cannot be scanned, when none is left, for a model that
     cannot be used, and for options that do not fit; ReadError when a scene named outright cannot be read.
     """
-    packages = shipped() if options.model == "auto" else [find(os.fspath(options.model))]
+    packages = _packages(options.model)
     given = list(scenes)
-    opened = {scene.path: scene for scene in given if isinstance(scene, Scene)}
+    opened = _opened(given)
     named = [scene.path if isinstance(scene, Scene) else os.fspath(scene) for scene in given]
     found, lost = _found(named, broken)
-    groups = _grouped(found, opened)
+    groups = _grouped([path if (path := absolute(one)) in opened else one for one in found], opened)
     plans, left_out = [], lost
     for group, name in zip(groups, short_names([group[0] for group in groups]), strict=True):
         try:
@@ -95,6 +97,24 @@ def plan_scenes(
         raise InputError(f"none of the {left_out} rasters can be scanned; give a scene with red, green and blue bands")
     _warn_of_tta(plans)
     return plans, left_out
+
+
+def _packages(model: str | os.PathLike[str] | Package) -> list[Package]:
+    """Open the packages of which each scene gets one; see `ScanOptions.model`."""
+    if isinstance(model, Package):
+        return [model]
+    return shipped() if model == "auto" else [find(os.fspath(model))]
+
+
+def _opened(given: Iterable[SceneLike]) -> dict[str, Scene]:
+    """Give the scenes that are open by their paths; raise InputError where one file was opened in different ways."""
+    opened: dict[str, Scene] = {}
+    for scene in given:
+        if isinstance(scene, Scene):
+            first = opened.setdefault(scene.path, scene)
+            if first.fingerprint() != scene.fingerprint():
+                raise InputError(f"{scene.name} was opened in two ways, and is scanned once; scan them one by one")
+    return opened
 
 
 def _found(named: Sequence[str], broken: Broken | None) -> tuple[list[str], int]:
@@ -130,7 +150,7 @@ def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:
 
 def _open(group: Sequence[str], options: ScanOptions) -> Scene:
     """Open one scene, which may have several parts."""
-    whole = mosaic_of(group) if len(group) > 1 else None
+    whole = mosaic_of([absolute(one) for one in group]) if len(group) > 1 else None
     return Scene.open(whole or group[0], bands=options.bands, follow=options.follow)
 
 

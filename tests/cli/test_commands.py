@@ -76,6 +76,9 @@ def test_help_and_misuse_import_nothing_heavy(words):
         (("--schedular", "tcp://x", "a.tif"), "Did you mean '--scheduler'?"),
         (("dehaze", "a.tif", "--airligth", "fixed"), "Did you mean '--airlight'?"),
         (("train", "--kagle-dir", "x"), "Did you mean '--kaggle-dir'?"),
+        (("SCAN", "a.tif"), "did you mean scan?"),
+        (("help", "scan"), "did you mean --help?"),
+        (("Version",), "did you mean --version?"),
     ],
     ids=lambda words: words[0] if isinstance(words, tuple) else words[-12:],
 )
@@ -87,6 +90,29 @@ def test_a_scene_may_be_called_almost_like_a_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_scene(tmp_path / "trian")
     assert "no model is called 'x'" in refused("trian", "--out", "x.geojson", "--model", "x")
+
+
+@pytest.mark.parametrize(
+    "words", [("-q", "check", "a.tif"), ("--airlight", "fixed", "check", "a.tif"), ("a.tif", "check"), ("-v", "check")]
+)
+def test_a_command_behind_its_options_or_a_scene_starts_no_scan(words):
+    assert "a command comes first, and its options behind it: geoscan check ..." in refused(*words)
+
+
+def test_what_an_option_takes_and_a_scene_may_be_called_like_a_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "check has no suffix" in refused("--out", "check", "a.tif")
+    assert "Missing argument 'SCENE...'" in refused("--journal", "train")
+    write_scene(tmp_path / "check")
+    assert "no model is called 'x'" in refused("--out", "x.geojson", "--model", "x", "check")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_may_stand_behind_a_scene(flag):
+    result = subprocess.run(
+        [sys.executable, "-m", "geoscan", "a.tif", flag], capture_output=True, text=True, check=True
+    )
+    assert "geoscan scan [OPTIONS] SCENE..." in result.stdout
 
 
 def test_quiet_and_verbose_exclude_each_other():

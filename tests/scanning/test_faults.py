@@ -23,6 +23,7 @@ import random
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -275,6 +276,34 @@ def test_where_no_journal_can_be_it_is_in_the_cache(scene, package, tmp_path, ou
     assert result.exit_code == 0
 
 
+def test_what_is_in_the_cache_is_gone_on_with_once_there_is_room(scene, package, tmp_path, out, undisturbed, detector):
+    (in_the_way := journal_of(out, scene)).mkdir()
+    detector.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Third))
+    assert invoke(scene, out, package).exit_code == 1
+    in_the_way.rmdir()
+    detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Fake))
+    assert "resumed: 8 of 42 chips" in invoke(scene, out, package).stderr
+    assert out.read_bytes() == undisturbed
+    assert not in_the_way.exists()
+    assert list((tmp_path / "cache" / "geoscan" / "journals").iterdir()) == []
+
+
+def test_a_journal_that_could_not_be_begun_leaves_nothing(scene, package, out, undisturbed, detector):
+    def full(*_):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    detector.setenv("XDG_CACHE_HOME", str(out.parent))
+    detector.setattr("geoscan.scanning.journal.database.write_ahead", full)
+    result = invoke(scene, out, package)
+    assert result.exit_code == 0
+    assert "so no journal is kept" in result.stderr
+    assert list(out.parent.rglob("*.journal*")) == []
+    assert out.read_bytes() == undisturbed
+
+
 class Third(fakes.BrightIsPositive):
     """Fails at the third batch that this process scores."""
 
@@ -352,7 +381,7 @@ def test_a_scene_that_was_cut_off_is_scanned_as_far_as_it_goes(scene, package, o
 
 def test_bytes_of_a_block_that_were_flipped_cost_its_chip_which_is_tried_again(scene, package, out, undisturbed):
     whole, status = scene.read_bytes(), scene.stat()
-    break_block(scene, 1, 1)
+    break_block(scene, 0, 0)  # where no sample is taken, by which a scene is known
     os.utime(scene, ns=(status.st_mtime_ns, status.st_mtime_ns))
     result = invoke(scene, out, package)
     assert result.exit_code == 1

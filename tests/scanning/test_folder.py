@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fake_geoscan import Fake
 from scans import CHIP, blocks, break_block
 
 from geoscan.cli import main
+from geoscan.errors import ReadError
 from geoscan.model.package import Package
 from geoscan.scanning.journal.file import open_journal
 from geoscan.scanning.options import ScanOptions
@@ -174,16 +176,20 @@ def test_a_scene_that_is_not_understood_stops_no_other(scenes, package, tmp_path
 
 
 def test_what_could_not_be_read_is_tried_again_and_nothing_else(scenes, package, tmp_path, monkeypatch):
-    out = tmp_path / "layers"
-    whole, status = scenes[1].read_bytes(), scenes[1].stat()
-    break_block(scenes[1], 0, 1)
-    os.utime(scenes[1], ns=(status.st_mtime_ns,) * 2)
-    result = invoke(*scenes, "--out", f"{out}/", package=package)
+    """As on a network drive that fails for a while."""
+    out, read = tmp_path / "layers", Scene.read
+
+    def failing(scene, window):
+        if scene.name == "b.tif" and window.row == 0 and window.col <= CHIP < window.col + window.cols:
+            raise ReadError(f"{scene.name} cannot be read: Input/output error")
+        return read(scene, window)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scene, "read", failing)
+        result = invoke(*scenes, "--out", f"{out}/", package=package)
     assert result.exit_code == 1
     assert f"{out / 'b.geojson.journal'} stays: the same command tries again" in result.stderr
     assert "b.figures.json" not in names(out)
-    scenes[1].write_bytes(whole)
-    os.utime(scenes[1], ns=(status.st_mtime_ns,) * 2)
     result = invoke(*scenes, "--out", f"{out}/", package=package)
     assert result.exit_code == 0
     assert "b.tif: resumed: 5 of 6 chips" in result.stderr
@@ -286,6 +292,21 @@ def test_a_scene_of_the_same_name_elsewhere_does_not_replace_a_layer(scenes, pac
     assert (out / "a.geojson").read_bytes() == layer
     assert invoke(july, "--out", f"{out}/", "--fresh", package=package).exit_code == 0
     assert (out / "a.geojson").read_bytes() != layer
+
+
+def test_another_scene_of_one_archive_is_another_scene(scenes, package, tmp_path):
+    out, archive = tmp_path / "layers", tmp_path / "months.zip"
+    with zipfile.ZipFile(archive, "w") as both:
+        for month, scene in zip(("june", "july"), scenes, strict=False):
+            both.write(scene, f"{month}/scene.tif")
+    june, july = (f"/vsizip/{archive}/{month}/scene.tif" for month in ("june", "july"))
+    assert invoke(june, "--out", f"{out}/", package=package).exit_code == 0
+    layer = (out / "scene.geojson").read_bytes()
+    other = invoke(july, "--out", f"{out}/", package=package)
+    assert (other.exit_code, "scene.geojson is the layer of another scene.tif" in other.stderr) == (2, True)
+    again = invoke(june, "--out", f"{out}/", package=package)
+    assert (again.exit_code, "scene.tif is done" in again.stderr) == (0, True)
+    assert (out / "scene.geojson").read_bytes() == layer
 
 
 def test_a_layer_never_replaces_what_a_scene_is_read_from(scenes, package, tmp_path):

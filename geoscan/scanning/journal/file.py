@@ -117,14 +117,20 @@ def read_journal(path: Path) -> tuple[Plan, Part]:
 
 
 def _open(path: Path, plan: Plan, fresh: bool) -> Journal:
-    with database.opening(path):
-        database.look(path)
-        db = database.connect(path)
-        try:
-            found = _prepared(db, plan, fresh)
-        except BaseException:
-            db.close()
-            raise
+    is_new = not path.exists()
+    try:
+        with database.opening(path):
+            database.look(path)
+            db = database.connect(path)
+            try:
+                found = _prepared(db, plan, fresh)
+            except BaseException:
+                db.close()
+                raise
+    except OutputError:
+        if is_new:  # what a full disk has left of it is no journal
+            database.remove(path)
+        raise
     return Journal(path, db, plan, found)
 
 

@@ -37,12 +37,16 @@ class Journals:
         written.
         """
         path = self._path(plan)
+        if not (self._keep or path.exists()):
+            for cached in _cached(path):
+                if cached.is_file():  # left by a scan that could not write beside its layer
+                    path = cached
         try:
             journal, told = open_journal(path, plan, fresh=self._fresh)
         except OutputError as err:
             if self._keep:
                 raise
-            return self._in_cache(path, plan, err)
+            return self._in_cache(self._path(plan), plan, err)
         return self._opened(journal, plan, told)
 
     def end(self, plan: Plan, *, well: bool) -> Path | None:
@@ -51,11 +55,12 @@ class Journals:
         Returns the journal that stays because it did not: the same command tries again what failed.
         """
         self._last = None
-        path = next((one for one in (self._path(plan), *_cached(self._path(plan))) if one.is_file()), None)
-        if path is None or not well:
-            return path
+        found = [one for one in (self._path(plan), *_cached(self._path(plan))) if one.is_file()]
+        if not well:
+            return next(iter(found), None)
         if not self._keep:
-            database.remove(path)
+            for path in found:
+                database.remove(path)
         return None
 
     @property
