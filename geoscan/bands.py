@@ -22,6 +22,9 @@ Bands = tuple[int, int, int]
 PLANET: Bands = (3, 2, 1)
 """Planet's analytic products come as blue, green, red, near infrared."""
 
+TOGETHER = "gdalbuildvrt -separate scene.vrt RED GREEN BLUE"
+"""How people make one raster of three."""
+
 COLORS = ("red", "green", "blue")
 _CALLED = {
     **dict.fromkeys(("red", "rojo", "roja", "vermelho", "vermelha", "rouge", "rood", "rode"), "red"),
@@ -80,7 +83,7 @@ _PLAIN_TAGS = {"red", "green", "blue", "gray", "undefined", "alpha", "palette"}
 
 _MARKS = re.compile(
     r"(?!.*cloud.?(free|less|masked)).*(mask|cloud|quality|cldprb).*"
-    r"|(qa|udm|msk|scl)(\d|_).*|.*_udm2?|qa|bqa|udm|scl|clm|clp|cs|cs_cdf|alpha"
+    r"|(qa|udm|msk|scl)(\d|_).*|(.*[\W_])?udm2?([\W_].*)?|qa|bqa|scl|clm|clp|cs|cs_cdf|alpha"
 )
 """What bands are called that mark pixels, as Earth Engine, Sentinel Hub, Planet and Landsat deliver them."""
 
@@ -200,6 +203,8 @@ def choose(table: BandTable, name: str, asked: Sequence[int] | None = None) -> B
     if len(table.color_bands) < 3:
         have = f"{len(table.color_bands)} colour band{'s' * (len(table.color_bands) != 1)}"
         todo = "give a scene with all three"
+        if len(table.color_bands) == 1:
+            todo = f"give a scene with all three, or put them together: {TOGETHER}"
         if ColorInterp.palette in table.colors:
             todo = f"take them from its palette: gdal_translate -expand rgb {name} rgb.tif"
         raise SceneError(f"{name} has {have}; geoscan needs red, green and blue: {todo}")
@@ -353,6 +358,8 @@ def _question(table: BandTable, name: str) -> SceneError:
     count = len(table.dtypes)
     if count >= _ALL:
         example = "--bands 4,3,2 when it is Sentinel-2 in the order B01, B02, B03, B04"
+    elif count >= _STACK:
+        example = "--bands 6,4,2 when it is PlanetScope's eight bands, or --bands 5,3,2 when it is WorldView's"
     else:
         example = "--bands 3,2,1 when it is blue, green, red first, or --bands 1,2,3 when it is red, green, blue"
     return SceneError(f"{name} has {count} bands and does not say which are red, green, blue; pass {example}")

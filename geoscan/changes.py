@@ -73,14 +73,17 @@ def dated(found: Sequence[Detection], scenes: Sequence[Seen]) -> list[Detection]
     return [replace(one, first_seen=date_of(one.provenance.scene, dates)) for one in found]
 
 
-def compared(found: Sequence[Detection], earlier: Sequence[Detection], ground: Sequence[Outline]) -> list[Detection]:
+def compared(
+    found: Sequence[Detection], earlier: Sequence[Detection], ground: Sequence[Outline] | None
+) -> list[Detection]:
     """Tell what became of each mine.
 
     found: what there is now; `first_seen` of each is when its scene was taken. earlier: what an earlier layer holds,
-    with what is absent there. ground: what the new scenes show, in parts that may overlap.
+    with what is absent there. ground: what the new scenes show, in parts that may overlap; None where nobody knows.
     Returns `found` in its order, with status, gained hectares, first date and review, and then what is gone or unseen,
     sorted by its bounds. Outlines that meet or overlap are of one mine. What is gone stays gone until it is found
-    again; then it is known. Of a known mine that is seen in part, the rest is unseen.
+    again; then it is known. Of a mine that is seen in part, the rest is unseen, unless it was gone before, or nobody
+    knows what was shown.
     """
     new, old = _shapes(found), _shapes(earlier)
     one, other = shapely.STRtree(old).query(new, "dwithin", MEETING)
@@ -88,10 +91,10 @@ def compared(found: Sequence[Detection], earlier: Sequence[Detection], ground: S
     gained = _gained(new, {n: _union(before) for n, before in met.items()})
     now = [_judged(here, met.get(n, []), float(gained[n])) for n, here in enumerate(found)]
     left = np.setdiff1d(np.arange(len(earlier)), other)
-    shown = np.array(ground, object)
+    shown = np.array([] if ground is None else ground, object)
     share = _share(old[left], shown)
     gone = [_absent(earlier[m], seen) for m, seen in zip(left.tolist(), share.tolist(), strict=True)]
-    if ground:  # else nobody knows what was shown
+    if ground is not None:
         gone += _rests(earlier, old, new, (one, other), shown)
     return now + sorted(gone, key=lambda lost: (lost.geometry.bounds, lost.geometry.wkb))
 
@@ -179,17 +182,18 @@ def _rests(
 
 
 def _hidden(known: Detection, seen: Sequence[Outline]) -> list[Detection]:
-    """Give the part of a known mine that new scenes do not show, as unseen, if it is worth a chip; seen: what they do.
+    """Give the part of a mine that new scenes do not show, as unseen, if it is worth a chip; seen: what they do.
 
     Of one that was drawn by hand, without chips, it is worth a `_REST`. Else it would be lost, and told as growth when
-    it is seen again.
+    it is seen again. What was unseen before may be so once more, month after month.
     """
-    if known.status in ABSENT:
+    if known.status is Status.GONE:
         return []
     rest = union(polygons_in(shapely.difference(known.geometry, shapely.union_all(seen))))
     area_ha = 0.0 if rest.is_empty else float(areas_ha([rest])[0])
-    chips = round(known.n_chips * area_ha / known.area_ha)
-    if not chips and (known.n_chips or area_ha < _REST * known.area_ha):
+    share = area_ha / known.area_ha if known.area_ha else 0.0  # a sliver's may round to 0
+    chips = round(known.n_chips * share)
+    if not chips and (known.n_chips or share < _REST):
         return []
     return [replace(known, geometry=rest, n_chips=chips, area_ha=area_ha, status=Status.UNSEEN, gained_ha=None)]
 
@@ -198,15 +202,19 @@ def _kept_review(now: Detection, before: Sequence[Detection]) -> Review:
     """Take over what a person said of the place.
 
     A mine stays one wherever it overlaps, also where the same detection covers a place without one: to hide a mine is
-    the worse mistake. What is no mine says so only of a detection most of which it covers.
+    the worse mistake. What is no mine says so only of a detection most of which it covers, and which has not grown
+    beyond it: nobody has looked at the rest.
     """
     mines = [one.geometry for one in before if one.review is Review.MINE]
     for shape in mines:
         if shapely.intersection(shape, now.geometry).area > _OVERLAP * min(shape.area, now.geometry.area):
             return Review.MINE
-    others = shapely.union_all([one.geometry for one in before if one.review is Review.NOT_MINE])
-    covered = shapely.intersection(others, now.geometry).area
-    return Review.NOT_MINE if covered > now.geometry.area / 2 else Review.UNREVIEWED
+    others = [one for one in before if one.review is Review.NOT_MINE]
+    beyond = shapely.difference(now.geometry, _union(others))
+    if not others or beyond.area >= now.geometry.area / 2:
+        return Review.UNREVIEWED
+    gained_ha = 0.0 if beyond.is_empty else float(areas_ha([beyond])[0])
+    return Review.UNREVIEWED if _has_grown(now, others, gained_ha) else Review.NOT_MINE
 
 
 def _has_grown(now: Detection, before: Sequence[Detection], gained_ha: float) -> bool:
@@ -215,11 +223,11 @@ def _has_grown(now: Detection, before: Sequence[Detection], gained_ha: float) ->
     new_chip = now.area_ha / now.n_chips if now.n_chips else 0.0
     old_chip = old_ha / old_chips if old_chips else 0.0
     chip_ha = max(new_chip, old_chip)
-    least = max(GROWN[0] * chip_ha, GROWN[1] * old_ha)
-    if gained_ha <= least:
+    if gained_ha <= GROWN[0] * chip_ha or not now.area_ha:
         return False
     metres = _metres(now.geometry)
     new, old = metres(now.geometry), metres(_union(before))
+    least = max(GROWN[0] * chip_ha, GROWN[1] * old.area / 1e4)
     side = (chip_ha * new.area / now.area_ha) ** 0.5  # in those metres, for they err alike
     whole = now.provenance.outline == CHIP
     finer = old_chip < _FINER * new_chip and any(one.provenance.outline != CHIP for one in before)

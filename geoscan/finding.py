@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from geoscan import gdal, inputs, products
-from geoscan.errors import SceneError
+from geoscan.errors import SceneError, one_line
+
+log = logging.getLogger(__name__)
 
 SUFFIXES: Final = (".tif", ".tiff", ".gtiff", ".vrt", ".jp2", ".img")
 """What `find_scenes` takes from a directory; a file named outright may have any."""
+
+_NOT_TAKEN: Final = (".pix", ".mrf", ".mbtiles", ".ers", ".rst", ".ntf", ".nitf", ".grd", ".j2k", ".jpx")
+"""How other rasters end that may be scenes, but are as often something else."""
+
+_WITH_HEADER: Final = (".dat", ".bil", ".bip", ".bsq", ".raw", ".bin", "")
+"""How those end that have a header beside them."""
+
+_PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+"""How those end that have a world file beside them; pictures without one are previews."""
+
+_SHOWN: Final = 5
+"""Names in a message."""
 
 _FOLDERS: Final = (".zarr",)
 """How directories end that are one raster."""
@@ -22,7 +37,7 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     directories, sorted.
 
     A directory is not searched below its own level; one that is a product is a scene. Each scene comes once, in the
-    order given.
+    order given. Warns of other rasters in a directory, which are scenes only where they are named.
     Raises SceneError for a directory without rasters or that cannot be listed, for an empty name, and for a pipe, a
     device or an empty file.
     """
@@ -35,13 +50,16 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             found.append(given)
             continue
         try:
-            inside = sorted(str(file) for file in Path(given).iterdir() if _is_scene(file))
+            taken = {file: _is_scene(file) for file in sorted(Path(given).iterdir())}
         except OSError as error:
             raise SceneError(f"{given} cannot be listed ({error.strerror}); change its permissions") from error
+        inside = [str(file) for file, is_scene in taken.items() if is_scene]
+        others = _shown([file.name for file, is_scene in taken.items() if not is_scene and _may_be_scene(file)])
         if not inside:
-            raise SceneError(
-                f"{given} holds no rasters ({', '.join(SUFFIXES)}) or products; give a scene, or a directory with some"
-            )
+            todo = f"name these to scan them: {others}" if others else "give a scene, or a directory with some"
+            raise SceneError(f"{given} holds no rasters ({', '.join(SUFFIXES)}) or products; {todo}")
+        if others:
+            log.warning("passed over in %s: %s; name them to scan them", given, others)
         found += inside
     unique: dict[str, str] = {}
     for address in found:
@@ -61,3 +79,22 @@ def _is_scene(file: Path) -> bool:
     if not file.is_file():  # a pipe would be waited for
         return file.is_dir() and (_is_raster(str(file)) or products.is_product(str(file)))
     return file.suffix.lower() in SUFFIXES or products.is_product(str(file))
+
+
+def _may_be_scene(file: Path) -> bool:
+    """Tell whether what lies in a directory, and is none of its scenes, may be a raster that somebody means."""
+    suffix = file.suffix.lower()
+    if file.name.startswith(".") or not file.is_file():
+        return False
+    if suffix in _WITH_HEADER:
+        return any(gdal.exists(str(beside)) for beside in (file.with_suffix(".hdr"), Path(f"{file}.hdr")))
+    if suffix in _PICTURES:
+        endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld")
+        return any(gdal.exists(str(file.with_suffix(ending))) for ending in endings)
+    return suffix in _NOT_TAKEN
+
+
+def _shown(names: Sequence[str]) -> str:
+    """List the first of some names, and say how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(one_line, names[:_SHOWN])) + more

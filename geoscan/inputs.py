@@ -26,11 +26,17 @@ BESIDE: Final = (".aux.xml", ".ovr", ".msk")
 _NO_PIXELS: Final = (".aux.xml", ".ovr")
 """A GIS may write these beside a scene while it is read; they do not change its pixels."""
 
-_MADE_OF_OTHERS: Final = (b"<VRTDataset", b"<GDALTileIndexDataset", b"<MRF_META")
-"""How files begin that hold no pixels but say where they are."""
+_MADE_OF_OTHERS: Final = (b"<VRTDataset", b"<GDALTileIndexDataset", b"<MRF_META", b"EHFA_HEADER_TAG")
+"""How files begin that hold no pixels, or not all of them, but say where they are."""
 
-_OTHERS: Final = ("MRF", "WMS")
-"""GDAL's drivers, beside VRT and GTI, whose files say where pixels are."""
+_MRF_ENDINGS: Final = ("idx", "ppg", "pjg", "pjp", "til", "pzp", "pzs", "ptf", "lrc", "pq3")
+"""How files end in which an MRF keeps where its tiles are, and the tiles, unless it names others."""
+
+_MRF_NAMED: Final = re.compile(r"<(?:DataFile|IndexFile)\b[^>]*>([^<]+)<")
+"""Where it names others, beside it."""
+
+_LARGEST_TEXT: Final = 2**20
+"""Characters of an MRF that are looked at; real ones have some thousands."""
 
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How GeoTIFFs begin, the only files that may be stored in one huge block."""
@@ -43,9 +49,6 @@ _DRIVER: Final = re.compile(r'[A-Za-z]\w+:(?:\d+:)?"?')
 
 _BEGIN: Final = re.compile(r'(?:://|/vsi\w+/|[:"{,])')
 """What stands before a path in a name of GDAL's or rasterio's: a scheme, an archive, a driver."""
-
-_END: Final = re.compile(r'[/:"?!}]')
-"""What stands behind one: what is meant inside of it, and how."""
 
 
 def named_in(name: str) -> list[str]:
@@ -86,13 +89,18 @@ class Part(NamedTuple):
     is_raster: bool
     """Whether it must be a raster that GDAL opens."""
 
+    is_beside: bool = False
+    """Whether it is read with a raster, and is none itself: pixels, or what GDAL must know of them."""
 
-def behind(names: Iterable[str], scene: str, told: Iterable[Part] = (), *, follow: bool = False) -> tuple[str, ...]:
+
+def behind(
+    names: Iterable[str], scene: str, told: Iterable[Part] = (), *, follow: bool = False, beside: bool = True
+) -> tuple[str, ...]:
     """Absolute paths of all local files that are read: those that `names` stand for, and what lies beside them.
 
     names: of a scene, as people or a product give them; VRTs among them are opened, and so are theirs.
     told: what the scene is made of, see `parts_of`. scene: what it is called. follow: whether what is told may lie on a
-    network.
+    network. beside: whether the parts that are no rasters themselves are wanted, too.
     Raises SceneError for what GDAL would wait for, for a part that does not exist, cannot be opened or lies on a
     network, and for a file far from a VRT that takes its bytes as they are.
     """
@@ -106,6 +114,8 @@ def behind(names: Iterable[str], scene: str, told: Iterable[Part] = (), *, follo
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         while waiting:
             part = waiting.popleft()
+            if part.is_beside and not beside:
+                continue
             check(part.name)
             paths = named_in(part.name)
             if not paths and gdal.is_plain(part.name) and not gdal.exists(part.name):
@@ -181,7 +191,7 @@ def _is_there(path: str) -> bool:
 
 def _longest(text: str) -> str:
     """Give the longest beginning of `text` that is a path of something there; empty for none."""
-    ends = [len(text), *(match.start() for match in reversed(list(_END.finditer(text))))]
+    ends = [len(text), *(match.start() for match in reversed(list(gdal.PATH_END.finditer(text))))]
     return next((text[:end] for end in ends if _is_there(text[:end])), "")
 
 
@@ -227,18 +237,48 @@ def _parts(name: str, scene: str) -> list[Part]:
 
 
 def parts_of(source: Any) -> list[Part]:
-    """List what an open dataset is made of that holds no pixels but says where they are; nothing for any other.
+    """List what an open dataset is made of: rasters, and files of this machine that are read with it.
 
     Raises SceneError for a tile index that cannot be read, and for raw bytes from elsewhere.
     """
     if source.driver == "GTI":
         return [Part(name, is_raster=True) for name in _tiles(source.name)]
+    if source.driver == "WMS":
+        return [Part(name, is_raster=False) for name in source.files]
     if source.driver != "VRT":
-        return [Part(name, is_raster=False) for name in source.files] if source.driver in _OTHERS else []
+        return _read_with(source)
     files = source.files
     is_raw = _check_raw(source)
     own = {source.name, *(file + ending for file in files for ending in BESIDE)}
     return [Part(file, is_raster=not is_raw and file not in own) for file in files]
+
+
+def _read_with(source: Any) -> list[Part]:
+    """List the files of this machine that an open dataset is read from, its own among them.
+
+    Other files are left to those who know them: `_beside`, and what is empty.
+    """
+    if gdal.is_remote(source.name):
+        return []  # each would be asked for
+    files = [*source.files, *(_files_of_mrf(source.name) if source.driver == "MRF" else ())]
+    paths = (path for file in files if not file.endswith(BESIDE) for path in named_in(file))
+    return [Part(path, is_raster=False, is_beside=True) for path in paths if Path(path).stat().st_size]
+
+
+def _files_of_mrf(path: str) -> list[str]:
+    """Name the files that an MRF may keep its tiles in, of which GDAL does not tell.
+
+    None where they hold copies of another raster's tiles: GDAL writes those as it reads.
+    """
+    if not _is_there(path):
+        return []
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
+        text = file.read(_LARGEST_TEXT)
+    if "<CachedSource>" in text:
+        return []
+    own = Path(path)
+    names = (*(own.with_suffix(f".{ending}").name for ending in _MRF_ENDINGS), *_MRF_NAMED.findall(text))
+    return [str(own.parent / name.strip()) for name in names]
 
 
 def _tiles(index: str) -> list[str]:

@@ -111,7 +111,7 @@ class Detection:
     """Chance that its best tile holds a mine, 0..1; None when the model was not calibrated."""
 
     n_chips: int
-    """How many tiles it joins."""
+    """How many tiles it joins; of scenes that show the same ground, how many as large would cover it once."""
 
     area_ha: float
     """Geodesic area on the WGS84 ellipsoid, hectares."""
@@ -251,8 +251,8 @@ def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
 
     scenes: detections of each scene, in the order in which the scenes were given.
     Returns them scene by scene. A joined one stands where its first part stood and has the union of the outlines, the
-    sum of the chips, and the names of its scenes separated by commas; scores are the highest or the mean, weighted by
-    area, as in a single one. What made it (model, thresholds) is that of the part with the highest score.
+    chips that cover it once, and the names of its scenes separated by commas; scores are the highest or the mean,
+    weighted by area, as in a single one. What made it (model, thresholds) is that of the part with the highest score.
     """
     every = [one for found in scenes for one in found]
     of_scene = np.repeat(np.arange(len(scenes)), [len(found) for found in scenes])
@@ -276,6 +276,7 @@ def joined(scenes: Sequence[Sequence[Detection]]) -> list[Detection]:
 def _union(parts: Sequence[Detection]) -> Detection:
     """One detection of several."""
     geometry = union([one.geometry for one in parts])
+    area = area_ha(geometry)
     weights = np.array([one.area_ha for one in parts])
     best = max(parts, key=lambda one: one.score_max)
     largest = max(parts, key=lambda one: one.area_ha)
@@ -289,8 +290,9 @@ def _union(parts: Sequence[Detection]) -> Detection:
         score_max=best.score_max,
         score_mean=float(weights @ [one.score_mean for one in parts] / weights.sum()),
         probability=max(chances, default=None),
-        n_chips=sum(one.n_chips for one in parts),
-        area_ha=area_ha(geometry),
+        # hectares a chip stay: however often ground was seen, it is no more of it
+        n_chips=max(1, round(sum(one.n_chips for one in parts) * area / weights.sum())),
+        area_ha=area,
         other_labels=labels,
         weather=largest.weather,
         haze=float(weights @ [one.haze for one in parts] / weights.sum()),

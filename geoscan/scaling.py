@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geoscan import gdal
+from geoscan import gdal, hints
 from geoscan.bands import is_landsat
 from geoscan.errors import RadiometryError, ReadError
 from geoscan.grid import Window
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 Values: TypeAlias = NDArray[np.float64]
 """(3, n): red, green, blue of some pixels that are no nodata, in the scene's own units."""
 
-_TEN_THOUSAND: Final = 1e-4
+TEN_THOUSAND: Final = 1e-4
 """Scale of reflectance that is stored x 10,000, as nearly all makers do."""
 
-_ADDED: Final = 0.1
+ADDED: Final = 0.1
 """What ESA adds to reflectance since processing baseline 04.00: 1,000 as it is stored."""
 
 LANDSAT: Final = Scaling((2.75e-5,) * 3, (-0.2,) * 3, "band names")
@@ -40,9 +40,12 @@ LANDSAT: Final = Scaling((2.75e-5,) * 3, (-0.2,) * 3, "band names")
 DARKEST_LANDSAT: Final = -0.05
 """Reflectance of the darkest half percent of a band at least, by `LANDSAT`: deep water may come out below 0."""
 
+_AGAINST: Final = "pixels, against metadata"
+"""Who says so where metadata says otherwise."""
+
 DARK_PERCENT: Final = 0.5
 _SHIFTED: Final = (0.095, 0.16)
-"""Reflectance between which the darkest half percent of red lies where `_ADDED` was not taken off. In 44 scenes of 256
+"""Reflectance between which the darkest half percent of red lies where `ADDED` was not taken off. In 44 scenes of 256
 real chips each it is 0.048 at most without, and 0.1 to 0.148 with it (tests/benchmarks/test_scaling_real.py)."""
 
 _REDDER: Final = 0.01
@@ -50,7 +53,10 @@ _REDDER: Final = 0.01
 shines in blue. Where the darkest ground is red, as in a desert, it says nothing of an offset."""
 
 _NEGATIVE: Final = -0.02
-"""Reflectance of the darkest half percent of a band under which an offset was taken off twice."""
+_NEGATIVE_PERCENT: Final = 5.0
+"""Where an offset was taken off twice, at least this percentage of a band's pixels reflects less than that. Of 44
+scenes of 256 real chips each it is 52 % at least (tests/benchmarks/test_scaling_real.py), and 10 % in the brightest of
+the 58 campaigns that these chips are of. Where an offset is right, a little shadow or water comes out so, too."""
 
 _LEAST_REFLECTED: Final = 0.005
 """Of the brightest pixels; the sea reflects more."""
@@ -74,8 +80,8 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
 
     scene: at its own resolution, for means of pixels hide what is dark.
     scale, offset: what is asked for; it goes before metadata, and metadata before the pixels. Metadata is held against
-    the pixels: an offset that was taken off already is left out, and what makes no reflectance counts for nothing, with
-    a warning.
+    the pixels, with a warning where they say otherwise: an offset that was taken off already is left out, and what
+    makes no reflectance counts for nothing.
     Raises ReadError when no pixels can be read, RadiometryError for a scale of 0, and for a scene of one value.
     """
     if scale is not None or offset is not None:
@@ -90,8 +96,8 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
         return stated or _assumed(scene)
     if stated is None and (least := float(values.min())) == values.max():
         raise RadiometryError(
-            f"{scene.name} shows nothing but {least:g} wherever it was looked at; if that is nodata, say so in the "
-            f"file: gdal_edit.py -a_nodata {least:g}"
+            f"{scene.name} shows nothing but {hints.exactly(least)} wherever it was looked at; if that is nodata, say "
+            f"so in the file: {hints.assign_nodata(least, scene.address)}"
         )
     if stated and (doubt := _doubt(stated, values)):
         log.warning(
@@ -100,7 +106,8 @@ def scaling_of(scene: Scene, scale: Levels | None = None, offset: Levels | None 
             described(stated),
             doubt,
         )
-        stated = None
+        found = _seen(scene, values)
+        return replace(found, source=_AGAINST) if found and found.source == "pixels" else found
     return _checked(stated, values, scene) if stated else _seen(scene, values)
 
 
@@ -112,11 +119,10 @@ def sample(scene: Scene) -> Values:
     no part of a local file can be read.
     """
     for side in (_SIDE, _SMALL_SIDE):
-        rows, cols = min(side, scene.rows), min(side, scene.cols)
         lattice = [
-            Window(round((scene.rows - rows) * down / _STEPS), round((scene.cols - cols) * across / _STEPS), rows, cols)
-            for down in range(_STEPS + 1)
-            for across in range(_STEPS + 1)
+            Window(row, col, rows, cols)
+            for row, rows in _spread(scene.rows, side)
+            for col, cols in _spread(scene.cols, side)
         ]
         parts, error = _read(scene, lattice)
         if parts:
@@ -124,6 +130,16 @@ def sample(scene: Scene) -> Values:
             return values if values.size else _found_in_overview(scene)
     assert error is not None, "what can be read has parts"
     raise error
+
+
+def _spread(size: int, side: int) -> list[tuple[int, int]]:
+    """Spread pieces of at most `side` px over a row of pixels: where each begins, and its length.
+
+    They lie side by side where so many cover all of it.
+    """
+    if size <= side * (_STEPS + 1):
+        return [(start, min(side, size - start)) for start in range(0, size, side)]
+    return [(round((size - side) * step / _STEPS), side) for step in range(_STEPS + 1)]
 
 
 def _read(scene: Scene, windows: Sequence[Window]) -> tuple[list[Values], ReadError | None]:
@@ -157,7 +173,7 @@ def _found_in_overview(scene: Scene) -> Values:
 
 def _assumed(scene: Scene) -> Scaling:
     """Give what most files of a type mean, for a scene that shows no data; some may lie between what was looked at."""
-    scale = 1.0 if np.issubdtype(np.dtype(scene.dtype), np.floating) else _TEN_THOUSAND
+    scale = 1.0 if np.issubdtype(np.dtype(scene.dtype), np.floating) else TEN_THOUSAND
     scaling = Scaling((scale,) * 3, (0.0,) * 3, "assumed, without any pixels")
     log.warning("%s shows no data wherever it was looked at; should there be some, %s", scene.name, described(scaling))
     return scaling
@@ -189,29 +205,35 @@ def _doubt(stated: Scaling, values: Values) -> str:
         return "which no reflectance has"
     reflected = values * np.array(stated.scale)[:, None] + np.array(stated.offset)[:, None]
     high = float(np.percentile(reflected, 99.9))
-    if not _LEAST_REFLECTED <= high - min(0.0, *stated.offset) <= _MOST_REFLECTED + _ADDED:
+    if not _LEAST_REFLECTED <= high - min(0.0, *stated.offset) <= _MOST_REFLECTED + ADDED:
         return f"by which the brightest ground would reflect {high:.3g}"
     return ""
 
 
 def _checked(stated: Scaling, values: Values, scene: Scene) -> Scaling:
-    """Leave out an offset that was taken off already: with it the darkest ground would reflect less than nothing.
+    """Leave out an offset that was taken off already: with it much of the ground would reflect less than nothing.
 
-    Take off one that a plain raster does not state, with a warning: GDAL gives 0 for no offset, too.
+    Take off one that a plain raster does not state: GDAL gives 0 for no offset, too. Warns of either.
     """
-    darkest = np.percentile(values, DARK_PERCENT, axis=1) * stated.scale
+    darkest, dark = np.percentile(values, (DARK_PERCENT, _NEGATIVE_PERCENT), axis=1) * stated.scale
     # Landsat's offset is a fifth, and its shadows may reflect a little less than nothing with it.
-    if (darkest + stated.offset).min() < _NEGATIVE and 0 <= darkest.min() < _SHIFTED[0]:
-        return replace(stated, offset=(0.0, 0.0, 0.0), source="pixels")
+    if (dark + stated.offset).min() < _NEGATIVE and 0 <= darkest.min() < _SHIFTED[0]:
+        log.warning(
+            "%s: its metadata says %s, by which much of it would reflect less than nothing; so its offset is left out, "
+            "as taken off already: --scale and --offset override",
+            scene.name,
+            described(stated),
+        )
+        return replace(stated, offset=(0.0, 0.0, 0.0), source=_AGAINST)
     if not scene.product.kind and scene.dtype != "uint8" and not any(stated.offset) and _is_shifted(darkest):
         log.warning(
             "%s: its metadata says %s, by which nothing is dark; so %g is taken off, which ESA adds: --scale and "
             "--offset override",
             scene.name,
             described(stated),
-            _ADDED,
+            ADDED,
         )
-        return replace(stated, offset=(-_ADDED,) * 3, source="pixels")
+        return replace(stated, offset=(-ADDED,) * 3, source=_AGAINST)
     return stated
 
 
@@ -221,12 +243,12 @@ def _seen(scene: Scene, values: Values) -> Scaling | None:
         return None
     high = float(np.percentile(values, 99.9))
     darkest = np.percentile(values, DARK_PERCENT, axis=1)
-    if np.issubdtype(np.dtype(scene.dtype), np.floating) and high <= _MOST_REFLECTED + _ADDED:
+    if np.issubdtype(np.dtype(scene.dtype), np.floating) and high <= _MOST_REFLECTED + ADDED:
         return _with_offset(1.0, darkest)
     if is_landsat(scene.called) and _fits_landsat(values):
         return LANDSAT
     # Values of a picture, in a type that is too large for it, or of neither kind.
-    if high <= 255 or high * _TEN_THOUSAND > _MOST_REFLECTED + _ADDED:
+    if high <= 255 or high * TEN_THOUSAND > _MOST_REFLECTED + ADDED:
         return None
     if scene.planet and darkest[2] >= _DARKEST_RADIANCE:
         return None
@@ -237,7 +259,7 @@ def _seen(scene: Scene, values: Values) -> Scaling | None:
             scene.name,
         )
         return None
-    return _with_offset(_TEN_THOUSAND, darkest)
+    return _with_offset(TEN_THOUSAND, darkest)
 
 
 def _fits_landsat(values: Values) -> bool:
@@ -248,10 +270,10 @@ def _fits_landsat(values: Values) -> bool:
 
 def _with_offset(scale: float, darkest: NDArray[np.float64]) -> Scaling:
     """Tell from the darkest stored red, green and blue whether an offset is to be taken off."""
-    return Scaling((scale,) * 3, (-_ADDED if _is_shifted(darkest * scale) else 0.0,) * 3, "pixels")
+    return Scaling((scale,) * 3, (-ADDED if _is_shifted(darkest * scale) else 0.0,) * 3, "pixels")
 
 
 def _is_shifted(darkest: NDArray[np.float64]) -> bool:
-    """Tell from the reflectance of the darkest red, green and blue whether `_ADDED` was not taken off."""
+    """Tell from the reflectance of the darkest red, green and blue whether `ADDED` was not taken off."""
     red, _, blue = darkest
     return bool(_SHIFTED[0] <= red <= _SHIFTED[1] and red - blue <= _REDDER)

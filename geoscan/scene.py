@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import tarfile
 import warnings
@@ -24,16 +25,16 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoscan import bands as band_choice
-from geoscan import blank, fill, gdal, ground, inputs, products
+from geoscan import blank, fill, gdal, ground, hints, inputs, products
 from geoscan.arrays import Mask, Native
 from geoscan.bands import Bands
-from geoscan.errors import MadeHereError, ReadError, ResolutionError, SceneError, one_line
+from geoscan.errors import InputError, MadeHereError, ReadError, ResolutionError, SceneError, one_line
 from geoscan.finding import SUFFIXES
 from geoscan.grid import TileGrid, Window
 from geoscan.handles import HANDLES, damage_in, pixels_of, straighten
 from geoscan.masks import Masking, in_words, masked, masking, unheeded
 from geoscan.products import Product, Scaling
-from geoscan.products.bundle import name_in_zip, names_in
+from geoscan.products.bundle import is_macs, name_in_zip, names_in
 from geoscan.resolution import is_native, is_usable, usable_range
 
 log = logging.getLogger(__name__)
@@ -151,9 +152,10 @@ class Scene:
             return self
         if not all(is_usable(side, gsd_m) for side in self.gsd):
             low, high = usable_range(gsd_m)
+            todo = f"; average them: {self._averaging(gsd_m)}" if max(self.gsd) <= high else ""
             raise ResolutionError(
                 f"{self.name} has {_metres(self.gsd)} pixels; the model works at {gsd_m:g} m "
-                f"({low:.3g} to {high:.3g} m)"
+                f"({low:.3g} to {high:.3g} m){todo}"
             )
         width = abs(self.transform.a * self.cols) + abs(self.transform.b * self.rows)
         if self.crs.is_geographic and width > _WIDEST:
@@ -175,6 +177,17 @@ class Scene:
         gsd = ground.gsd(to, transform, rows, cols)
         return replace(self, crs=to, transform=transform, rows=rows, cols=cols, gsd=gsd, resampling=resampling.name)
 
+    def _averaging(self, gsd_m: float) -> str:
+        """Give the command that makes a scene of larger pixels of this one."""
+        a, b, _, d, e, _ = self.transform[:6]
+        # In the CRS's own units, which need not be metres, and are none on the ground in Mercator's.
+        sides = [math.hypot(*side) / metres * gsd_m for side, metres in zip(((a, d), (b, e)), self.gsd, strict=True)]
+        to = ""
+        if self.crs.is_geographic:
+            sides = [gsd_m, gsd_m]
+            to = f"-t_srs {ground.utm_at(self.crs, self.transform, self.rows, self.cols).to_string()} "
+        return f"gdalwarp {to}-tr {sides[0]:.4g} {sides[1]:.4g} -r average {self.name} coarser.tif"
+
     def with_bands(self, bands: Bands) -> Scene:
         """Give the same scene with others of its bands as red, green and blue; what hides pixels stays.
 
@@ -194,8 +207,10 @@ class Scene:
         """Pixels of `window`, red, green, blue, (3, rows, cols) in the scene's dtype, and where they are real.
 
         Without resampling they are the file's own values.
-        Raises ReadError when the file does not give them.
+        Raises ReadError when the file does not give them, InputError for another kind of window, such as rasterio's.
         """
+        if not isinstance(window, Window):
+            raise InputError(f"{window!r} is no window of a scene; give geoscan.Window(row, col, rows, cols)")
         place = f"row {window.row}, col {window.col}, {window.rows} x {window.cols} px"
         if min(window.row, window.col) < 0 or min(window.rows, window.cols) < 1:
             raise ReadError(f"{self.name} has no window at {place}")
@@ -280,9 +295,8 @@ class Scene:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when the pixels that `read` gives may have changed.
 
-        Made from the grid, the CRS, the bands, and of local files, mask and product's files among them, their sizes and
-        times of change; of remote ones, nine small samples. The path is no part of it, so a moved scene stays the same
-        scene.
+        Made from the grid, the CRS, the bands, nine small samples, and of local files, mask and product's files among
+        them, their sizes and times of change. The path is no part of it, so a moved scene stays the same scene.
         """
         own = (self.crs.to_wkt(), *self.transform, self.rows, self.cols, self.bands, self.masking, self.resampling)
         return hashlib.sha256(repr((own, self.digest)).encode()).hexdigest()[:16]
@@ -294,18 +308,21 @@ def _metres(gsd: tuple[float, float]) -> str:
 
 
 def _in_archive(path: str) -> str:
-    """Say of a zip or a tar which raster lies in it first, as GDAL names it; empty for anything else."""
-    kind, found = "", ""
+    """Say of a zip or a tar what to give of the rasters that lie in it; empty for anything else."""
+    kind, names = "zip", []
     if gdal.is_plain(path) and path.lower().endswith(_TARS):
+        kind = "tar"
         with suppress(OSError, EOFError, tarfile.TarError, zlib.error), tarfile.open(path) as archive:
-            inside = (member.name for member in archive if member.isfile())
-            first = next((name for name in inside if name.lower().endswith(SUFFIXES)), "")
-            kind, found = "tar", first and f"/vsitar/{path}/{first}"
+            names = [member.name for member in archive if member.isfile() and not is_macs(member.name)]
     elif gdal.is_plain(path):
         names = names_in(Path(path)) or []
-        first = next((name for name in names if name.lower().endswith(SUFFIXES)), "")
-        kind, found = "zip", first and name_in_zip(path, first)
-    return found and f"it is a {kind}; give what lies in it: {found}"
+    rasters = [name for name in names if name.lower().endswith(SUFFIXES)]
+    if len(rasters) > 1:
+        return f"it is a {kind} of {len(rasters)} rasters; unpack it, and give the folder"
+    if not rasters:
+        return ""
+    inside = name_in_zip(path, rasters[0]) if kind == "zip" else f"/vsitar/{path}/{rasters[0]}"
+    return f"it is a {kind}; give what lies in it: {inside}"
 
 
 @contextmanager
@@ -336,20 +353,26 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
     _check_pixels(source, name)
     crs = _crs(source, path, name)
     product = replace(product, files=_files(source, path, product, follow))
+    for text in product.warnings:
+        log.warning("%s: %s", name, text)
     if not gdal.by_points(source) and source.transform == Affine.identity():
         raise SceneError(f"{name} has a CRS but no transform and no ground control points; georeference it first")
     try:
         table = band_choice.table_of(source)
         bands = band_choice.choose(table, name, product.bands if asked is None else asked)
-        crs, transform, rows, cols, resampling = _grid(source, crs, name)
-        how = _with_fill(source, name, bands, masking(source, bands, table.masking_alpha))
-        dtype = str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
+        crs, transform, rows, cols, resampling = _grid(source, crs, path, name)
+        how = _with_fill(source, product, bands, masking(source, bands, table.masking_alpha))
+        dtype = _dtype(source, bands)
         if marks := ", ".join(map(one_line, unheeded(source, bands, how))):
             log.warning("%s: nothing is made of %s: what it marks there, such as clouds, counts as seen", name, marks)
         gsd = ground.gsd(crs, transform, rows, cols)
         return Scene(
             path=path,
-            product=replace(product, scaling=product.scaling or _stated(source, bands)),
+            product=replace(
+                product,
+                scaling=product.scaling or _stated(source, bands),
+                files=(*product.files, *product.unread),
+            ),
             crs=crs,
             transform=transform,
             rows=rows,
@@ -359,7 +382,7 @@ def _describe(source: Any, path: str, product: Product, asked: Sequence[int] | N
             dtype=dtype,
             masking=how,
             vrt=masked(source, product.address, bands, dtype, how),
-            digest=_digest(source, product, bands),
+            digest=_digest(source, product),
             stamps=inputs.stamps(product.files),
             resampling=resampling,
             follow=follow,
@@ -378,16 +401,23 @@ def _told(source: Any, table: band_choice.BandTable, bands: Bands, gsd: tuple[fl
     }
 
 
+def _dtype(source: Any, bands: Bands) -> str:
+    """Name the type that holds the values of all bands of an open dataset."""
+    return str(np.result_type(*(source.dtypes[n - 1] for n in bands)))
+
+
 def _check_pixels(source: Any, name: str) -> None:
     """Raise SceneError for what holds no pixels that can be scanned."""
     if gdal.made_here(source):
         raise MadeHereError(f"{name} is a picture that geoscan made, not a scene; give the scene that it was made of")
     if not source.count:
-        inner = (
-            f"; give one of its {len(source.subdatasets)} parts, such as {source.subdatasets[0]}, or put three "
-            "together: gdalbuildvrt -separate scene.vrt RED GREEN BLUE"
+        parts = source.subdatasets
+        raise SceneError(
+            f"{name} holds no pixels of its own; give one of its {len(parts)} parts, such as {parts[0]}, or put three "
+            f"together: {band_choice.TOGETHER}"
+            if parts
+            else f"{name} holds no pixels; {_WANTED}"
         )
-        raise SceneError(f"{name} holds no pixels of its own{inner if source.subdatasets else ''}")
     if any("complex" in dtype for dtype in source.dtypes):
         raise SceneError(f"{name} has complex values ({source.dtypes[0]}), as radar has; give an optical scene")
 
@@ -408,17 +438,17 @@ def _crs(source: Any, path: str, name: str) -> CRS:
         is_there = gdal.is_plain(path) and gdal.exists(str(Path(path).with_name(beside)))
         raise SceneError(
             f"{name} has no CRS; assign the right one, for example: "
-            f"gdal_edit.py -a_srs {beside if is_there else 'EPSG:32721'} {name}"
+            f"{hints.assign_crs(beside if is_there else 'EPSG:32721', path)} {name}"
         )
     ground.check_earth(crs, name)
     return crs
 
 
-def _grid(source: Any, crs: CRS, name: str) -> tuple[CRS, Affine, int, int, str]:
+def _grid(source: Any, crs: CRS, path: str, name: str) -> tuple[CRS, Affine, int, int, str]:
     """Give the grid that an open dataset is read on: CRS, transform, rows, columns; and how it is resampled to it.
 
-    crs: its own, or that of its ground control points. Raises SceneError where pixels have no size. Warns of doubtful
-    places.
+    crs: its own, or that of its ground control points. path: as it was given. Raises SceneError where pixels have no
+    size. Warns of doubtful places.
     """
     transform, rows, cols, resampling = source.transform, source.height, source.width, ""
     if gdal.by_points(source):
@@ -432,9 +462,10 @@ def _grid(source: Any, crs: CRS, name: str) -> tuple[CRS, Affine, int, int, str]
     if datum := ground.lost_datum(crs, transform, rows, cols):
         log.warning(
             "%s: no way from its datum (%s) to WGS84 is known, so polygons may be off by hundreds of metres; "
-            "assign a CRS that says more: gdal_edit.py -a_srs",
+            "assign a CRS that says more: %s",
             name,
             one_line(datum),
+            hints.assign_crs("", path),
         )
     return crs, transform, rows, cols, resampling
 
@@ -467,20 +498,15 @@ def _stated(source: Any, bands: Bands) -> Scaling | None:
     return Scaling((scale[0], scale[1], scale[2]), (offset[0], offset[1], offset[2]), "metadata")
 
 
-def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
+def _with_fill(source: Any, product: Product, bands: Bands, how: Masking) -> Masking:
     """Add fill that the file does not declare; one that has a mask has said all."""
     if how.says_all:
         return how
 
     def look(row: int, col: int, side: int) -> fill.Pixels | None:
-        try:
-            return np.asarray(source.read(bands, window=rasterio.windows.Window(col, row, side, side)))
-        except gdal.FAILURES:
-            gdal.failed()
-            gdal.try_anew()
-            return None
+        return _pixels(source, bands, rasterio.windows.Window(col, row, side, side))
 
-    found = fill.find(look, source.height, source.width, source.dtypes[bands[0] - 1], how.hides)
+    found = fill.find(look, source.height, source.width, _dtype(source, bands), how.hides)
     if found is None:
         return how
     taken = (
@@ -489,10 +515,10 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
         else "looks like nodata that the file does not declare, but ground shows it, too, so it counts as seen"
     )
     values = found.least, found.most
-    todo = f"gdal_edit.py -a_nodata {found.least:g}" if found.least == found.most else "nearblack -setmask"
+    todo = hints.assign_nodata(found.least, product.address) if found.least == found.most else "nearblack -setmask"
     log.warning(
         "%s: its area of %s in all bands %s; if it is nodata, say so in the file: %s",
-        name,
+        product.name,
         in_words(values),
         taken,
         todo,
@@ -500,10 +526,26 @@ def _with_fill(source: Any, name: str, bands: Bands, how: Masking) -> Masking:
     return replace(how, fill=values if found.sure else None)
 
 
-def _digest(source: Any, product: Product, bands: Bands) -> str:
-    if product.files and not gdal.is_remote(product.address):
-        return repr(sorted((stamp.size, stamp.time_ns) for stamp in inputs.stamps(product.files)))
-    samples = hashlib.sha256()
-    for part in gdal.samples(source, bands):
-        samples.update(part.tobytes())
-    return samples.hexdigest()
+def _digest(source: Any, product: Product) -> str:
+    """Tell a source from others: of local files their sizes and times, and what is read of them; and a few pixels."""
+    some = source.indexes[:3]  # whichever are red, green and blue
+    if gdal.is_remote(product.address):
+        parts: Iterator[NDArray[Any] | None] = gdal.samples(source, some)
+        own = ""
+    else:
+        parts = (_pixels(source, some, window) for window in gdal.sample_windows(source))
+        own = repr((sorted((stamp.size, stamp.time_ns) for stamp in inputs.stamps(product.files)), product.inside))
+    digest = hashlib.sha256(own.encode(errors="surrogateescape"))
+    for part in parts:  # two files of one archive may have one size and one time
+        digest.update(b"" if part is None else part.tobytes())
+    return digest.hexdigest()
+
+
+def _pixels(source: Any, bands: Sequence[int], window: rasterio.windows.Window) -> NDArray[Any] | None:
+    """Read a window of an open dataset, (bands, rows, cols); None where it cannot be read, which chips will tell."""
+    try:
+        return gdal.read_bands(source, bands, window)
+    except gdal.FAILURES:
+        gdal.failed()
+        gdal.try_anew()
+        return None

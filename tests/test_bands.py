@@ -4,7 +4,7 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from geoscan.bands import Bands, BandTable, choose, table_of
+from geoscan.bands import Bands, BandTable, choose, marks_pixels, table_of
 from geoscan.errors import SceneError
 
 OTHERS = """\
@@ -65,6 +65,30 @@ def test_colours_have_names_in_several_languages(words):
 def test_without_red_the_bands_are_asked_for(first):
     with pytest.raises(SceneError, match="does not say which are red, green, blue; pass --bands"):
         choose(table("Blue", "Green", first, "Panchromatic", "Aerosol"), "scene")
+
+
+def test_eight_bands_without_names_are_asked_about_as_their_makers_order_them():
+    with pytest.raises(
+        SceneError, match=r"pass --bands 6,4,2 when it is PlanetScope's .* or --bands 5,3,2 when it is Wo"
+    ):
+        choose(table(*[""] * 8), "scene")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("20210129_075502_95_2223_3B_udm2_clip_tif", True),
+        ("ortho_udm2", True),
+        ("UDM2", True),
+        ("asset.udm.tif", True),
+        ("udm2_clear", True),
+        ("udm1", True),
+        ("udmurtia", False),
+        ("20210129_075502_95_2223_3B_AnalyticMS_SR_clip_tif", False),
+    ],
+)
+def test_a_usable_data_mask_is_known_by_its_word(name, wanted):
+    assert marks_pixels(name) == wanted
 
 
 def test_two_bands_of_one_name_are_asked_about():

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+from affine import Affine
 from click.testing import CliRunner
 from conftest import write_scene
 from geopandas import GeoDataFrame
@@ -22,6 +24,7 @@ from geoscan.errors import InputError, ReadError, SceneError
 from geoscan.files import check_target
 from geoscan.finding import find_scenes
 from geoscan.grid import Window
+from geoscan.products.tiles import mosaic_of
 from geoscan.scene import Scene
 
 
@@ -172,6 +175,69 @@ def test_all_files_behind_a_scene_are_known(tmp_path):
     }
     assert set(Scene.open(outer).product.files) == files
     assert set(Scene.open(link).product.files) >= (files - {str(outer)}) | {str(link)}
+
+
+@pytest.mark.parametrize(
+    ("name", "driver", "beside", "how"),
+    [
+        ("a.img", "HFA", ["a.ige"], {"USE_SPILL": "YES"}),
+        ("a.dat", "ENVI", ["a.hdr"], {}),
+        ("a.ers", "ERS", ["a"], {}),
+        ("a.rst", "RST", ["a.rdc"], {}),
+        ("a.grd", "RRASTER", ["a.gri"], {}),
+        ("a.mrf", "MRF", ["a.idx", "a.ppg"], {}),
+        ("a.mrf", "MRF", ["A.ROWS", "A.BYTES"], {"INDEXNAME": "a.rows", "DATANAME": "a.bytes"}),
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 1])
+def test_pixels_may_lie_beside_the_file_that_is_named(tmp_path, name, driver, beside, how, depth):
+    path = tmp_path / name
+    rasterio.shutil.copy(write_scene(tmp_path / "plain.tif"), path, driver=driver, **how)
+    named = vrt(tmp_path / "mosaic.vrt", path) if depth else path
+    scene = Scene.open(named)
+    assert {str(tmp_path / side) for side in beside} <= set(scene.product.files)
+    for side in beside:
+        with pytest.raises(InputError, match="a file that it is read from"):
+            check_target(tmp_path / side, (Path(side).suffix.lower(),), "raster", scene.product.files)
+        before = Scene.open(named)
+        os.utime(tmp_path / side, ns=(0, 0))
+        assert before.changed() == str(tmp_path / side)
+        assert before.fingerprint() != Scene.open(named).fingerprint()
+
+
+def test_parts_of_a_mosaic_have_their_pixels_beside_them(tmp_path):
+    """As those have that are laid side by side here, of which no VRT tells."""
+    parts = []
+    for n in (0, 1):
+        plain = write_scene(tmp_path / f"{n}.tif", (3, 20, 30), transform=Affine(9, 0, 5e5 + 270 * n, 0, -9, 9.2e6))
+        parts.append(str(tmp_path / f"{n}.img"))
+        rasterio.shutil.copy(plain, parts[-1], driver="HFA", USE_SPILL="YES")
+    files = Scene.open(mosaic_of(parts)).product.files
+    assert {str(tmp_path / f"{n}.ige") for n in (0, 1)} <= set(files)
+
+
+def test_what_is_written_while_it_is_read_is_no_change(tmp_path):
+    """GDAL keeps tiles of another raster in an MRF."""
+    source, path = write_scene(tmp_path / "a.tif"), tmp_path / "cache.mrf"
+    with rasterio.open(source) as dataset:
+        path.write_text(
+            f"<MRF_META><CachedSource><Source>{source}</Source></CachedSource><Raster>"
+            f'<Size x="{dataset.width}" y="{dataset.height}" c="3"/><PageSize x="64" y="64" c="3"/></Raster><GeoTags>'
+            f'<BoundingBox minx="{dataset.bounds.left}" miny="{dataset.bounds.bottom}" maxx="{dataset.bounds.right}" '
+            f'maxy="{dataset.bounds.top}"/><Projection>{dataset.crs.to_wkt()}</Projection></GeoTags></MRF_META>'
+        )
+    for _ in range(2):
+        scene = Scene.open(path)
+        scene.read(Window(0, 0, scene.rows, scene.cols))
+        assert scene.changed() == ""
+        assert (tmp_path / "cache.ppg").exists()
+
+
+def test_facts_beside_a_scene_may_be_empty(tmp_path):
+    path = write_scene(tmp_path / "scene.tif")
+    for name in ("scene.IMD", "scene.tfw", "scene.tif.aux.xml", "scene.tif.ovr"):
+        (tmp_path / name).touch()
+    assert Scene.open(path).rows
 
 
 def test_none_of_them_is_a_target(tmp_path):

@@ -17,7 +17,7 @@ from geoscan.errors import InputError
 from geoscan.grid import TileGrid
 from geoscan.labels import LABELS, MINE
 from geoscan.outlines import areas_ha
-from geoscan.polygons import Hysteresis, Provenance, detections, flag, properties
+from geoscan.polygons import Detection, Hysteresis, Provenance, detections, flag, joined, properties
 
 T = Hysteresis(high=0.6, low=0.3, isolated=0.9)
 SOURCE = Provenance("scene.tif", "planet", "sha256:00", T, "0.1.0")
@@ -178,6 +178,24 @@ def test_a_model_without_weather_has_no_haze():
 def test_scores_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="do not fit 1 tiles and 17 labels"):
         detections(TileGrid(9, 9, 9, 9), np.ones((2, 17), np.float32), LABELS, SOURCE, UTM, "EPSG:32721")
+
+
+@pytest.mark.parametrize("stride", [256, 128])
+def test_chips_of_scenes_that_show_the_same_ground_count_once(stride):
+    grid = TileGrid(4 * stride, 4 * stride, 256, stride)
+    mine = np.zeros((4, 4), np.float32)
+    mine[1:3, :3] = 0.95
+
+    def scene(east: float) -> list[Detection]:
+        place = UTM @ Affine.translation(east, 0)
+        return detections(grid, scene_scores(grid, mine), LABELS, SOURCE, place, "EPSG:32721")
+
+    (single,) = scene(0)
+    for count in (2, 3, 7):
+        (same,) = joined([scene(0)] * count)
+        assert (same.n_chips, same.area_ha) == (6, pytest.approx(single.area_ha))
+    (half,), (beside,) = joined([scene(0), scene(1.5 * stride)]), joined([scene(0), scene(3 * stride)])
+    assert (half.n_chips, beside.n_chips) == (9, 12)
 
 
 def test_import_leaves_geopandas_alone():

@@ -77,14 +77,32 @@ def test_what_is_asked_for_goes_first(make_scene):
         seen(path, scale=(0.0, 1.0, 1.0))
 
 
-@pytest.mark.parametrize(("added", "offset", "source"), [(1000, -0.1, "metadata"), (0, 0.0, "pixels")])
-def test_gdals_own_scale_and_offset_are_heeded_but_an_offset_is_not_taken_off_twice(make_scene, added, offset, source):
+AGAINST = "pixels, against metadata"
+
+
+@pytest.mark.parametrize(("added", "offset", "source"), [(1000, -0.1, "metadata"), (0, 0.0, AGAINST)])
+def test_gdals_own_scale_and_offset_are_heeded_but_an_offset_is_not_taken_off_twice(
+    make_scene, added, offset, source, caplog
+):
     path = make_scene(pixels=GROUND + added, dtype="uint16", gsd=10)
     with rasterio.open(path, "r+") as target:
         target.scales, target.offsets = (1e-4,) * 3, (-0.1,) * 3
     assert seen(path) == Scaling((1e-4,) * 3, (offset,) * 3, source)
+    said = "so its offset is left out, as taken off already: --scale and --offset override"
+    assert [said in line for line in caplog.messages] == ([] if added else [True])
     plain = make_scene(pixels=GROUND, dtype="uint16", gsd=10, name="plain.tif")
     assert (looks(path) == looks(plain)).all()
+
+
+@pytest.mark.parametrize("share", [0.006, 0.02, 0.04])
+def test_an_offset_stays_though_some_shadow_reflects_less_than_nothing_by_it(make_scene, share, caplog):
+    pixels = GROUND + 1000
+    pixels[2, : round(96 * share**0.5), : round(96 * share**0.5)] = 700
+    path = make_scene(pixels=pixels, dtype="uint16", gsd=10)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (1e-4,) * 3, (-0.1,) * 3
+    assert seen(path) == Scaling((1e-4,) * 3, (-0.1,) * 3, "metadata")
+    assert not caplog.messages
 
 
 DESERT = np.array([0.24, 0.17, 0.12])[:, None, None] * RNG.uniform(0.9, 1.9, (1, 96, 96))
@@ -124,7 +142,7 @@ def test_a_scale_that_cannot_be_is_told_of_and_the_pixels_are_asked(make_scene, 
     path = make_scene(pixels=pixels.clip(0, 255 if dtype == "uint8" else None), dtype=dtype, gsd=10)
     with rasterio.open(path, "r+") as target:
         target.scales, target.offsets = (scale,) * 3, (offset,) * 3
-    assert seen(path) == (wanted and Scaling((wanted,) * 3, (0.0,) * 3, "pixels"))
+    assert seen(path) == (wanted and Scaling((wanted,) * 3, (0.0,) * 3, AGAINST))
     (line,) = caplog.messages
     assert "scene.tif: its metadata says" in line
     assert "the pixels are asked: --scale and --offset override" in line
@@ -154,7 +172,7 @@ def test_a_scale_without_an_offset_leaves_that_to_the_pixels(make_scene, scale, 
     path = make_scene(pixels=(GROUND / 1e4 + added) / scale, dtype="uint16", gsd=10)
     with rasterio.open(path, "r+") as target:
         target.scales = (scale,) * 3
-    assert seen(path) == Scaling((scale,) * 3, (-added if added else 0.0,) * 3, "pixels" if added else "metadata")
+    assert seen(path) == Scaling((scale,) * 3, (-added if added else 0.0,) * 3, AGAINST if added else "metadata")
     assert len(caplog.messages) == bool(added)
     if added:
         assert "by which nothing is dark; so 0.1 is taken off, which ESA adds: --scale and --offset" in caplog.text
@@ -218,10 +236,12 @@ def test_a_scene_without_data_is_one(make_scene, dtype, scale, caplog):
     assert looks(path).max() == 0
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(0, "uint16"), (1500, "uint16"), (-9999, "int16"), (0.25, "float32")])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(0, "uint16"), (1500, "uint16"), (-9999, "int16"), (0.25, "float32"), (1234567, "int32")]
+)
 def test_a_scene_of_one_value_is_refused(make_scene, value, dtype):
     path = make_scene(pixels=GROUND * 0 + value, dtype=dtype)
-    with pytest.raises(RadiometryError, match=f"nothing but {value:g} .*gdal_edit.py -a_nodata {value:g}"):
+    with pytest.raises(RadiometryError, match=rf"nothing but {value}\b.*gdal_edit.py -a_nodata {value}\b"):
         seen(path)
 
 

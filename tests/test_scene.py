@@ -2,11 +2,14 @@ import math
 import multiprocessing
 import os
 import pickle
+import shutil
+import subprocess
 import tarfile
 import threading
 import warnings
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import rasterio
@@ -20,6 +23,8 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from test_masks import vrt
 
+from geoscan import hints
+from geoscan import vrt as vrt_text
 from geoscan.errors import GeoscanError, ReadError, ResolutionError, SceneError
 from geoscan.finding import find_scenes
 from geoscan.grid import TileGrid, Window
@@ -30,6 +35,13 @@ MARS = (
     'GEOGCS["Mars 2000",DATUM["D",SPHEROID["Mars",3396190,169.8944]],PRIMEM["M",0],UNIT["degree",0.0174532925199433]]'
 )
 LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+
+
+def run(words, folder):
+    """Run a command of GDAL's."""
+    if not shutil.which(words[0]):
+        pytest.skip("GDAL's commands are not installed")
+    subprocess.run(words, cwd=folder, check=True, capture_output=True)
 
 
 def whole(scene):
@@ -341,7 +353,10 @@ def test_bands_that_nothing_tells_are_asked_for(make_scene, count, says):
     ("how", "says"),
     [
         ({"crs": None}, "no CRS"),
-        ({"shape": (1, 9, 9)}, "1 colour band;"),
+        (
+            {"shape": (1, 9, 9)},
+            "1 colour band; .* give a scene with all three, or put them together: gdalbuildvrt -separate scene.vrt RED",
+        ),
         ({"shape": (2, 9, 9)}, "2 colour bands;"),
         ({"dtype": "complex64"}, "complex values"),
         ({"crs": MARS, "transform": Affine(1e-5, 0, 3, 0, -1e-5, 3)}, "another planet"),
@@ -376,6 +391,34 @@ def test_the_crs_in_a_file_beside_is_named(make_scene):
         Scene.open(path)
 
 
+@pytest.mark.parametrize(("driver", "name"), [("GTiff", "a.tif"), ("PNG", "a.png"), ("JP2OpenJPEG", "a.jp2")])
+def test_what_it_says_assigns_a_crs_and_nodata(make_scene, tmp_path, driver, name):
+    """To files, too, that GDAL does not change."""
+    path = tmp_path / name
+    how = {"GeoJP2": "NO", "GMLJP2": "NO"} if driver == "JP2OpenJPEG" else {}
+    rasterio.shutil.copy(make_scene(crs=None), path, driver=driver, **how)
+    (tmp_path / "a.j2w").write_text("9\n0\n0\n-9\n5e5\n9.2e6\n")
+    with pytest.raises(SceneError, match=r"example: gdal_edit\.py \S*") as caught:
+        Scene.open(path)
+    command = str(caught.value).rsplit("example: ", 1)[1].split()
+    run(command, tmp_path)
+    assert Scene.open(path).crs == UTM
+    for value in (7.0, 1234567.0):
+        *words, told = hints.assign_nodata(value, name).split()
+        assert float(told) == value
+    if words[0] == "gdal_translate":
+        run([*words, "7", name, "new.tif"], tmp_path)
+        path = tmp_path / "new.tif"
+    else:
+        run([*words, "7", name], tmp_path)
+    assert Scene.open(path).masking.nodata == (7, 7, 7)
+
+
+@pytest.mark.parametrize("value", [7, 0.1, -9999, 1234567, 16777216, -3.4028234663852886e38, 1e-7])
+def test_a_number_is_spelt_so_that_it_is_the_same(value):
+    assert float(hints.exactly(value)) == value
+
+
 @pytest.mark.parametrize("name", ["scene.tar", "scene.tar.gz", "scene.tgz"])
 def test_of_a_tar_it_is_said_what_to_give(tmp_path, make_scene, name):
     source = make_scene((3, 20, 30))
@@ -384,6 +427,25 @@ def test_of_a_tar_it_is_said_what_to_give(tmp_path, make_scene, name):
     with pytest.raises(SceneError, match=r"it is a tar; give what lies in it: (/vsitar/\S+)$") as caught:
         Scene.open(tmp_path / name)
     assert (whole(Scene.open(str(caught.value).rsplit(" ", 1)[1]))[0] == whole(Scene.open(source))[0]).all()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_of_several_rasters_in_an_archive_it_is_said_to_unpack_it(tmp_path, make_scene, kind):
+    (tmp_path / "bands").mkdir()
+    for name in ("B04.tif", "B03.TIF", "._B04.tif"):
+        make_scene((1, 20, 30), name=f"bands/{name}")
+    path = shutil.make_archive(str(tmp_path / "landsat"), kind, tmp_path / "bands")
+    with pytest.raises(SceneError, match=f"it is a {kind} of 2 rasters; unpack it, and give the folder$"):
+        Scene.open(path)
+
+
+def test_what_gdal_opens_without_bands_is_refused_in_one_line(tmp_path):
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file["times"] = np.arange(5)
+    with pytest.raises(
+        SceneError, match=r"^one\.h5 holds no pixels; give a GeoTIFF or another raster that GDAL reads$"
+    ):
+        Scene.open(tmp_path / "one.h5")
 
 
 def test_a_zarr_is_a_scene_and_no_folder_of_scenes(tmp_path):
@@ -523,6 +585,26 @@ def test_a_scene_far_from_the_models_resolution_is_refused(make_scene, gsd):
         scene.at_gsd(gsd)
 
 
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        (UTM, Affine(0.03, 0, CORNER[0], 0, -0.03, CORNER[1])),
+        ("EPSG:3857", Affine(0.06, 0, 1e6, 0, -0.06, 8.4e6)),
+        ("EPSG:2229", Affine(0.1, 0, 6.5e6, 0, -0.1, 1.8e6)),  # US survey feet
+        ("EPSG:4326", Affine(3e-7, 0, -57, 0, -3e-7, -7)),
+    ],
+)
+def test_of_a_scene_that_is_too_fine_it_is_said_how_to_make_it_coarser(make_scene, tmp_path, crs, transform):
+    path = make_scene((3, 400, 500), crs=crs, transform=transform)
+    with pytest.raises(
+        ResolutionError, match=r"average them: gdalwarp .* -r average scene\.tif coarser\.tif$"
+    ) as caught:
+        Scene.open(path).at_gsd(3.4)
+    command = str(caught.value).rsplit("average them: ", 1)[1].split()
+    run(command, tmp_path)
+    assert Scene.open(tmp_path / "coarser.tif").gsd == pytest.approx((3.4, 3.4), rel=0.01)
+
+
 ramp = np.indices((120, 160)).sum(axis=0)[None].repeat(3, axis=0)
 
 
@@ -647,6 +729,52 @@ def test_each_thread_has_its_own_dataset_and_few_of_them(make_scene):
     assert len({id(handle) for handles in seen for handle in handles}) == 12
 
 
+def test_files_of_one_size_and_time_are_not_one_scene(make_scene):
+    """Two months that were unpacked from one archive."""
+    prints = set()
+    for level in (3000, 4000):
+        path = make_scene(pixels=np.full((3, 40, 40), level), dtype="uint16")
+        os.utime(path, (1e9, 1e9))
+        prints.add((path.stat().st_size, path.stat().st_mtime_ns, Scene.open(path).fingerprint()))
+    (one, *file), (other, *same) = (reversed(told) for told in prints)
+    assert file == same
+    assert one != other
+
+
+def test_parts_of_one_file_are_not_one_scene(make_scene, tmp_path):
+    """Though they may look alike wherever it was looked: of an archive, and pages."""
+    make_scene((3, 40, 40)).rename(tmp_path / "scene.tif")
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
+        for month in ("june", "july"):
+            archive.write(tmp_path / "scene.tif", f"{month}/scene.tif")
+    june, july = (Scene.open(f"/vsizip/{tmp_path}/both.zip/{month}/scene.tif") for month in ("june", "july"))
+    assert june.fingerprint() != july.fingerprint()
+    with rasterio.open(tmp_path / "scene.tif") as scene:
+        rasterio.shutil.copy(scene, tmp_path / "pages.tif", driver="GTiff")
+        rasterio.shutil.copy(scene, tmp_path / "pages.tif", driver="GTiff", append_subdataset=True)
+    first, second = (Scene.open(f"GTIFF_DIR:{page}:{tmp_path}/pages.tif") for page in (1, 2))
+    assert first.fingerprint() != second.fingerprint()
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "pages.tif").rename(tmp_path / "moved" / "pages.tif")
+    assert Scene.open(f"GTIFF_DIR:2:{tmp_path}/moved/pages.tif").fingerprint() == second.fingerprint()
+
+
+@pytest.mark.parametrize("types", [("uint16", "uint16", "float32"), ("uint16", "int16", "uint16")])
+def test_bands_of_several_types_are_read_as_one_that_holds_them_all(tmp_path, types):
+    """As those that were made one by one, and put together with gdalbuildvrt -separate."""
+    pixels = noise(3, 80, 80).astype("float32")
+    bands = []
+    for n, (dtype, color) in enumerate(zip(types, RGB, strict=True), 1):
+        write_scene(tmp_path / f"{n}.tif", pixels=pixels[n - 1 : n], dtype=dtype, photometric="minisblack")
+        bands.append(vrt_text.band(n, dtype, color, vrt_text.source(str(tmp_path / f"{n}.tif"), 1)))
+    with rasterio.open(tmp_path / "1.tif") as first:
+        place = vrt_text.grid(first.crs, first.transform)
+    (tmp_path / "scene.vrt").write_text(vrt_text.dataset((80, 80), "".join(bands), place))
+    scene = Scene.open(tmp_path / "scene.vrt")
+    assert scene.dtype == np.result_type(*types)
+    np.testing.assert_array_equal(whole(scene)[0], pixels)
+
+
 def test_a_fingerprint_is_of_the_pixels_not_of_the_path(make_scene, tmp_path):
     path = make_scene((5, 9, 9), photometric="minisblack")
     scene = Scene.open(path, bands=(1, 2, 3))
@@ -675,6 +803,21 @@ def test_directories_are_searched_one_level(make_scene, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SceneError, match="holds no rasters"):
         find_scenes([tmp_path / "empty"])
+
+
+def test_other_rasters_in_a_directory_are_named(make_scene, tmp_path, caplog):
+    path = make_scene(name="a.tif")
+    for name in ("b.pix", "c.dat", "c.hdr", "d.png", "d.pgw", "e", "e.hdr", "f.jpeg", "f.wld", "g.mrf", "g.idx"):
+        (tmp_path / name).touch()
+    for name in ("preview.png", "thumb.jpg", "table.dat", "README", "a.tif.aux.xml", "._b.pix"):
+        (tmp_path / name).touch()
+    assert find_scenes([tmp_path]) == [str(path)]
+    assert caplog.messages == [
+        f"passed over in {tmp_path}: b.pix, c.dat, d.png, e, f.jpeg and 1 more; name them to scan them"
+    ]
+    path.unlink()
+    with pytest.raises(SceneError, match=r"holds no rasters .* or products; name these to scan them: b\.pix, c\.dat, "):
+        find_scenes([tmp_path])
 
 
 def test_a_scene_named_in_two_ways_comes_once(make_scene, tmp_path, monkeypatch):

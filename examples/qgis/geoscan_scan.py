@@ -168,17 +168,29 @@ class GeoscanScan(QgsProcessingAlgorithm):
                 "export it as GeoTIFF first"
             )
         parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
-        return f"{parts.get('vsiPrefix') or ''}{parts['path']}{parts.get('vsiSuffix') or ''}"
+        path = f"{parts.get('vsiPrefix') or ''}{parts['path']}{parts.get('vsiSuffix') or ''}"
+        return f"GPKG:{path}:{parts['layerName']}" if parts.get("layerName") else path
 
 
 class _Styled(QgsProcessingLayerPostProcessorInterface):
-    """Gives a layer the style that its file brings, which QGIS leaves out for layers that an algorithm makes."""
+    """Gives a layer the style that its file brings, which QGIS leaves out for layers that an algorithm makes.
+
+    Layers of an earlier scan into the same file are read anew: in the new one another polygon may have the number by
+    which QGIS would save what is said of one that it still shows.
+    """
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
+        for one in context.project().mapLayers().values():
+            if one.providerType() == "ogr" and _file_of(one) == _file_of(layer):
+                one.reload()
         layer.loadDefaultStyle()
         layer.triggerRepaint()
+
+
+def _file_of(layer: QgsMapLayer) -> str:
+    return QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path", "")
 
 
 def _file(name: str, title: str) -> QgsProcessingParameterFile:

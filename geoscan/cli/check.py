@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,7 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
     told all the same.
     """
     from geoscan.errors import GeoscanError, MadeHereError
-    from geoscan.model.shipped import find
+    from geoscan.model.shipped import find, shipped
     from geoscan.scanning.check import check as check_scene
     from geoscan.scanning.check import find_each_once, reason
     from geoscan.scanning.options import ScanOptions
@@ -52,14 +54,15 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
 
         check_target(preview, (".png",), "picture", scenes)
     package = None if model == "auto" else find(model)
-    wanted = ScanOptions(model, **asked)
+    wanted, packages = ScanOptions(model, **asked), shipped()
     looks: list[Visual] = []
     read: list[str] = []
     status = 0
     for address in find_each_once(scenes):
         try:
-            scene = Scene.open(address, bands=wanted.bands, follow=wanted.follow)
-            found, chips = check_scene(scene, wanted, package)
+            with _heard() as said:
+                scene = Scene.open(address, bands=wanted.bands, follow=wanted.follow)
+                found, chips = check_scene(scene, wanted, package, packages)
         except GeoscanError as error:
             if isinstance(error, MadeHereError) and address not in scenes:  # a folder happens to hold it
                 log.info("passed over: %s", error)
@@ -72,12 +75,32 @@ def check(scenes: tuple[str, ...], model: str, preview: Path | None, as_json: bo
         status = max(status, int(found.failed > 0))
         looks += chips
         read += scene.product.files
-        streams.answer(json.dumps(found.to_dict()) if as_json else _text(found))
+        if as_json:  # who reads text has read on stderr what was said meanwhile
+            told = {**found.to_dict(), "warnings": list(dict.fromkeys([*said, *found.warnings]))}
+        streams.answer(json.dumps(told) if as_json else _text(found))
     if preview is not None and looks:
         check_target(preview, (".png",), "picture", read)
         _write(preview, looks)
     if status:
         click.get_current_context().exit(status)
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Give the warnings that are logged meanwhile."""
+    said: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    ear = Ear(logging.WARNING)
+    logger = logging.getLogger("geoscan")
+    logger.addHandler(ear)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(ear)
 
 
 def _text(found: Check) -> str:

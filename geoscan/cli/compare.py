@@ -35,6 +35,6 @@ def compare(old: Path, new: Path, out: Path) -> None:
     ground = earlier.ground_of(new)
     if ground is None:
         log.warning("%s does not tell what its scenes showed, so that no mine is called gone; give a .gpkg", new)
-    found = changes.compared(changes.present(after.detections), before.detections, ground or [])
+    found = changes.compared(changes.present(after.detections), before.detections, ground)
     layers.write(out, found, [])
     tell.changes(before, found, [one.provenance for one in after.detections if one.provenance.model], after.dates)

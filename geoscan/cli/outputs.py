@@ -50,7 +50,8 @@ _OPTIONS: Final = {
         type=click.Path(path_type=Path),
         metavar="LAYER",
         help="Earlier layer, of a scan or of known mines: tells what is new, known, grown or gone since; keeps first "
-        "dates and reviews, and what is not seen now. It may be the layer that is written.",
+        "dates and reviews, and what is not seen now. What was no mine and has grown is unreviewed again. "
+        "It may be the layer that is written.",
     ),
 }
 """By the names of the fields of `Outputs` that they fill."""

@@ -39,8 +39,9 @@ def review(layer: Path, scenes: tuple[str, ...], out: Path, model: str, **asked:
 
     LAYER is what a scan wrote and a person reviewed, or one drawn by hand with that column alone. A chip is read as the
     model reads it where a polygon covers half of it or more; of a smaller polygon, the chip that it covers most. A
-    polygon is looked for in the scene that its column `scene` names, or in every scene. The exit status is 1 when some
-    chips could not be read.
+    polygon is looked for in the scene that its column `scene` names, or in every scene; one that was found in several
+    gives a chip of the latest that shows the ground, for it may be new there. The exit status is 1 when some chips
+    could not be read.
     """
     from geoscan.reviewing.chip_set import check_folder
     from geoscan.reviewing.export import export, model_of

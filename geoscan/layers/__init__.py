@@ -44,12 +44,15 @@ _STYLED: Final = ".gpkg"
 def check_target(path: Path | str, sources: Iterable[str] = ()) -> None:
     """Check, before any work, that the result of a scan of `sources` can be written to `path`.
 
-    Raises InputError for a suffix of no known format, for a GeoPackage that a program has open for editing, and as
-    `files.check_target` does.
+    Raises InputError for a suffix of no known format, for a GeoPackage that GDAL cannot name or a program has open for
+    editing, and as `files.check_target` does.
     """
     files.check_target(path, WRITERS, "vector format", sources)
+    if Path(path).suffix.lower() != _STYLED:
+        return
+    files.check_name(path)
     edits = Path(f"{path}-wal")
-    if Path(path).suffix.lower() == _STYLED and edits.exists():
+    if edits.exists():
         # SQLite would take them for edits of the new file
         raise InputError(f"{path} is being edited, as {edits} shows; save and close it in QGIS, or write elsewhere")
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LAYER: Final = "detections"
 """Name of the layer inside the file."""
 
+NAMES: Final = (LAYER, "mines")
+"""What it may be called in a file of several layers, which people have made; the first that is there is taken."""
 
 ATTRIBUTES: Final = {
     "scene": Attribute("str", "file name of the scene, with folders where several scenes have one name"),
@@ -23,7 +25,7 @@ ATTRIBUTES: Final = {
     "probability": Attribute(
         "float64", "probability that its best chip shows a mine, assuming that a fraction `prior` of the chips do"
     ),
-    "n_chips": Attribute("int64", "number of chips that it joins"),
+    "n_chips": Attribute("int64", "number of chips that it joins; ground that several scenes show counts once"),
     "area_ha": Attribute("float64", "geodesic area in hectares"),
     "other_labels": Attribute("str", "other land labels that its chips carry, separated by commas"),
     "other_scores": Attribute("str", "mean scores of these labels, in the same order"),
@@ -32,7 +34,9 @@ ATTRIBUTES: Final = {
     "status": Attribute("str", "since an earlier layer: new, known, grown, gone or unseen; empty without --since"),
     "gained_ha": Attribute("float64", "hectares outside of all earlier outlines; empty without --since"),
     "first_seen": Attribute("str", "date of the scene that showed it first; empty where unknown"),
-    "review": Attribute("str", "what a person says: unreviewed, mine or not_mine"),
+    "review": Attribute(
+        "str", "what a person says: unreviewed, mine or not_mine; what was no mine and has grown is unreviewed again"
+    ),
     "model": Attribute("str", "name of the model"),
     "digest": Attribute("str", "digest of the model, which tells models of one name apart"),
     "operate": Attribute("str", "operating point in the model's card; custom where a threshold was asked for"),

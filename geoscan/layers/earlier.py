@@ -18,7 +18,7 @@ import shapely
 from geoscan.errors import InputError, one_line
 from geoscan.layers.about import dates_in, outlines_in
 from geoscan.layers.chips import LAYER as CHIPS
-from geoscan.layers.detections import LAYER
+from geoscan.layers.detections import NAMES
 from geoscan.layers.reading import column_names, layer_names, read_table, read_where, readable
 from geoscan.outlines import polygons_in
 from geoscan.states import Review, Status
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from geoscan.polygons import Detection, Provenance
 
 log = logging.getLogger(__name__)
-
-_FOUND: Final = ("detections", LAYER)
-"""Names of the layer of detections in a file of several."""
 
 _SEEN_THROUGH: Final = "haz"
 """How the one cause in the layer `obscured` begins that hides nothing."""
@@ -84,7 +81,7 @@ def read(path: Path) -> Earlier:
     """
     from geoscan.outlines import areas_ha
 
-    frame, told = read_table(path, _FOUND)
+    frame, told = read_table(path, NAMES)
     facts = _Facts(dates_in(told), outlines_in(told))
     with readable(path):  # columns are decoded when they are looked at
         _check_columns(path, frame)

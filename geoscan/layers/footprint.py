@@ -13,6 +13,7 @@ from geoscan.layers.obscured import observed_pixels
 if TYPE_CHECKING:
     import geopandas
 
+    from geoscan.outlines import Outline
     from geoscan.seen import Seen
 
 LAYER: Final = "footprint"
@@ -33,6 +34,13 @@ def observed_share(seen: Seen) -> float:
     return round(float(observed_pixels(seen).sum() / (seen.grid.rows * seen.grid.cols)), 6)
 
 
+def outline_of(seen: Seen) -> Outline:
+    """Outline a scene, nodata included. Raises SceneError when it has no place in longitude and latitude."""
+    from geoscan.outlines import outlines
+
+    return outlines(np.ones(seen.grid.shape, np.int32), seen.grid, seen.transform, seen.crs)[0]
+
+
 def frame(scenes: Sequence[Seen]) -> geopandas.GeoDataFrame:
     """Give the outline of each scene, nodata included, as a table: `ATTRIBUTES`, each a MultiPolygon in EPSG:4326.
 
@@ -41,9 +49,9 @@ def frame(scenes: Sequence[Seen]) -> geopandas.GeoDataFrame:
     import geopandas
 
     from geoscan.layers.multi import multi
-    from geoscan.outlines import area_ha, outlines
+    from geoscan.outlines import area_ha
 
-    shapes = [outlines(np.ones(one.grid.shape, np.int32), one.grid, one.transform, one.crs)[0] for one in scenes]
+    shapes = [outline_of(one) for one in scenes]
     rows = [
         {
             "scene": one.provenance.scene,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,7 +67,8 @@ def _write(path: Path, tables: Mapping[str, tuple[Any, Mapping[str, Attribute]]]
     path.unlink(missing_ok=True)
     said = {"geoscan": dumps(about(scenes))}
     try:
-        with _gdal_options(_OPTIONS):
+        with _gdal_options(_OPTIONS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a half-written file, where the disk is full
             for name, (table, _) in tables.items():
                 _append(path, name, table, said if path.exists() is False else {})
             _append(path, style.TABLE, _styles({name: attributes for name, (_, attributes) in tables.items()}), {})

@@ -37,13 +37,14 @@ ATTRIBUTES: Final = {
 }
 
 _PARTLY: Final = max(Sight) + 1
-"""Seen, but for some nodata."""
+"""Seen, or through haze, but for some nodata."""
 
 
 def frame(scenes: Sequence[Seen]) -> geopandas.GeoDataFrame:
     """Give what was not seen well as a table: `ATTRIBUTES`, and outlines in EPSG:4326, each a MultiPolygon.
 
-    Cores that are nodata in part are of the cause nodata, apart from those that are nodata all over; `observed` tells.
+    Cores that are nodata in part, through haze too, are of the cause nodata, apart from those that are nodata all over;
+    `observed` tells.
     Raises SceneError when one has no place in longitude and latitude.
     """
     import geopandas
@@ -93,7 +94,7 @@ def _groups(seen: Seen) -> tuple[NDArray[np.int32], list[int]]:
     """Number what touches and has one cause, 1..n, (down, across), 0 where all was seen; and the kind of each."""
     import scipy.ndimage
 
-    partly = (seen.sight == Sight.CLEAR) & ~seen.whole
+    partly = (seen.sight <= Sight.HAZY) & ~seen.whole
     kind = np.where(partly, _PARTLY, seen.sight).reshape(seen.grid.shape)
     groups = np.zeros(seen.grid.shape, np.int32)
     kinds: list[int] = []

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from geoscan.errors import InputError, one_line
+from geoscan.gdal import is_utf8
+from geoscan.layers import detections, footprint, obscured
 
 if TYPE_CHECKING:
     import geopandas
@@ -29,6 +31,8 @@ _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 """What may stand before it, where it is text."""
 
 _MOST_BYTES: Final = 2**29
+"""Of a file that is read as one; of a GeoPackage a layer alone is."""
+
 _MOST_TOLD: Final = 2**24
 """Bytes of metadata."""
 
@@ -38,17 +42,27 @@ _DAMAGE: Final = (RuntimeError, ValueError, LookupError, TypeError, AttributeErr
 _MOST_FEATURES: Final = 200_000
 """Twice what the largest scenes have; each takes some kilobytes and a tenth of a millisecond."""
 
+_ATTRIBUTES: Final = {*detections.ATTRIBUTES, *obscured.ATTRIBUTES, *footprint.ATTRIBUTES}
+"""Columns of layers of geoscan's."""
+
+
+class UnreadError(InputError):
+    """Nobody has looked into a file, which may be a layer: it is too large, may not be read, or cannot be named."""
+
 
 def read_table(path: Path, names: Sequence[str]) -> tuple[geopandas.GeoDataFrame, Any]:
     """Read a .geojson, .json, .gpkg, .fgb, .parquet or .shp file.
 
     names: of the layer, where a file holds several; the first that is there is taken.
-    Returns its features, in the layer's own CRS, and its metadata (see `about`), None where it has none.
-    Raises InputError for what is no such file, is too large, or holds several layers of other names.
+    Returns its features, in the layer's own CRS, and its metadata (see `about`), None where it has none. Columns that
+    differ from ours in capitals alone have our names.
+    Raises InputError for what is no such file, or holds several layers of other names, and of these UnreadError for
+    what is too large, or cannot be opened.
     """
     _check(path)
     with readable(path):
-        return _from_parquet(path) if path.suffix.lower() == ".parquet" else _from_ogr(path, names)
+        frame, told = _from_parquet(path) if path.suffix.lower() == ".parquet" else _from_ogr(path, names)
+        return frame.rename(columns=_renamed(list(frame))), told
 
 
 def layer_names(path: Path) -> list[str]:
@@ -64,7 +78,8 @@ def table_names(path: Path) -> list[str]:
 def read_columns(path: Path, layer: str, but: Collection[str]) -> pd.DataFrame:
     """Read the columns of a file, without geometries: of `layer`, where it is a GeoPackage; none where it lacks that.
 
-    but: names of columns that are left out. Raises InputError as `read_table` does.
+    but: names of columns that are left out, however a file writes them. Columns are named as by `read_table`.
+    Raises InputError as it does.
     """
     import pandas as pd
 
@@ -75,9 +90,10 @@ def read_columns(path: Path, layer: str, but: Collection[str]) -> pd.DataFrame:
             import pyarrow.parquet as pq
 
             schema = pq.read_schema(path)
-            shapes = [one.name for one in schema if pa.types.is_binary(one.type) or pa.types.is_nested(one.type)]
-            wanted = [name for name in schema.names if name not in {*but, *shapes}]
-            return pd.DataFrame(pq.read_table(path, columns=wanted).to_pandas())
+            shapes = {one.name for one in schema if pa.types.is_binary(one.type) or pa.types.is_nested(one.type)}
+            wanted = [name for name in schema.names if name not in shapes and name.lower() not in but]
+            found = pd.DataFrame(pq.read_table(path, columns=wanted).to_pandas())
+            return found.rename(columns=_renamed(wanted))
         import pyogrio
 
         if path.suffix.lower() != ".gpkg":
@@ -85,10 +101,11 @@ def read_columns(path: Path, layer: str, but: Collection[str]) -> pd.DataFrame:
         elif layer not in table_names(path):
             return pd.DataFrame()
         info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
-        wanted = [name for name in info["fields"] if name not in but]
+        wanted = [name for name in info["fields"] if name.lower() not in but]
         if not wanted:
             return pd.DataFrame(index=range(info["features"]))
-        return pd.DataFrame(pyogrio.read_dataframe(path, layer=layer, columns=wanted, read_geometry=False))
+        found = pd.DataFrame(pyogrio.read_dataframe(path, layer=layer, columns=wanted, read_geometry=False))
+        return found.rename(columns=_renamed(wanted))
 
 
 def read_where(path: Path, layer: str, where: str) -> geopandas.GeoDataFrame:
@@ -113,6 +130,16 @@ def column_names(path: Path, layer: str) -> list[str]:
         return [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
 
 
+def _renamed(names: Sequence[str]) -> dict[str, str]:
+    """Give our names of columns that programs or people have written in capitals, of each the first; ours stay."""
+    found: dict[str, str] = {}
+    for name in names:
+        ours = name.lower()
+        if ours in _ATTRIBUTES and ours not in names and ours not in found.values():
+            found[name] = ours
+    return found
+
+
 def _listed(path: Path) -> list[tuple[str, str | None]]:
     import pyogrio
 
@@ -133,9 +160,11 @@ def _check(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(1024)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give an earlier layer") from error
-    if size > _MOST_BYTES:
-        raise InputError(f"{path} has {size:,} bytes, of which {_MOST_BYTES:,} fit; give a part of it")
+        raise UnreadError(f"{path} cannot be read: {error.strerror}; give an earlier layer") from error
+    if not is_utf8(str(path)):
+        raise UnreadError(f"{path} has a name that is not UTF-8, which GDAL cannot read; rename it")
+    if size > _MOST_BYTES and suffix != ".gpkg":
+        raise UnreadError(f"{path} has {size:,} bytes, of which {_MOST_BYTES:,} fit; give a part of it")
     if not start.lstrip(_BLANK).startswith(_BEGIN[suffix]):
         raise InputError(f"{path} is no {suffix[1:]} file, or is damaged; give an earlier layer")
 

@@ -19,7 +19,9 @@ class Scaling:
 
     scale: Levels
     offset: Levels
-    source: Literal["option", "metadata", "band names", "pixels", "assumed, without any pixels"]
+    source: Literal[
+        "option", "metadata", "band names", "pixels", "pixels, against metadata", "assumed, without any pixels"
+    ]
     """Who says so."""
 
 
@@ -53,6 +55,22 @@ class Product:
 
     files: tuple[str, ...] = field(default=())
     """Every file that is read, or belongs to it: none of them is ever written to."""
+
+    unread: tuple[str, ...] = field(default=())
+    """Files that belong to it, too, though its pixels do not hang on them: no scenes of their own, never written to."""
+
+    warnings: tuple[str, ...] = field(default=())
+    """What people are to know who open it, such as that clouds count as seen; without its name."""
+
+    @property
+    def inside(self) -> str:
+        """Which part of its files it is, wherever they lie: one of an archive's, or a page; empty for all of them."""
+        if self.address.startswith("<"):
+            return ""
+        inside = self.address
+        for file in sorted(self.files, key=len, reverse=True):
+            inside = inside.replace(file, "")
+        return inside
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", one_line(self.name))  # it goes into messages, layers and pages

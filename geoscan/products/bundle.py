@@ -81,23 +81,37 @@ class Bundle:
         if not self.archive:
             with Path(self.address(name)).open("rb") as file:
                 return file.read(_LARGEST_XML + 1)
-        with zipfile.ZipFile(self.archive) as archive, archive.open(self.inside + name) as file:
-            return file.read(_LARGEST_XML + 1)
+        with zipfile.ZipFile(self.archive) as archive:
+            wanted = self.inside + name
+            own = next((own for own in archive.namelist() if _with_slashes(own) == wanted), wanted)
+            with archive.open(own) as file:
+                return file.read(_LARGEST_XML + 1)
 
 
 def listed(path: Path) -> Bundle:
     """Give the product in a directory."""
     names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    return Bundle(str(path), tuple(sorted(names)))
+    return Bundle(str(path), tuple(sorted(name for name in names if not is_macs(name))))
 
 
 def names_in(path: Path) -> list[str] | None:
-    """List the files in a zip; None where it cannot be read as one."""
+    """List the files in a zip, with slashes; None where it cannot be read as one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return [name for name in archive.namelist() if not name.endswith("/")]
+            names = map(_with_slashes, archive.namelist())
+            return [name for name in names if not name.endswith("/") and not is_macs(name)]
     except (OSError, zipfile.BadZipFile):
         return None
+
+
+def is_macs(name: str) -> bool:
+    """Tell whether a file is what macOS leaves beside one that it copies or packs: "._scene.tif"."""
+    return PurePosixPath(name).name.startswith("._")
+
+
+def _with_slashes(name: str) -> str:
+    r"""Name a file in a zip as GDAL does: Windows' own packer writes folder\file."""
+    return name.replace("\\", "/")
 
 
 def zipped(path: Path, names: Iterable[str], inside: str) -> Bundle:

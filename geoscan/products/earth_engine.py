@@ -16,12 +16,19 @@ from typing import Final
 from geoscan import gdal
 from geoscan.errors import SceneError
 from geoscan.products import Product
+from geoscan.products.bundle import is_macs
 from geoscan.products.rasters import look_into
 from geoscan.products.tiles import Tile, side_by_side
 
 KIND: Final = "Earth Engine export"
 
 _PART: Final = re.compile(r"(?P<name>.+)-(?P<row>\d{10})-(?P<col>\d{10})\.tiff?", re.IGNORECASE | re.DOTALL)
+_ALONE: Final = (
+    "it is called like a part of an Earth Engine export, and in an archive or over a network the others are not looked "
+    "for: fetch all of them into one folder, and give that"
+)
+"""What is told of such a part."""
+
 _NAMED: Final = 4
 """Missing parts that a message names, at most."""
 
@@ -29,12 +36,14 @@ _NAMED: Final = 4
 def recognise(path: str) -> Product | None:
     """Recognise an export in parts by any of them, by what their names have in common, or by their directory.
 
-    A directory is one when all rasters in it are parts of one export.
+    A directory is one when all rasters in it are parts of one export. Of a part over a network or in an archive the
+    others are not looked for: it is a plain raster with a warning.
     Raises SceneError for parts that are missing, damaged, or do not fit together.
     """
-    if gdal.is_remote(path) or not gdal.is_utf8(path):
-        return None
     given = Path(path).absolute()
+    if gdal.is_remote(path) or not gdal.exists(str(given.parent)):
+        name = gdal.short_name(path)
+        return Product(path, name, files=(path,), warnings=(_ALONE,)) if _PART.fullmatch(name) else None
     found = _PART.fullmatch(given.name)
     name = found["name"] if found else given.name
     parts: list[_Part] = []
@@ -55,14 +64,16 @@ class _Part:
 
 
 def _parts(folder: Path) -> list[_Part]:
-    matches = ((file, _PART.fullmatch(file.name)) for file in sorted(folder.iterdir()))
+    matches = ((file, _PART.fullmatch(file.name)) for file in sorted(folder.iterdir()) if not is_macs(file.name))
     return [_Part(file, found["name"], int(found["row"]), int(found["col"])) for file, found in matches if found]
 
 
 def _alone(folder: Path) -> list[_Part]:
     """Give the parts in `folder`, if its rasters are those of one export and no others."""
     parts = _parts(folder)
-    rasters = [file for file in folder.iterdir() if file.suffix.lower() in (".tif", ".tiff", ".vrt")]
+    rasters = [
+        file for file in folder.iterdir() if file.suffix.lower() in (".tif", ".tiff", ".vrt") and not is_macs(file.name)
+    ]
     return parts if len({part.name for part in parts}) == 1 and len(parts) == len(rasters) else []
 
 

@@ -9,9 +9,8 @@ Radiance has no `scaling`: the look of a Planet scene is fitted on it as it is s
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +22,6 @@ from geoscan.bands import Bands
 from geoscan.errors import SceneError
 from geoscan.products import Product, Scaling, assembly
 from geoscan.products.rasters import Raster, covers, look_into, read_small
-
-log = logging.getLogger(__name__)
 
 ANALYTIC: Final = "PlanetScope analytic"
 REFLECTANCE: Final = "PlanetScope surface reflectance"
@@ -179,7 +176,7 @@ class _File:
 def _scene(file: _File, raster: Raster) -> Product | None:
     """Give the product of a scene or a composite; None where nothing but its pixels could say what it is."""
     kind = _kind_in_tags(raster) or _kind_in_order(file) or (_kind(file.stem) if file.is_planets else "")
-    mask = _mask_of(file, raster)
+    mask, said = _mask_of(file, raster)
     layout = _LAYOUTS.get((_BITS.get(raster.dtype, 0), raster.count))
     if layout is None or not (kind or mask or {layer.description.lower() for layer in raster.layers} >= _EIGHT):
         return None
@@ -187,7 +184,7 @@ def _scene(file: _File, raster: Raster) -> Product | None:
         kind = VISUAL
     if (raster.dtype == "uint8") != (kind == VISUAL):
         return None  # no such thing is delivered
-    return _product(file, raster, kind, layout, mask)
+    return _product(file, raster, kind, layout, mask, said)
 
 
 def _quad(file: _File, raster: Raster) -> Product | None:
@@ -198,10 +195,12 @@ def _quad(file: _File, raster: Raster) -> Product | None:
     side = raster.place.transform.a
     if not any(abs(side / known - 1) < 1e-6 for known in _QUAD_PIXELS):
         return None
-    return _product(file, raster, QUAD, layout, _mask_of(file, raster))
+    return _product(file, raster, QUAD, layout, *_mask_of(file, raster))
 
 
-def _product(file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], mask: Raster | None) -> Product:
+def _product(
+    file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], mask: Raster | None, said: Sequence[str]
+) -> Product:
     bands, alpha = layout
     own = [raster.band(n) for n in range(1, raster.count + 1) if n != alpha]
     if alpha:
@@ -223,6 +222,7 @@ def _product(file: _File, raster: Raster, kind: str, layout: tuple[Bands, int], 
         mask=_mask_name(mask) if mask else "alpha" if alpha else "",
         date=_date(file, raster, metadata),
         files=(raster.path, *([mask.path] if mask else []), *metadata),
+        warnings=tuple(said),
     )
 
 
@@ -275,7 +275,9 @@ def _parsed(text: str) -> dict[str, Any]:
 # Its mask
 
 
-def _mask_of(file: _File, raster: Raster) -> Raster | None:
+def _mask_of(file: _File, raster: Raster) -> tuple[Raster | None, list[str]]:
+    """Open its mask, if one lies beside it; and say which ones are not used."""
+    said: list[str] = []
     for path in file.masks():
         if gdal.exists(file.folder) and not gdal.exists(path):
             continue
@@ -283,9 +285,9 @@ def _mask_of(file: _File, raster: Raster) -> Raster | None:
         if mask is None:
             continue
         if _is_mask(mask) and covers(mask.place, raster.place) and covers(raster.place, mask.place):
-            return mask
-        log.warning("%s does not fit %s: not used as its mask", gdal.short_name(path), gdal.short_name(raster.path))
-    return None
+            return mask, said
+        said.append(f"{gdal.short_name(path)} does not fit it: not used as its mask")
+    return None, said
 
 
 def _is_mask(raster: Raster) -> bool:

@@ -6,7 +6,8 @@ gives pixels and mask, and takes the same road from a directory and from a zip.
 What is not seen: pixels of the fill value in all three bands, as in any raster; in Level-2A what the scene
 classification calls no data, saturated or defective, and cloud of medium or high probability; in Level-1C since
 baseline 04.00 what the quality masks call lost, degraded, defective or no data, and opaque cloud, which older Level-1C
-has as polygons (GML). Thin cirrus and the shadow of clouds are seen: the ground shows through.
+has as polygons (GML). Thin cirrus and the shadow of clouds are seen: the ground shows through. Where such a mask was
+not downloaded with the bands, a warning says so.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ _ADD_OFFSET: Final = {"L1C": "RADIO_ADD_OFFSET", "L2A": "BOA_ADD_OFFSET"}
 _UNSEEN_QUALITY: Final = (3, 4, 5, 6)
 """Bands of MSK_QUALIT: lost and degraded image packets, defective pixels, no data. The others are lost and degraded
 ancillary packets, partly corrected crosstalk, and saturation, which leave the ground to be seen."""
+
+_CLOUDS: Final = {"L1C": "cloud mask", "L2A": "scene classification"}
+"""What people call that which tells where clouds are."""
 
 _OPAQUE_CLOUD: Final = 1
 """Band of MSK_CLASSI; the others are cirrus and snow."""
@@ -180,6 +184,7 @@ def _product(files: Bundle, chosen: str) -> Product:
         mask=granules[0].mask,
         date=_matching(_INSTANT, _text(root, "PRODUCT_START_TIME", "DATATAKE_SENSING_START")),
         files=files.paths,
+        warnings=tuple(_missing_masks(granules, level)),
     )
 
 
@@ -243,6 +248,9 @@ class _Granule:
     mask: str
     """What its mask is made of, for people."""
 
+    sees_clouds: bool
+    """It has what tells where clouds are."""
+
     address: str
     """Text of a VRT."""
 
@@ -275,19 +283,34 @@ def _chosen(files: Bundle, chosen: str) -> list[str]:
 
 def _granule(files: Bundle, level: str, name: str, fill: int) -> _Granule:
     images = files.below(f"GRANULE/{name}/IMG_DATA")
-    found = {band: _one(images, rf".*_{band}(?:_10m)?\.jp2") for band in _BANDS}
+    found, metres = _bands_in(images)
     missing = [band for band, file in found.items() if not file]
     if missing:
-        raise SceneError(f"{files.title} lacks {', '.join(missing)} at 10 m in granule {name}; {_AGAIN}, whole")
+        raise SceneError(f"{files.title} lacks {', '.join(missing)} at {metres} m in granule {name}; {_AGAIN}, whole")
     headers = [_header(files, file) for file in found.values()]
     first = headers[0]
     if any((one.rows, one.cols, one.dtype, one.count) != (first.rows, first.cols, first.dtype, 1) for one in headers):
         raise SceneError(f"{files.title}: the bands of granule {name} differ in size or type; {_AGAIN}")
-    place = _place(files, name, first)
+    place = _place(files, name, first, metres)
     unmeasured = assembly.hidden_in_all([one.band() for one in headers], fill)
     masks, told = _classified(files, images) if level == "L2A" else _checked(files, name, place)
-    address = assembly.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks])
-    return _Granule(name, place, first.dtype, f"{told}, fill value {fill}" if told else f"fill value {fill}", address)
+    return _Granule(
+        name=name,
+        place=place,
+        dtype=first.dtype,
+        mask=", ".join([*told, f"fill value {fill}"]),
+        sees_clouds=_CLOUDS[level] in told,
+        address=assembly.stack(place, [one.band() for one in headers], first.dtype, [unmeasured, *masks]),
+    )
+
+
+def _bands_in(images: Sequence[str]) -> tuple[dict[str, str], int]:
+    """Find the files of red, green and blue, empty where one is missing, and the metres of their pixels.
+
+    Those of 10 m, or of 20 m where somebody kept no others of a Level-2A product.
+    """
+    fine, coarse = ({band: _one(images, rf".*_{band}{end}\.jp2") for band in _BANDS} for end in ("(?:_10m)?", "_20m"))
+    return (coarse, 20) if any(coarse.values()) and not any(fine.values()) else (fine, 10)
 
 
 def _one(names: Iterable[str], pattern: str) -> str:
@@ -314,17 +337,17 @@ def _header(files: Bundle, name: str) -> _Header:
         )
 
 
-def _place(files: Bundle, granule: str, header: _Header) -> assembly.Place:
+def _place(files: Bundle, granule: str, header: _Header, metres: int) -> assembly.Place:
     crs, transform = header.crs, header.transform
     if crs is None or transform == Affine.identity():
-        crs, transform = _geocoding(files, granule)
+        crs, transform = _geocoding(files, granule, metres)
     if not transform.is_rectilinear or not transform.a or not transform.e:
         raise SceneError(f"{files.title}: the pixels of granule {granule} have no size or are not north up; {_AGAIN}")
     return assembly.Place(crs, transform, header.rows, header.cols)
 
 
-def _geocoding(files: Bundle, granule: str) -> tuple[CRS, Affine]:
-    """Read from the granule's metadata where its pixels of 10 m lie."""
+def _geocoding(files: Bundle, granule: str, metres: int) -> tuple[CRS, Affine]:
+    """Read from the granule's metadata where its pixels of so many metres lie."""
     name = next((name for name in files.below(f"GRANULE/{granule}") if _TILE_METADATA.fullmatch(_last(name))), "")
     if not name:
         raise SceneError(f"{files.title}: neither images nor metadata say where granule {granule} lies; {_AGAIN}")
@@ -335,10 +358,10 @@ def _geocoding(files: Bundle, granule: str) -> tuple[CRS, Affine]:
     except CRSError as error:
         raise SceneError(f"{files.title}: {_last(name)} has {code!r} where a CRS belongs; {_AGAIN}") from error
     for place in root.iterfind(".//{*}Geoposition"):
-        if place.get("resolution") == "10":
+        if place.get("resolution") == str(metres):
             left, top, across, down = (_number(files, key, _text(place, key)) for key in ("ULX", "ULY", "XDIM", "YDIM"))
             return crs, Affine(across, 0, left, 0, down, top)
-    raise SceneError(f"{files.title}: {_last(name)} has no position for pixels of 10 m; {_AGAIN}")
+    raise SceneError(f"{files.title}: {_last(name)} has no position for pixels of {metres} m; {_AGAIN}")
 
 
 def _mosaic(files: Bundle, granules: Sequence[_Granule]) -> str:
@@ -357,16 +380,23 @@ def _mosaic(files: Bundle, granules: Sequence[_Granule]) -> str:
 # Its masks
 
 
-def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[assembly.Hidden], str]:
+def _missing_masks(granules: Sequence[_Granule], level: str) -> Iterator[str]:
+    for granule in granules:
+        if not granule.sees_clouds:
+            whose = "it" if len(granules) == 1 else f"its granule {granule.name}"
+            yield f"{whose} has no {_CLOUDS[level]}: clouds are not masked"
+
+
+def _classified(files: Bundle, images: Sequence[str]) -> tuple[list[assembly.Hidden], list[str]]:
     """Give what the scene classification of Level-2A hides, and how people call it."""
     patterns = (rf"(?:.*_)?SCL_(?:.*_)?{metres}m\.jp2" for metres in (20, 60))
     name = next(filter(None, (_one(images, pattern) for pattern in patterns)), "")
     if not name:
-        return [], ""
-    return [assembly.Hidden(_header(files, name).band(), UNSEEN_CLASSES)], "scene classification"
+        return [], []
+    return [assembly.Hidden(_header(files, name).band(), UNSEEN_CLASSES)], [_CLOUDS["L2A"]]
 
 
-def _checked(files: Bundle, granule: str, place: assembly.Place) -> tuple[list[assembly.Hidden], str]:
+def _checked(files: Bundle, granule: str, place: assembly.Place) -> tuple[list[assembly.Hidden], list[str]]:
     """Give what the quality and cloud masks of Level-1C hide, and how people call them."""
     reports = files.below(f"GRANULE/{granule}/QI_DATA")
     hidden, told = [], []
@@ -375,12 +405,12 @@ def _checked(files: Bundle, granule: str, place: assembly.Place) -> tuple[list[a
         told.append("quality masks")
     if name := _one(reports, r"MSK_CLASSI_B00\.jp2"):
         hidden.append(assembly.Hidden(_header(files, name).band(_OPAQUE_CLOUD), (1,)))
-        told.append("cloud mask")
+        told.append(_CLOUDS["L1C"])
     elif name := _one(reports, r".*MSK_CLOUDS_.*\.gml"):
         if clouds := _opaque(files, name):
             hidden.append(assembly.Hidden(assembly.painted(place, clouds, _CLOUD_CELL), (1,)))
-        told.append("cloud mask")
-    return hidden, ", ".join(told)
+        told.append(_CLOUDS["L1C"])
+    return hidden, told
 
 
 def _opaque(files: Bundle, name: str) -> list[shapely.Polygon]:

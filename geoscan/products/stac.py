@@ -11,7 +11,6 @@ machine, and an asset is opened as GeoTIFF or JPEG 2000 and nothing else, for GD
 from __future__ import annotations
 
 import json
-import logging
 import math
 import re
 import time
@@ -19,7 +18,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from itertools import zip_longest
 from pathlib import Path
@@ -30,13 +29,11 @@ from geoscan import gdal, vrt
 from geoscan.bands import marks_pixels
 from geoscan.errors import SceneError
 from geoscan.masks import UNSEEN_CLASSES
-from geoscan.products import Product, Scaling, assembly
+from geoscan.products import Product, Scaling, assembly, planet
 from geoscan.products.rasters import Raster, covers, describe
 
 if TYPE_CHECKING:
     import pystac
-
-log = logging.getLogger(__name__)
 
 KIND: Final = "STAC item"
 
@@ -79,7 +76,8 @@ def recognise(path: str) -> Product | None:
     """Recognise a STAC item: a JSON file here, or at an http or https URL.
 
     Red, green and blue are the finest assets, or bands of an asset, with these common names, or else so called; or else
-    those of its visual asset. The mask is the asset "SCL", Sentinel-2's scene classification.
+    those of its visual asset. The mask is the asset "SCL", Sentinel-2's scene classification. Where they are one file
+    here that is Planet's, it is read as it would be without its item.
     Raises SceneError for an item that cannot be fetched or is malformed, has no such assets, or whose assets cannot be
     opened or lie on different grids; and for a catalogue or a collection.
     """
@@ -91,12 +89,17 @@ def recognise(path: str) -> Product | None:
     assets = _assets(item)
     colors = [_opened(one, item) for one in _colors(assets, item)]
     place, dtype = _common(colors, item)
-    classes = _classes(assets, item, place)
-    if not classes and (marks := ", ".join(_marks(item))):
-        log.warning(
-            "%s: nothing is made of its assets %s: what they mark, such as clouds, counts as seen", item.name, marks
+    if found := _of_planets(colors):
+        return replace(
+            found,
+            date=found.date or item.date,
+            files=(*found.files, path),
+            unread=tuple(file for file in _around(item, place) if file not in found.files),
         )
-    read = [*colors, *([classes] if classes else [])]
+    classes, said = _classes(assets, item, place)
+    if not classes and (marks := ", ".join(_marks(item))):
+        said.append(f"nothing is made of its assets {marks}: what they mark, such as clouds, counts as seen")
+    files = [one.raster.path for one in (*colors, *([classes] if classes else []))]
     return Product(
         address=assembly.stack(place, [one.band() for one in colors], dtype, [*_fill(colors), *_unseen(classes)]),
         name=_shown(str(item.stac.id)),
@@ -105,7 +108,9 @@ def recognise(path: str) -> Product | None:
         scaling=_scaling(item, colors),
         mask="scene classification" if classes else "",
         date=item.date,
-        files=(path, *dict.fromkeys(one.raster.path for one in read)),
+        files=(path, *dict.fromkeys(files)),
+        unread=tuple(file for file in _around(item, place) if file not in files),
+        warnings=tuple(said),
     )
 
 
@@ -282,10 +287,6 @@ class _Asset:
     """What the item says of the band; without the names of extensions."""
 
     @property
-    def is_jp2(self) -> bool:
-        return self.href.partition("?")[0].lower().endswith(".jp2")
-
-    @property
     def is_radiance(self) -> bool:
         """The item names a unit of radiance; reflectance has none."""
         unit = self.about.get("unit")
@@ -295,7 +296,11 @@ class _Asset:
     def rank(self) -> tuple[float, bool]:
         """The best has the least: the finest, and GeoTIFF before JPEG 2000."""
         gsd = _number(self.about.get("gsd", self.about.get("spatial_resolution")))
-        return math.inf if gsd is None else gsd, self.is_jp2
+        return math.inf if gsd is None else gsd, _is_jp2(self.href)
+
+
+def _is_jp2(href: str) -> bool:
+    return href.partition("?")[0].lower().endswith(".jp2")
 
 
 def _assets(item: _Item) -> list[_Asset]:
@@ -377,7 +382,7 @@ def _opened(asset: _Asset, item: _Item) -> _Opened:
     if item.is_microsofts and (urlsplit(address).hostname or "").endswith(_SIGNED) and "sig=" not in address:
         address = f"/vsicurl?pc_url_signing=yes&url={quote(address, safe='')}"
     try:
-        raster = describe(address, "JP2OpenJPEG" if asset.is_jp2 else "GTiff")
+        raster = describe(address, _driver(asset.href))
     except SceneError as error:
         why = re.sub(r"\?[^\s']*", "", str(error))  # what follows in a URL may be a secret
         todo = "check the address, and that you have access to it" if gdal.is_remote(address) else "check the path"
@@ -399,6 +404,36 @@ def _common(colors: Sequence[_Opened], item: _Item) -> tuple[assembly.Place, str
     return place, dtype
 
 
+def _driver(href: str) -> str:
+    """Name the driver of GDAL's that alone may open an asset."""
+    return "JP2OpenJPEG" if _is_jp2(href) else "GTiff"
+
+
+def _of_planets(colors: Sequence[_Opened]) -> Product | None:
+    """Give Planet's product that all colours come from, with the mask beside it; None for anything else."""
+    paths = {one.raster.path for one in colors}
+    path = paths.pop()
+    return None if paths or gdal.is_remote(path) else planet.recognise(path)
+
+
+def _around(item: _Item, place: assembly.Place) -> list[str]:
+    """List the item's files on this machine, but for rasters of other ground, which are scenes of their own."""
+    found = []
+    for asset in item.stac.assets.values():
+        with suppress(SceneError):  # what cannot be read is none of its files
+            address = item.source.address(asset.href)
+            if not gdal.is_remote(address) and gdal.exists(address) and not _lies_elsewhere(address, place):
+                found.append(address)
+    return list(dict.fromkeys(found))
+
+
+def _lies_elsewhere(path: str, place: assembly.Place) -> bool:
+    with suppress(SceneError):  # what is no raster with a place, such as a picture to look at, is of this one
+        own = describe(path, _driver(path)).place
+        return not (covers(own, place) and covers(place, own))
+    return False
+
+
 def _fill(colors: Sequence[_Opened]) -> list[assembly.Hidden]:
     """Hide what is invalid in all three, as their files say, else as the item says."""
     if any(one.raster.masked for one in colors):
@@ -409,21 +444,19 @@ def _fill(colors: Sequence[_Opened]) -> list[assembly.Hidden]:
     return [assembly.hidden_in_all([one.band() for one in colors], int(nodata))]
 
 
-def _classes(assets: Sequence[_Asset], item: _Item, place: assembly.Place) -> _Opened | None:
-    """Open the scene classification, if the item has one that is there."""
+def _classes(assets: Sequence[_Asset], item: _Item, place: assembly.Place) -> tuple[_Opened | None, list[str]]:
+    """Open the scene classification, if the item has one that is there; and say why one is not used."""
     named = [one for one in assets if one.name == _MASK]
     if not named:
-        return None
+        return None, []
     asset = min(named, key=lambda one: one.rank)
     address = item.source.address(asset.href)
     if not gdal.is_remote(address) and not gdal.exists(address):
-        log.warning("%s has a scene classification that is not there: clouds are not masked", item.name)
-        return None
+        return None, ["its scene classification is not there: clouds are not masked"]
     classes = _opened(asset, item)
     if covers(classes.raster.place, place) and covers(place, classes.raster.place):
-        return classes
-    log.warning("%s has a scene classification of other ground: clouds are not masked", item.name)
-    return None
+        return classes, []
+    return None, ["its scene classification is of other ground: clouds are not masked"]
 
 
 def _marks(item: _Item) -> list[str]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, takewhile
 from typing import Final
 
 import numpy as np
+import rasterio
+import rasterio.windows
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -21,11 +23,20 @@ from rasterio.enums import MaskFlags
 
 from geoscan import gdal, inputs, vrt
 from geoscan.errors import SceneError
+from geoscan.grid import Window
 from geoscan.products import Product, assembly, recognise
 from geoscan.products.rasters import Raster, covers, look_into
+from geoscan.scaling import ADDED, TEN_THOUSAND
 
 _NEAR: Final = 1e-3
 """Pixels; grids that are off by less are one."""
+
+_SPOTS, _SPOT = 8, 32
+"""Along an edge that two tiles share, values are compared at so many spots, of so many pixels."""
+
+_STEP: Final = (0.5, 1.5)
+"""Of the offset that ESA adds: a change between these across an edge is such an offset. Tiles of other days differ by a
+little more or less; tiles of one scene do not differ."""
 
 _SAME: Final = 1e-9
 """As a share; pixels whose sides differ by less are of one size."""
@@ -62,7 +73,8 @@ def groups_of(paths: Sequence[str]) -> list[list[str]]:
     """Sort rasters into those that are parts of one; what stands alone comes alone, and so does what is no raster.
 
     Parts of one raster have one grid, and bands, types, fill, kind, scaling and date in common; each shares an edge
-    with another, so that all hang together; and none lies over another.
+    with another, so that all hang together; and none lies over another. Where nobody names their scaling, they do not
+    hang together by an edge at which all values change by the offset that ESA adds to reflectance.
     paths: whatever `recognise` or GDAL knows. Returns the groups, and the paths in them, in the order given.
     """
     tiles = [Tile.at(path) for path in paths]
@@ -97,7 +109,9 @@ def side_by_side(tiles: Sequence[Tile], name: str = "", kind: str = "Mosaic") ->
         address=assembly.sheet(whole, parts, first.raster.layers, masked=_masked(first.raster, whole, parts)),
         name=name or _name([tile.product.name for tile in tiles]),
         kind=first.product.kind or kind,
-        files=tuple(dict.fromkeys(chain.from_iterable(tile.product.files for tile in tiles))),
+        files=_of_all(tile.product.files for tile in tiles),
+        unread=_of_all(tile.product.unread for tile in tiles),
+        warnings=_of_all(tile.product.warnings for tile in tiles),
     )
 
 
@@ -152,7 +166,7 @@ def made_of(path: str) -> frozenset[str]:
     if not path.lower().endswith(".vrt"):
         return frozenset()
     try:
-        files = inputs.behind([path], path)
+        files = inputs.behind([path], path, beside=False)
     except SceneError:
         return frozenset()  # opening it will tell
     real = {os.path.realpath(file) for file in files if not file.lower().endswith(inputs.BESIDE)}
@@ -170,11 +184,14 @@ def _shown(path: str) -> frozenset[str]:
         product = recognise(path)
     except SceneError:
         return frozenset()
-    return frozenset(map(os.path.realpath, product.files if product else ())) - {os.path.realpath(path)}
+    own = (*product.files, *product.unread) if product else ()
+    return frozenset(map(os.path.realpath, own)) - {os.path.realpath(path)}
 
 
 def _groups(tiles: Sequence[Tile]) -> list[list[Tile]]:
-    return [[lattice[n] for n in members] for lattice, boxes in _lattices(tiles) for members in _connected(boxes)]
+    return [
+        [lattice[n] for n in members] for lattice, boxes in _lattices(tiles) for members in _connected(lattice, boxes)
+    ]
 
 
 def _lattices(tiles: Sequence[Tile]) -> list[tuple[list[Tile], NDArray[np.int64]]]:
@@ -211,8 +228,11 @@ def _with_pixels_of(first: assembly.Place, place: assembly.Place) -> assembly.Pl
     return replace(place, transform=Affine(a, b, place.transform.c, d, e, place.transform.f))
 
 
-def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
-    """Number the boxes that hang together by their edges; those that lie over each other, and theirs, stay alone."""
+def _connected(tiles: Sequence[Tile], boxes: NDArray[np.int64]) -> list[list[int]]:
+    """Number the tiles that hang together by their edges; those that lie over each other, and theirs, stay alone.
+
+    boxes: of the tiles, as `_lattices` gives them.
+    """
     top, left, bottom, right = boxes.T
     shapes = shapely.box(left, top, right, bottom)
     one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
@@ -220,6 +240,9 @@ def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
     down = np.minimum(bottom[one], bottom[other]) - np.maximum(top[one], top[other])
     across = np.minimum(right[one], right[other]) - np.maximum(left[one], left[other])
     beside, over = (np.minimum(down, across) == 0) & (np.maximum(down, across) > 0), (down > 0) & (across > 0)
+    for at in np.flatnonzero(beside):
+        ours, theirs = one[at], other[at]
+        beside[at] = not _differ(tiles[ours], tiles[theirs], _spots(boxes[ours], boxes[theirs]))
     # scipy's graphs take a while to import: only for several scenes
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -233,12 +256,65 @@ def _connected(boxes: NDArray[np.int64]) -> list[list[int]]:
     return list(groups.values())
 
 
+def _spots(one: NDArray[np.int64], other: NDArray[np.int64]) -> list[tuple[Window, Window]]:
+    """Give spots along the edge that two boxes share: pixels of the one, and those of the other that touch them.
+
+    Each in the pixels of its own box.
+    """
+    top, left = np.maximum(one[:2], other[:2]).tolist()
+    bottom, right = np.minimum(one[2:], other[2:]).tolist()
+    is_upright = left == right
+    side = bottom - top if is_upright else right - left
+    long = min(side, _SPOT)
+
+    def spot(at: int, box: NDArray[np.int64]) -> Window:
+        row = top + at if is_upright else top - int(box[2] == top)
+        col = left - int(box[3] == left) if is_upright else left + at
+        return Window(row - int(box[0]), col - int(box[1]), *((long, 1) if is_upright else (1, long)))
+
+    places = np.unique(np.linspace(0, side - long, _SPOTS).astype(int)).tolist()
+    return [(spot(at, one), spot(at, other)) for at in places]
+
+
+def _differ(one: Tile, other: Tile, spots: Sequence[tuple[Window, Window]]) -> bool:
+    """Tell whether two tiles differ along their edge by the offset that ESA adds, of which neither says anything."""
+    if one.product.kind or one.raster.dtype == "uint8" or gdal.is_remote(one.product.address):
+        return False
+    try:
+        own, theirs = (_values(tile, at) for tile, at in zip((one, other), zip(*spots, strict=True), strict=True))
+    except gdal.FAILURES:
+        return False  # a scan tells
+    change = theirs - own
+    change = change[:, np.isfinite(change).all(axis=0)]
+    if not change.size:
+        return False
+    added = ADDED / np.array([layer.scale for layer in one.raster.layers])
+    shares = [np.median(change, axis=1) / step for step in (added, added / TEN_THOUSAND)]
+    return any(bool(((_STEP[0] <= part) & (part <= _STEP[1])).all()) for share in shares for part in (share, -share))
+
+
+def _values(tile: Tile, windows: Sequence[Window]) -> NDArray[np.float64]:
+    """Read (bands, n) pixels; NaN is no data."""
+    path = tile.raster.path
+    with gdal.settings(path), rasterio.open(gdal.vsi_name(path)) as source:
+        parts = [
+            source.read(window=rasterio.windows.Window(one.col, one.row, one.cols, one.rows), masked=True)
+            for one in windows
+        ]
+    return np.concatenate([one.astype(np.float64).filled(np.nan).reshape(len(one), -1) for one in parts], axis=1)
+
+
 def _masked(first: Raster, whole: assembly.Place, parts: Sequence[assembly.Part]) -> bool:
     """Tell whether a mosaic needs a mask of its own: its parts have some, or there are gaps that nothing else tells."""
     if MaskFlags.per_dataset in first.flags and MaskFlags.alpha not in first.flags:
         return True
     gaps = sum(part.at.rows * part.at.cols for part in parts) < whole.rows * whole.cols
     return gaps and not first.masked
+
+
+def _of_all(texts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Give each once, in their order."""
+    return tuple(dict.fromkeys(chain.from_iterable(texts)))
 
 
 def _name(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from geoscan.errors import spelt
 from geoscan.labels import readable
+from geoscan.layers.style import REVIEWS
 from geoscan.model.card import Card
 from geoscan.model.figures_markdown import alarms_text
 from geoscan.model.markdown import card_markdown
@@ -53,6 +54,7 @@ def render(page: Page) -> str:
         page=page,
         data={"scenes": [one.data for one in page.scenes], "sights": sights},
         sights=_SIGHTS,
+        reviews=REVIEWS,
         Sight=Sight,
         LISTED=LISTED,
         PICTURED=PICTURED,

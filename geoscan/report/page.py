@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from geoscan import __version__
+from geoscan.layers import footprint
 from geoscan.model.card import Card
+from geoscan.outlines import area_ha, areas_ha, union
 from geoscan.polygons import Detection, properties
 from geoscan.report.pictures import CloseUp
 from geoscan.report.places import shown_by
@@ -18,6 +20,7 @@ from geoscan.report.scene_part import ScenePart, part_of
 from geoscan.scanning.plan import Plan
 from geoscan.scanning.result import SceneResult, total
 from geoscan.scanning.summary import Summary
+from geoscan.states import ABSENT, Review
 
 LISTED: Final = 2000
 """Detections in the table and on the maps; the likeliest, where there are more."""
@@ -29,8 +32,8 @@ _SIDES: Final = (256, 1600)
 _PIXELS: Final = 2**23
 """Least and most pixels of an overview's side, and of all overviews together: a report is to stay small."""
 
-_ABSENT: Final = ("gone", "unseen")
-"""`status` of what an earlier layer holds, and this scan did not find."""
+_LITTLE: Final = 0.001
+"""Share of their ground that scenes beside each other may both show: a hair, in another CRS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,29 @@ class Page:
     left_out: int
     """Rasters in folders that could not be scanned."""
 
+    shared: float = 0.0
+    """Share of what all scenes show that another of them has shown before, 0..1."""
+
+    refuted: Sequence[float] = ()
+    """Hectares of each detection that a person has called no mine."""
+
     version: str = __version__
     written: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def ground_km2(self) -> float:
-        """Ground that all scenes show."""
-        return sum(one.plan.ground_m2 for one in self.scenes) / 1e6
+        """Ground that all scenes show; what several show counts once."""
+        return (1 - self.shared) * sum(one.plan.ground_m2 for one in self.scenes) / 1e6
+
+    @property
+    def overlap(self) -> bool:
+        """Whether scenes overlap, so that shares of what they show are none of the ground."""
+        return self.shared > _LITTLE
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether a person has said something of a detection."""
+        return any(row.facts["review"] != Review.UNREVIEWED for row in (*self.rows, *self.absent))
 
     @property
     def pictured(self) -> list[Row]:
@@ -113,8 +132,10 @@ def page_of(
     found: detections of all scenes, each mine once. The others are as `Page` has them.
     """
     facts = [properties(one) for one in found]
-    absent = [n for n, one in enumerate(facts) if one.get("status") in _ABSENT]
-    present = sorted(set(range(len(found))) - set(absent), key=lambda n: _likelihood(found[n]), reverse=True)[:LISTED]
+    absent = [n for n, one in enumerate(facts) if one.get("status") in ABSENT]
+    present = sorted(set(range(len(found))) - set(absent), key=lambda n: _likelihood(found[n]), reverse=True)
+    refuted = [found[n].area_ha for n in present if found[n].review is Review.NOT_MINE]
+    present = present[:LISTED]
     scenes, maps, close_ups = _scenes(results, [found[n] for n in present])
 
     def row(number: int, n: int) -> Row:
@@ -130,7 +151,17 @@ def page_of(
         command=command,
         missing=missing or {},
         left_out=left_out,
+        shared=_shared(results),
+        refuted=refuted,
     )
+
+
+def _shared(results: Sequence[SceneResult]) -> float:
+    """Give the share of what scenes show that another of them has shown before, 0..1."""
+    if len(results) == 1:
+        return 0.0
+    shapes = [footprint.outline_of(result.seen) for result in results]
+    return 1 - area_ha(union(shapes)) / float(areas_ha(shapes).sum())
 
 
 def _likelihood(one: Detection) -> tuple[float, float]:

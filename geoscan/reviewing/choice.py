@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import pyproj
 import shapely
+import shapely.affinity
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoscan.changes import date_of
 from geoscan.grid import TileGrid, Window
 from geoscan.reviewing.layer import Reviewed
 from geoscan.scanning.plan import Plan
@@ -21,7 +24,10 @@ _HALF: Final = 0.5 - 1e-6
 """Share of a core that a polygon must cover; it has seen a change of CRS."""
 
 _SLIVER: Final = 0.01
-"""Share of a chip that other polygons may cover: outlines of neighbours overlap by a hair in another CRS."""
+"""Share of a chip that other polygons, or scenes, may cover: neighbours overlap by a hair in another CRS."""
+
+_EDGE: Final = 32
+"""Pieces of the longer side of a scene, which is no straight line in another CRS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +40,87 @@ class Choice:
     mixed: int
     """Chips under polygons that are no mine which also show a mine, or what nobody has reviewed: left out."""
 
+    late: int
+    """Chips left out: another scene of their polygon may show the ground later, so nobody knows what they show."""
+
     here: frozenset[int]
     """Positions of the reviewed polygons that lie in the scene."""
 
 
-def choose(plan: Plan, reviewed: Reviewed) -> Choice:
+def choose(plan: Plan, reviewed: Reviewed, given: Sequence[Plan] = ()) -> Choice:
     """Choose the chips whose cores a reviewed polygon covers by half or more, and at least the one it covers most.
 
+    given: all scenes. A polygon that was found in several has the outline of all together, and what a later one shows
+    may not be there in an earlier one: a chip is taken of the latest alone that shows its ground, and of none where
+    that is not known, as without dates.
     A chip that shows a mine is one of a mine, whatever else lies in it. No ground that nobody has reviewed is called
     no mine: a chip under such a polygon is left out where it reaches into another one.
     """
-    shapes = _in_pixels(reviewed, plan)
+    shapes = _in_pixels(reviewed.shapes, reviewed.crs, plan)
     own = [n for n in reviewed.judged if of_scene(reviewed.scenes[n], plan.name)]
     covered = {n: tiles for n in own if len(tiles := _covered(shapes[n], plan.grid))}
-    mines = {tile: n for n in covered if reviewed.reviews[n] is Review.MINE for tile in covered[n].tolist()}
-    others = {tile: n for n in covered if reviewed.reviews[n] is Review.NOT_MINE for tile in covered[n].tolist()}
+    later = _Later.than(plan, reviewed, given)
+    shown = {n: later.without(tiles, reviewed.scenes[n], plan.grid) for n, tiles in covered.items()}
+    mines = {tile: n for n in shown if reviewed.reviews[n] is Review.MINE for tile in shown[n].tolist()}
+    others = {tile: n for n in shown if reviewed.reviews[n] is Review.NOT_MINE for tile in shown[n].tolist()}
     doubtful = shapely.union_all(shapes[[review is not Review.NOT_MINE for review in reviewed.reviews]])
     mixed = [tile for tile in others if tile in mines or _reaches_into(plan.grid[tile].read, doubtful)]
     chips = {tile: (Review.NOT_MINE, n) for tile, n in others.items() if tile not in set(mixed)}
     chips |= {tile: (Review.MINE, n) for tile, n in mines.items()}
-    return Choice(dict(sorted(chips.items())), len(mixed), frozenset(covered))
+    late = sum(len(covered[n]) - len(shown[n]) for n in covered)
+    return Choice(dict(sorted(chips.items())), len(mixed), late, frozenset(covered))
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """Scenes that may be later than one: on a later day, or on one that nobody knows."""
+
+    grounds: Sequence[tuple[str, shapely.Geometry]]
+    """Name and ground, in (col, row) of the one, of those that are given."""
+
+    known: Sequence[str]
+    """Names of all that are given, and of what the layer knows to be no later."""
+
+    dated: Collection[str]
+    """Names that the layer gives to its scenes."""
+
+    @classmethod
+    def than(cls, plan: Plan, reviewed: Reviewed, given: Sequence[Plan]) -> _Later:
+        day = _day(plan)
+        others = [one for one in given if one is not plan and _may_be_later(_day(one), day)]
+        grounds = [_in_pixels(np.array([_extent(one)], object), one.scene.crs, plan)[0] for one in others]
+        before = [name for name in reviewed.dates if not _may_be_later(date_of(name, reviewed.dates), day)]
+        known = [plan.name, *(one.name for one in given), *before]
+        return cls([(one.name, ground) for one, ground in zip(others, grounds, strict=True)], known, reviewed.dates)
+
+    def without(self, tiles: NDArray[np.int64], names: str, grid: TileGrid) -> NDArray[np.int64]:
+        """Leave out tiles that these scenes may show. names: of the scenes of a polygon; empty where it has none."""
+        if not names:
+            return tiles
+        boxes = _boxes(Window(*core) for core in grid.cores(tiles).tolist())
+        hidden = np.zeros(len(tiles), bool)
+        whole = names in self.dated or any(_same(names, one) for one in self.known)
+        for name in [names] if whole else names.split(", "):
+            hidden |= not any(_same(name, one) for one in self.known)
+            for ground in (ground for other, ground in self.grounds if _same(name, other)):
+                hidden |= shapely.area(shapely.intersection(ground, boxes)) > _SLIVER * shapely.area(boxes)
+        return tiles[~hidden]
+
+
+def _day(plan: Plan) -> str | None:
+    """Give the day on which a scene was taken, ISO 8601; None where it does not tell."""
+    return date_of(plan.name, {plan.name: plan.reading["date"]})
+
+
+def _may_be_later(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one > other
+
+
+def _extent(plan: Plan) -> shapely.Polygon:
+    """Outline a scene in its CRS."""
+    grid = plan.grid
+    edge = shapely.segmentize(shapely.box(0, 0, grid.cols, grid.rows), max(grid.cols, grid.rows) / _EDGE)
+    return shapely.affinity.affine_transform(edge, plan.scene.transform.to_shapely())
 
 
 def of_scene(names: str, scene: str) -> bool:
@@ -68,21 +135,29 @@ def _same(one: str, other: str) -> bool:
     return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
 
 
-def _in_pixels(reviewed: Reviewed, plan: Plan) -> NDArray[np.object_]:
-    """Outlines in (col, row) of the scene; what its CRS cannot hold is empty."""
-    crs = pyproj.CRS.from_wkt(plan.scene.crs.to_wkt())
-    change = pyproj.Transformer.from_crs(reviewed.crs, crs, always_xy=True)
-    back: Affine = ~plan.scene.transform
+def _in_pixels(outlines: NDArray[np.object_], crs: Any, plan: Plan) -> NDArray[np.object_]:
+    """Outlines in (col, row) of the scene; what its CRS cannot hold is empty. crs: theirs.
+
+    Where the scene has longitudes, each outline is also a lap to the west and to the east: a scene may go on beyond 180
+    degrees, where outlines do not.
+    """
+    known, own = (pyproj.CRS.from_user_input(one) for one in (crs, plan.scene.crs))
+    change = pyproj.Transformer.from_crs(known, own, always_xy=True)
+    jumps = own.is_geographic and not known.is_geographic
 
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = change.transform(points[:, 0], points[:, 1])
-        return np.column_stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f])
+        return np.column_stack([np.unwrap(x, period=360) if jumps else x, y])
 
-    flat = shapely.force_2d(reviewed.shapes)
-    moved = [shapely.transform(shape, move) for shape in flat]
-    shapes = [shape if np.isfinite(shapely.get_coordinates(shape)).all() else shapely.Polygon() for shape in moved]
-    made: NDArray[np.object_] = shapely.make_valid(np.array(shapes, object))
-    return made
+    shapes = [shapely.transform(shape, move) for shape in shapely.force_2d(outlines)]
+    shapes = [shape if np.isfinite(shapely.get_coordinates(shape)).all() else shapely.Polygon() for shape in shapes]
+    moved: NDArray[np.object_] = shapely.make_valid(np.array(shapes, object))
+    if own.is_geographic:
+        laps = [shapely.transform(moved, partial(np.add, (lap, 0))) for lap in (-360, 0, 360)]
+        moved = np.asarray(shapely.union_all(laps, axis=0))
+    back: Affine = ~plan.scene.transform
+    found: NDArray[np.object_] = shapely.transform(moved, lambda points: np.column_stack(back @ tuple(points.T)))
+    return found
 
 
 def _covered(shape: shapely.Geometry, grid: TileGrid) -> NDArray[np.int64]:

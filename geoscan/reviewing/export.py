@@ -62,12 +62,13 @@ def export(reviewed: Reviewed, plans: Sequence[Plan], out: Path) -> Exported:
     OutputError when writing fails.
     """
     reviewed = _with_renamed(reviewed, plans)
-    choices = [choose(plan, reviewed) for plan in plans]
+    choices = [choose(plan, reviewed, plans) for plan in plans]
     _tell_left_out(reviewed, plans, choices)
     if not any(choice.chips for choice in choices):
+        late = any(choice.late for choice in choices)
         raise InputError(
-            f"none of the {len(reviewed.judged)} reviewed polygons gives a chip of these scenes; pass the scenes that "
-            "they were found in with --scene"
+            f"none of the {len(reviewed.judged)} reviewed polygons gives a chip of these scenes; "
+            + ("scan and review each by itself" if late else "pass the scenes that they were found in with --scene")
         )
     failed: dict[str, str] = {}
     names = file_names([plan.name for plan in plans])
@@ -161,4 +162,10 @@ def _tell_left_out(reviewed: Reviewed, plans: Sequence[Plan], choices: Sequence[
     if mixed := sum(choice.mixed for choice in choices):
         log.warning(
             "%d chips of what is no mine also show a mine, or a polygon that nobody has reviewed: left out", mixed
+        )
+    if late := sum(choice.late for choice in choices):
+        log.warning(
+            "%d chips are left out: another scene of their polygon is later, or of a day that nobody knows, and what "
+            "it shows may be new; pass all scenes with --scene, or scan and review each by itself",
+            late,
         )

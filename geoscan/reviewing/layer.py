@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +13,11 @@ import shapely
 from numpy.typing import NDArray
 
 from geoscan.errors import InputError
+from geoscan.layers.about import dates_in
+from geoscan.layers.detections import NAMES
 from geoscan.layers.earlier import reviews_in
 from geoscan.layers.reading import read_table
 from geoscan.states import ABSENT, Review
-
-DETECTIONS: Final = ("detections", "mines")
-"""What the layer of detections is called in a file of several."""
 
 _AREAS: Final = (3, 6)
 """Polygon and MultiPolygon, as shapely numbers them."""
@@ -42,6 +41,9 @@ class Reviewed:
     models: tuple[str, ...]
     """Name of the model that found each; empty where the layer does not tell."""
 
+    dates: Mapping[str, str]
+    """When each scene was taken, by its name, ISO 8601; as far as the file tells."""
+
     def __len__(self) -> int:
         return len(self.reviews)
 
@@ -58,7 +60,7 @@ def read_reviewed(path: Path) -> Reviewed:
     Raises InputError for a file that is no layer, without that column, with other words in it, without a CRS, where
     what was reviewed is no polygon, and where nobody has reviewed any.
     """
-    table, _ = read_table(path, DETECTIONS)
+    table, told = read_table(path, NAMES)
     if "review" not in table:
         raise InputError(
             f"{path} has no column `review`; add one of text, and write {Review.MINE} or {Review.NOT_MINE} into it"
@@ -90,6 +92,7 @@ def read_reviewed(path: Path) -> Reviewed:
         tuple(_words(table, "scene", kept)),
         tuple(_numbers(table, "score_max", kept)),
         tuple(_words(table, "model", kept)),
+        dates_in(told),
     )
 
 
@@ -101,13 +104,11 @@ def _check_shapes(path: Path, shapes: NDArray[np.object_], reviews: Sequence[Rev
         raise InputError(f"{path}: {count} reviewed features are no polygons; draw polygons around what they mean")
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value  # NaN, which no number equals
-
-
 def _words(table: Any, column: str, rows: Sequence[int]) -> list[str]:
-    values = table[column].tolist() if column in table else [""] * len(table)
-    return ["" if _is_missing(values[n]) else str(values[n]) for n in rows]
+    if column not in table:
+        return [""] * len(rows)
+    words, missing = table[column].tolist(), table[column].isna().tolist()
+    return ["" if missing[n] else str(words[n]) for n in rows]
 
 
 def _numbers(table: Any, column: str, rows: Sequence[int]) -> list[float | None]:

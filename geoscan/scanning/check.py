@@ -93,14 +93,19 @@ def find_each_once(named: Sequence[str]) -> list[str]:
     return kept
 
 
-def check(scene: Scene, options: ScanOptions = DEFAULT, package: Package | None = None) -> tuple[Check, list[Visual]]:
+def check(
+    scene: Scene,
+    options: ScanOptions = DEFAULT,
+    package: Package | None = None,
+    packages: Sequence[Package] | None = None,
+) -> tuple[Check, list[Visual]]:
     """Plan the scan of a scene, look at some of its chips, and say what will be taken for granted.
 
-    package: the model; the shipped one that fits best if None.
+    package: the model; the shipped one that fits best if None. packages: those that are shipped, where they are open.
     Returns what was found, and the chips that were looked at as the model would see them, (3, rows, cols) each.
     Raises what planning a scan raises: SceneError, RadiometryError, ReadError and others.
     """
-    packages = shipped()
+    packages = shipped() if packages is None else packages
     plan = Plan.of(scene, package or choose(packages, scene.gsd), options)
     chosen = np.unique(np.linspace(0, len(plan.grid) - 1, _MEASURED).round().astype(int)).tolist()
     started, done, chips = time.perf_counter(), 0, []

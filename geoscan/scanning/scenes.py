@@ -121,16 +121,15 @@ def _found(named: Sequence[str], broken: Broken | None) -> tuple[list[str], int]
     """Find the scenes that are named; broken: told of what is none, which is counted, where there are others."""
     if broken is None or len(named) == 1:
         return find_scenes(named), 0
-    good = []
+    good, lost = [], 0
     for name in named:
         try:
-            find_scenes([name])
+            good += find_scenes([name])
         except SceneError as err:
             log.warning("left out: %s", err)
             broken(short_name(name), err)
-        else:
-            good.append(name)
-    return find_scenes(good), len(named) - len(good)
+            lost += 1
+    return find_scenes(good), lost
 
 
 def _grouped(addresses: list[str], opened: Collection[str]) -> list[list[str]]:

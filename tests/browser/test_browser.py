@@ -52,7 +52,7 @@ def path(tmp_path_factory):
     results = [result(first, package, MINES, name=HOSTILE), result(second, package, {(2, 2): 0.9}, obscured=False)]
     written = folder / "report.html"
     since = {"status": Status.KNOWN, "gained_ha": 1234.5, "first_seen": "2026-07-02"}
-    found = [replace(one, other_labels=OTHER_LABELS, **since) for one in found_in(results)]
+    found = [replace(one, other_labels=OTHER_LABELS, probability=1e-5, **since) for one in found_in(results)]
     report.write(written, results, found, command=f"geoscan {HOSTILE}", missing={HOSTILE: HOSTILE})
     return written
 
@@ -226,6 +226,17 @@ def test_it_fits_a_phone_and_the_dark(opened, scheme):
     )
     assert (sum(paper) > sum(ink)) is (scheme == "light")
     assert abs(sum(paper) - sum(ink)) > 450, "contrast"
+
+
+def test_the_numbers_of_a_card_lie_apart_at_any_width(opened):
+    page = opened(DESKTOP)
+    apart = """rows => rows.every(row => {
+      const [name, value, all] = [...row.children, row].map(one => one.getBoundingClientRect());
+      return (name.right <= value.left || name.bottom <= value.top) && value.right <= all.right + 1;
+    })"""
+    for width in range(320, 1300, 20):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.locator(".cards dl div").evaluate_all(apart), width
 
 
 def test_text_tables_and_pictures_need_no_script(opened):

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from conftest import write_scene
 
 from geoscan.cli import main
+from geoscan.model.package import load
 
 GROUND = np.random.default_rng(5).gamma(3.0, 250, (3, 200, 240)).clip(30, 9000).round()
 
@@ -72,6 +73,25 @@ def test_scenes_that_cannot_be_scanned_are_one_line_each_and_the_others_are_told
     first, second = map(json.loads, result.stdout.splitlines())
     assert "cannot be opened" in first["error"]
     assert second["chips"] == 25
+
+
+def test_its_json_holds_what_is_said_while_a_scene_is_opened(make_scene):
+    pixels = np.concatenate([GROUND, GROUND[:1] > 900])
+    path = make_scene(pixels=pixels, dtype="uint16", gsd=10, descriptions=("B4", "B3", "B2", "CLOUDS"))
+    found = json.loads(invoke(path, "--json", "-q").stdout)
+    assert sum("nothing is made of" in one for one in found["warnings"]) == 1
+    assert any("nothing says how values become reflectance" in one for one in found["warnings"])
+    text = invoke(path)
+    assert "nothing is made of" in text.stderr
+    assert "nothing is made of" not in text.stdout
+
+
+def test_the_models_are_opened_once_for_all_scenes(make_scene, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("geoscan.model.shipped.load", lambda path: opened.append(path) or load(path))
+    paths = [make_scene(pixels=GROUND + n, name=f"{n}.tif", dtype="uint16", gsd=10) for n in (0, 1)]
+    assert invoke(*paths).exit_code == 0
+    assert len(opened) == len(set(opened)) > 1
 
 
 def test_it_never_starts_tensorflow(make_scene):

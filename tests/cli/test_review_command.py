@@ -123,6 +123,20 @@ def test_two_scenes_are_two_places(tmp_path):
     assert set(read_mine_chips(Path("chips"), Path("chips/index.csv")).campaigns) == {"scene.tif", "next.tif"}
 
 
+def test_chips_of_scenes_that_may_be_earlier_are_left_out_and_said(tmp_path):
+    scene(tmp_path / "next.tif")
+    layer(tmp_path / "joined.gpkg", (area(0, 0, 1, 2), "mine"), scene=["scene.tif, next.tif"])
+    for scenes, count in ((["scene.tif", "next.tif"], 4), (["scene.tif"], 2)):
+        result = run("--out", "chips", layer="joined.gpkg", scenes=scenes)
+        assert result.exit_code == 2
+        assert f"{count} chips are left out: another scene of their polygon is later, or of a day" in result.stderr
+        assert "none of the 1 reviewed polygons gives a chip of these scenes; scan and review each" in result.stderr
+    layer(tmp_path / "joined.gpkg", (area(0, 0), "mine"), (area(2, 2), "mine"), scene=["scene.tif, next.tif", ""])
+    result = run("--out", "chips", layer="joined.gpkg")
+    assert (result.exit_code, "1 chips are left out" in result.stderr) == (0, True)
+    assert "1 chips of mines, 0 of what is no mine" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,9 +1,11 @@
 """A GeoPackage holds all that a scan tells, under names that people read, and styles where QGIS looks for them."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import subprocess
+import warnings
 from dataclasses import replace
 
 import geopandas
@@ -15,6 +17,7 @@ from geopandas.testing import assert_geodataframe_equal
 from sights import PLACE, seen
 
 from geoscan import layers
+from geoscan.errors import InputError, OutputError
 from geoscan.grid import TileGrid
 from geoscan.layers import chips, footprint, geopackage, metadata, obscured
 from geoscan.outlines import areas_ha
@@ -145,3 +148,24 @@ def test_gdals_settings_are_as_before(path, scenes, tmp_path):
     before = {name: pyogrio.get_gdal_config_option(name) for name in geopackage._OPTIONS}
     layers.write(tmp_path / "mines.gpkg", [], scenes)
     assert {name: pyogrio.get_gdal_config_option(name) for name in geopackage._OPTIONS} == before
+
+
+@pytest.mark.parametrize("write", [lambda path, scenes: layers.write(path, [], scenes), layers.write_obscured])
+def test_a_folder_that_gdal_cannot_name_is_refused_before_any_work(scenes, tmp_path, write):
+    path = tmp_path / os.fsdecode(b"\xff") / "mines.gpkg"
+    path.parent.mkdir()
+    for refused in (lambda: layers.check_target(path), lambda: write(path, scenes)):
+        with pytest.raises(InputError, match="has a name that is not UTF-8, which GDAL cannot write to; write elsewh"):
+            refused()
+    layers.check_target(path.with_suffix(".geojson"))
+
+
+def test_what_gdal_warns_of_a_file_that_it_is_making_is_not_told(scenes, tmp_path, monkeypatch):
+    def warn(*_, **__):
+        warnings.warn("GPKG: bad application_id=0x00000000", RuntimeWarning, stacklevel=1)
+        raise pyogrio.errors.DataLayerError("disk I/O error")
+
+    monkeypatch.setattr("pyogrio.write_arrow", warn)
+    with warnings.catch_warnings(record=True) as told, pytest.raises(OutputError, match="could not be written: disk I"):
+        layers.write(tmp_path / "mines.gpkg", [], scenes)
+    assert told == []

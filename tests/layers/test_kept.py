@@ -1,11 +1,13 @@
 """What a person has put into a file is not replaced."""
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -16,7 +18,7 @@ from geoscan import layers
 from geoscan.errors import InputError
 from geoscan.layers import kept
 from geoscan.polygons import Detection, Hysteresis, Provenance
-from geoscan.states import Review
+from geoscan.states import Review, Status
 
 SOURCE = Provenance("scene.tif", "planet", "sha256:00", Hysteresis(0.6, 0.3, 0.9), "0.1.0")
 SQUARE = shapely.box(0, 0, 0.01, 0.01)
@@ -70,6 +72,15 @@ def test_rasters_of_others_are_kept_always(tmp_path):
             kept.check(path, since)
 
 
+def test_a_raster_of_somebody_else_is_kept_also_alone(tmp_path):
+    path = tmp_path / "mines.gpkg"
+    how = {"driver": "GPKG", "dtype": "uint8", "count": 3, "height": 256, "width": 256, "crs": "EPSG:3857"}
+    with rasterio.open(path, "w", **how, transform=Affine(10, 0, 0, 0, -10, 0), RASTER_TABLE="basemap") as target:
+        target.write(np.full((3, 256, 256), 9, np.uint8))
+    with pytest.raises(InputError, match="holds basemap, which geoscan did not make"):
+        kept.check(path)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -104,6 +115,25 @@ def test_what_is_no_layer_holds_nothing(path):
         kept.check(path)
 
 
+def test_reviews_in_what_is_too_large_or_cannot_be_read_are_kept(path, monkeypatch):
+    layers.write(path, [replace(FOUND, review=Review.MINE)], [seen(SOURCE)])
+    with monkeypatch.context() as patch:
+        patch.setattr("geoscan.layers.reading._MOST_BYTES", 100)
+        with pytest.raises(InputError, match="1 reviewed" if path.suffix == ".gpkg" else "cannot be searched for rev"):
+            kept.check(path)
+    foreign = path.rename(path.with_name(os.fsdecode(b"\xff") + path.name))
+    with pytest.raises(InputError, match="cannot be searched for reviews, which would be lost"):
+        kept.check(foreign)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    path = foreign.rename(path)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(InputError, match="cannot be searched for reviews, which would be lost"):
+        kept.check(path)
+
+
 def write(path, table):
     if path.suffix == ".parquet":
         table.to_parquet(path)
@@ -130,3 +160,26 @@ def test_a_column_that_somebody_has_filled_is_kept(path, value, lost):
                 kept.check(path, since)
         else:
             kept.check(path, since)
+
+
+def test_a_mine_that_was_drawn_by_hand_is_kept(path):
+    drawn = geopandas.GeoDataFrame({"review": ["unreviewed"]}, geometry=[SQUARE], crs=4326)
+    write(path, pd.concat([layers.detections.frame([FOUND]), drawn], ignore_index=True))
+    with pytest.raises(InputError, match=rf"holds 1 feature drawn by hand, which would be lost; .* --since {path}$"):
+        kept.check(path)
+    kept.check(path, path)
+
+
+def test_what_a_scan_took_over_from_known_mines_may_be_replaced(path):
+    known = replace(FOUND, provenance=replace(SOURCE, model=""), status=Status.GONE)
+    layers.write(path, [FOUND, known], [seen(SOURCE)])
+    kept.check(path)
+
+
+def test_names_in_capitals_are_ours(tmp_path):
+    path = tmp_path / "mines.geojson"
+    table = layers.detections.frame([FOUND, replace(FOUND, review=Review.MINE)])
+    write(path, table.rename(columns={name: name.upper() for name in table if name != "geometry"}).assign(FID=1))
+    with pytest.raises(InputError, match="holds 1 reviewed detection"):
+        kept.check(path)
+    kept.check(path, path)

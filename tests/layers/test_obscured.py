@@ -29,12 +29,13 @@ def scene():
     sight[0, 3:5] = Sight.NODATA
     sight[2, :3] = Sight.FAILED
     sight[2, 5] = Sight.STRANGE
+    sight[3, 1] = Sight.HAZY
     failed = {12: "rows 512 to 768 cannot be read", 13: "rows 512 to 768 cannot be read", 14: "no answer"}
     one = seen(SOURCE, GRID, sight=sight.ravel(), failed=failed)
     one.observed[[3, 4, 12, 13, 14]] = 0
     one.observed[5] = 30_000  # of a short core beside nodata
-    one.observed[1] = WHOLE // 2
-    one.observed[[22, 23]] -= 300  # less than a hundredth
+    one.observed[19] = WHOLE // 2
+    one.observed[[1, 22, 23]] -= 300  # less than a hundredth
     return one
 
 
@@ -42,12 +43,13 @@ def test_cores_are_joined_by_cause(scene):
     rows = obscured.frame([scene]).drop(columns="geometry").to_dict("records")
     short = 256 * (1400 - 5 * 256)
     assert [(row["cause"], row["n_chips"], row["observed"]) for row in rows] == [
-        ("haze", 1, 0.5),
+        ("haze", 1, round(1 - 300 / WHOLE, 4)),
         ("cloud", 2, 0),
         ("nodata", 2, 0),
         ("failed", 3, 0),
         ("not understood", 1, 0),
         ("nodata", 1, round(30_000 / short, 4)),
+        ("nodata", 1, 0.5),  # through haze
     ]
     assert {row["scene"] for row in rows} == {"scene é.tif"}
     assert [row["failure"] for row in rows if row["failure"]] == ["rows 512 to 768 cannot be read (and 1 more)"]
@@ -56,7 +58,7 @@ def test_cores_are_joined_by_cause(scene):
 def test_outlines_are_the_cores(scene):
     frame = obscured.frame([scene])
     cells = Cells.of(scene).polygons(np.arange(len(GRID)))
-    want = {"haze": [1], "cloud": [0, 7], "failed": [12, 13, 14], "not understood": [17], "nodata": [3, 4, 5]}
+    want = {"haze": [1], "cloud": [0, 7], "failed": [12, 13, 14], "not understood": [17], "nodata": [3, 4, 5, 19]}
     for cause, tiles in want.items():
         found = shapely.union_all(frame.geometry[frame.cause == cause].array)
         assert shapely.symmetric_difference(found, shapely.union_all(cells[tiles])).area < 1e-9
@@ -74,7 +76,7 @@ def test_every_format_gives_it_back(scene, tmp_path, suffix, empty):
     path = tmp_path / f"hidden{suffix}"
     layers.write_obscured(path, [] if empty else [scene, scene])
     frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path, layer=obscured.LAYER)
-    assert len(frame) == (0 if empty else 12)
+    assert len(frame) == (0 if empty else 14)
     assert frame.crs.to_epsg() == 4326
     if not empty:
         assert sorted(frame["cause"]) == sorted([*obscured.frame([scene])["cause"]] * 2)

@@ -18,7 +18,7 @@ from geoscan.model.spec import EfficientNetSpec, Head
 from geoscan.model.tensorflow_runtime import NetworkDetector
 
 
-@pytest.mark.parametrize("spec", [SPEC, EfficientNetSpec(side=32, chip=48)])
+@pytest.mark.parametrize("spec", [SPEC, pytest.param(EfficientNetSpec(side=32, chip=48), marks=pytest.mark.large)])
 def test_equal_networks_give_equal_files(tmp_path, spec):
     for name in ("a", "b"):
         export(_portable(network(spec, seed=3), spec), tmp_path / f"{name}.xml")

@@ -17,7 +17,10 @@ from geoscan.model.spec import MINE_HEADS, EfficientNetSpec
 LITE = EfficientNetSpec(side=48, chip=32)
 CHIPS = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 network = cache(build_tiny)
-families = pytest.mark.parametrize("spec", [SPEC, LITE], ids=lambda spec: spec.family)
+families = pytest.mark.parametrize(
+    "spec", [SPEC, pytest.param(LITE, marks=pytest.mark.large)], ids=lambda spec: spec.family
+)
+"""EfficientNets are teachers, and slow to build."""
 
 
 @families

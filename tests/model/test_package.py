@@ -290,6 +290,7 @@ def test_refuses_a_network_that_its_card_does_not_describe(copy, described):
     refused(copy, "not the one that its card describes")
 
 
+@pytest.mark.large
 def test_weights_are_a_file_that_keras_opens_without_us(made):
     """In a process that has never heard of geoscan."""
     code = (

@@ -68,7 +68,7 @@ def plain(tiny, kind):
 @pytest.mark.parametrize(
     "spec",
     [
-        pytest.param(spec, id=name, marks=[pytest.mark.large] if name.endswith("r efficientnet") else [])
+        pytest.param(spec, id=name, marks=[pytest.mark.large] if name.endswith("efficientnet") else [])
         for name, spec in SPECS.items()
     ],
 )

@@ -1,5 +1,6 @@
 """Earth Engine exports in parts: one scene by any of their names, and said when it is not whole."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from affine import Affine
 from alike import assert_alike
 from conftest import CORNER, write_scene
+from loopback import served
 from scans import CHIP
 
 from geoscan.errors import SceneError
@@ -101,6 +103,29 @@ def test_parts_that_do_not_fit_are_refused(tmp_path):
         Scene.open(parts[0])
 
 
+def test_a_part_whose_neighbours_cannot_be_listed_is_told_of(tmp_path, caplog):
+    parts = export(tmp_path, pixels())
+    with zipfile.ZipFile(tmp_path / "drive.zip", "w") as archive:
+        for part in parts:
+            archive.write(part, part.name)
+    with served(tmp_path) as url:
+        for path in (f"{url}/{parts[1].name.replace(' ', '%20')}", f"/vsizip/{tmp_path}/drive.zip/{parts[1].name}"):
+            caplog.clear()
+            scene = Scene.open(path)
+            assert (scene.rows, scene.cols, scene.product.kind) == (SIZE, SIZE, "")
+            (line,) = caplog.messages
+            assert line.startswith(f"{scene.name}: it is called like a part of an Earth Engine export, and in an arch")
+            assert line.endswith("fetch all of them into one folder, and give that")
+    with pytest.raises(SceneError, match=r"it is a zip of 9 rasters; unpack it, and give the folder$"):
+        Scene.open(tmp_path / "drive.zip")
+
+
+def test_what_macos_leaves_beside_parts_is_none(tmp_path):
+    for part in export(tmp_path, pixels()):
+        part.with_name(f"._{part.name}").write_bytes(b"\0\5\x16\7")
+    assert len(Scene.open(tmp_path).product.files) == 9
+
+
 def test_a_damaged_part_is_named(tmp_path):
     parts = export(tmp_path, pixels())
     parts[4].write_bytes(b"II*\0")
@@ -114,5 +139,5 @@ def test_names_that_only_look_so(tmp_path):
     with pytest.raises(SceneError, match="x lacks its parts at row 0, col 0; row 0, col 80"):
         Scene.open(tmp_path / "x-9999999999-9999999999.tif")
     assert earth_engine.recognise("x" * 5000) is None
-    assert earth_engine.recognise("http://127.0.0.1/x-0000000000-0000000000.tif") is None
+    assert earth_engine.recognise("http://127.0.0.1/x-000000000-0000000000.tif") is None
     assert earth_engine.recognise("nul\0-0000000000-0000000000.tif") is None

@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -559,6 +560,70 @@ def test_nothing_is_written_beside_a_product(tmp_path):
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
     with rasterio.open(scene.address) as source:
         assert [color.name for color in source.colorinterp] == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("safe", "said"),
+    [
+        (NEW, "it has no cloud mask"),
+        (SURFACE, "it has no scene classification"),
+        (OLD, ""),
+        (
+            replace(OLD, polygons=None, corners=(CORNER, beside(SIDE)), crs=(CRS, CRS)),
+            "its granule {} has no cloud mask",
+        ),
+    ],
+)
+def test_what_cannot_mask_clouds_says_so_once(safe, said, tmp_path, caplog):
+    count = len(safe.crs)
+    root = write_safe(tmp_path, [ground()] * count, safe)
+    (path,) = find_scenes([root])
+    Scene.open(path)
+    assert caplog.messages == [
+        f"{root.stem}: {said.format(safe.granule(i))}: clouds are not masked" for i in range(count) if said
+    ]
+
+
+@pytest.mark.parametrize("georeferenced", [True, False])
+def test_bands_of_20_m_do_where_nobody_kept_finer_ones(georeferenced, tmp_path):
+    safe = replace(SURFACE, georeferenced=georeferenced, classes=[patches(tuple(range(12)), SIDE // 2, 5)])
+    root = write_safe(tmp_path, [stored(ground(), safe)], safe)
+    for band in ("B02", "B03", "B04", "B08", "TCI"):
+        (root / safe.image(0, band)).unlink()
+    scene = Scene.open(root)
+    assert (scene.rows, scene.cols, scene.transform) == (SIDE // 2, SIDE // 2, PLACE @ Affine.scale(2))
+    pixels, valid = whole(scene)
+    np.testing.assert_array_equal(pixels, stored(ground(), safe)[:, ::2, ::2] // 2)
+    np.testing.assert_array_equal(valid, ~np.isin(safe.classes[0], (0, 1, 8, 9)))
+    (root / safe.image(0, "B03", 20)).unlink()
+    with pytest.raises(SceneError, match="lacks B03 at 20 m in granule"):
+        Scene.open(root)
+
+
+def test_one_fine_band_that_is_missing_is_no_reason_for_coarse_ones(tmp_path):
+    root = write_safe(tmp_path, [ground()], SURFACE)
+    (root / SURFACE.image(0, "B03")).unlink()
+    with pytest.raises(SceneError, match="lacks B03 at 10 m in granule"):
+        Scene.open(root)
+
+
+def test_a_zip_may_name_its_files_as_windows_does(tmp_path):
+    root = write_safe(tmp_path, [ground()], NEW)
+    path = tmp_path / "june.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in filter(Path.is_file, root.rglob("*")):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = str(file.relative_to(tmp_path)).replace("/", "\\")
+            archive.writestr(entry, file.read_bytes())
+    np.testing.assert_array_equal(whole(Scene.open(path))[0], whole(Scene.open(root))[0])
+
+
+def test_what_macos_leaves_beside_files_is_none(tmp_path):
+    root = write_safe(tmp_path, [ground()], NEW)
+    for file in list(filter(Path.is_file, root.rglob("*"))):
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7" + bytes(4092))
+    for path in (root, zip_safe(root, tmp_path / "june.zip")):
+        np.testing.assert_array_equal(whole(Scene.open(path))[0], ground())
 
 
 def test_a_band_that_names_a_server_asks_nobody(tmp_path, port):

@@ -22,6 +22,7 @@ from geoscan.errors import SceneError
 from geoscan.model.package import Package
 from geoscan.products import Product, recognise, stac
 from geoscan.products.rasters import describe
+from geoscan.products.tiles import each_once
 from geoscan.scene import Scene
 
 SIXTH = pytest.approx((1e-4,) * 3)
@@ -231,22 +232,81 @@ def test_what_files_say_of_themselves_goes_for_an_item_that_says_nothing(tmp_pat
 
 def test_one_asset_may_hold_all_bands(tmp_path, package):
     values = np.random.default_rng(0).integers(1, 3000, (4, 70, 90)).astype(np.uint16)
-    items.write(tmp_path / "20230601_133012_45_2463_3B_AnalyticMS_SR_clip.tif", values, nodata=0)
+    items.write(tmp_path / "all.tif", values, nodata=0)
     names = ("blue", "green", "red", "nir")
     asset = {
-        "href": "20230601_133012_45_2463_3B_AnalyticMS_SR_clip.tif",
+        "href": "all.tif",
         "type": "image/tiff; application=geotiff; profile=cloud-optimized",
         "eo:bands": [{"name": name.title(), "common_name": name} for name in names],
         "raster:bands": [{"scale": 1e-4 * n} for n in (1, 2, 3, 4)],
     }
-    path = items.save(
-        tmp_path / "item.json", items.item({"20230601_133012_45_2463_3B_AnalyticMS_SR_clip_tif": asset}, "x")
-    )
+    path = items.save(tmp_path / "item.json", items.item({"all_tif": asset}, "x"))
     plain = items.write(tmp_path / "plain.tif", values[[2, 1, 0]])
     scene = assert_alike(path, plain, package, stretch="planet-analytic")
     assert scene.product.scaling is not None
     assert scene.product.scaling.scale == pytest.approx((3e-4, 2e-4, 1e-4))
     assert (scene.product.scaling.offset, scene.product.mask) == ((0, 0, 0), "")
+
+
+PLANETS = "20210129_075502_95_2223"
+
+
+@pytest.mark.parametrize("kind", ["AnalyticMS", "AnalyticMS_SR"])
+def test_an_order_of_planets_is_read_as_without_its_item(kind, tmp_path, package):
+    """Keys as in examples/items/psscene.json of github.com/planetlabs/stac-extension; scales are of reflectance."""
+    values = np.random.default_rng(0).integers(1, 3000, (4, 70, 90)).astype(np.uint16)
+    cloud = np.zeros((8, 70, 90), np.uint8)
+    cloud[5, :30] = 1
+    scene, mask = f"{PLANETS}_3B_{kind}_clip", f"{PLANETS}_3B_udm2_clip"
+    files = [
+        items.write(tmp_path / f"{name}.tif", what, 3, nodata=nodata)
+        for name, what, nodata in ((scene, values, 0), (mask, cloud, None))
+    ]
+    bands = [{"name": name.title(), "common_name": name} for name in ("blue", "green", "red", "nir")]
+    assets = {
+        f"{scene}_tif": {"href": f"./{scene}.tif", "type": items.TIFF, "eo:bands": bands, "roles": ["data"]},
+        f"{mask}_tif": {"href": f"./{mask}.tif", "type": items.TIFF, "roles": ["data", "cloud"]},
+        f"{PLANETS}_metadata_json": {"href": f"./{PLANETS}_metadata.json", "type": "application/json"},
+    }
+    assets[f"{scene}_tif"]["raster:bands"] = [{"nodata": 0, "scale": 2e-5}] * 4
+    path = items.save(tmp_path / f"{PLANETS}.json", items.item(assets, "x"))
+    scene = assert_alike(path, files[0], package)
+    plain, product = Scene.open(files[0]), scene.product
+    assert (product.kind, product.scaling, product.radiance, product.mask, product.date, scene.bands) == (
+        plain.product.kind,
+        plain.product.scaling,
+        kind == "AnalyticMS",
+        "udm2",
+        "2021-01-29T07:55:02Z",
+        plain.bands,
+    )
+    assert set(product.files) == {str(path), *map(str, files)}
+    assert not seen(Scene.open(path))[:30].any()
+    assert each_once([str(path), *map(str, files)]) == [str(path)]
+    with served(tmp_path) as url:
+        assert told(f"{url}/{path.name}").warnings == (
+            f"nothing is made of its assets {mask}_tif: what they mark, such as clouds, counts as seen",
+        )
+
+
+def test_other_assets_belong_to_the_item_and_are_not_scanned_again(tmp_path):
+    path = items.earth_search(tmp_path)
+    content = json.loads(path.read_text())
+    other = items.write(tmp_path / "elsewhere.tif", items.reflectance(40, 40))
+    for name in ("B08.tif", "elsewhere.tif", "notes.xml", "absent.tif"):
+        content["assets"][name] = {"href": name, "type": items.TIFF if name.endswith("tif") else "text/xml"}
+    items.save(path, content)
+    beside = items.write(tmp_path / "B08.tif", items.reflectance(50, 60)[0], 20)
+    (tmp_path / "notes.xml").write_text("<none/>")
+    scene = Scene.open(path)
+    assert {Path(file).name for file in scene.product.unread} >= {"TCI.tif", "B08.tif", "notes.xml"}
+    assert {str(beside), str(tmp_path / "TCI.tif"), str(tmp_path / "SCL.tif")} <= set(scene.product.files)
+    assert str(other) not in scene.product.files
+    tiffs = sorted(str(file) for file in tmp_path.glob("*.tif"))
+    assert each_once([*tiffs, str(path)]) == [str(other), str(path)]
+    before = scene.fingerprint()
+    items.write(beside, items.reflectance(50, 60)[1], 20)
+    assert (Scene.open(path).fingerprint(), scene.changed()) == (before, "")
 
 
 def test_a_picture_is_taken_for_want_of_anything_better(tmp_path):
@@ -281,8 +341,8 @@ def test_fill_that_only_the_item_knows_is_hidden(tmp_path):
 def test_a_classification_that_is_not_there_is_said(tmp_path, caplog):
     path = items.earth_search(tmp_path)
     (tmp_path / "SCL.tif").unlink()
-    assert told(path).mask == ""
-    assert "item.json has a scene classification that is not there: clouds are not masked" in caplog.text
+    assert Scene.open(path).product.mask == ""
+    assert caplog.messages == [f"{items.NAME}: its scene classification is not there: clouds are not masked"]
 
 
 @pytest.mark.parametrize("key", ["qa_pixel", "Fmask", "ortho_udm2", "cloud"])
@@ -290,12 +350,12 @@ def test_assets_that_mark_clouds_of_which_nothing_is_made_are_said(key, tmp_path
     path = items.earth_search(tmp_path)
     content = json.loads(path.read_text())
     content["assets"][key] = {"href": "none.tif", "type": items.TIFF}
-    assert told(items.save(path, content)).mask == "scene classification"
+    assert Scene.open(items.save(path, content)).product.mask == "scene classification"
     assert not caplog.messages
     del content["assets"]["scl"]
-    assert told(items.save(path, content)).mask == ""
+    assert Scene.open(items.save(path, content)).product.mask == ""
     assert caplog.messages == [
-        f"item.json: nothing is made of its assets {key}: what they mark, such as clouds, counts as seen"
+        f"{items.NAME}: nothing is made of its assets {key}: what they mark, such as clouds, counts as seen"
     ]
 
 

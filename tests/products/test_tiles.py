@@ -205,6 +205,29 @@ def test_what_differs_is_no_part(other, tmp_path):
     assert mosaic_of(text([*first, second])) is None
 
 
+@pytest.mark.parametrize(
+    ("step", "dtype", "scale"),
+    [(1000, "uint16", None), (1000, "float32", None), (0.1, "float32", None), (5000, "uint16", 2e-5)],
+)
+@pytest.mark.parametrize("fill", [0, None])
+def test_neighbours_of_which_one_has_esas_offset_are_no_parts(step, dtype, scale, fill, tmp_path):
+    """Of four, one has it not, as a file of 2021 beside those of 2022; fill has no offset."""
+    ground = np.random.default_rng(0).gamma(3.0, 0.25, (3, 70, 90)) * step
+    ground[:, :, 30:50] += np.arange(0, 20) * step / 20  # water here and sand there
+    parts = cut(tmp_path, ground.astype(dtype), [30], [40], dtype=dtype, nodata=fill)
+    assert len(groups_of(text(parts))) == 1
+    for path in parts:
+        with rasterio.open(path, "r+") as part:
+            pixels = part.read() + (0 if path == parts[0] else np.array(step, dtype))
+            if fill is not None:
+                pixels[:, :3, :9] = fill
+            part.write(pixels)
+            if scale:
+                part.scales = (scale,) * 3
+    assert groups_of(text(parts)) == [text(parts[:1]), text(parts[1:])]
+    assert mosaic_of(text(parts)) is None
+
+
 def test_two_rasters_in_one_folder_make_two_groups_in_their_order(tmp_path):
     (tmp_path / "notes.tif").write_text("no raster")
     left = text(cut(tmp_path / "a", noise(), [30], []))
@@ -253,6 +276,16 @@ def test_a_cut_out_of_tiles_goes_and_they_stay(tmp_path):
     small.write_text(f'<VRTDataset rasterXSize="40" rasterYSize="20">{place}{band}</VRTDataset>')
     assert made_of(str(small)) == set(text(parts[:2]))
     assert each_once(text([small, *parts])) == text(parts)
+
+
+def test_what_lies_beside_tiles_is_none(tmp_path):
+    """A world file is read with its tile; the mosaic is a cut out of the tiles all the same."""
+    parts = cut(tmp_path, noise(), [30], [40])
+    mosaic = vrt_of(tmp_path / "mosaic.vrt", parts[:2])
+    for part in parts:
+        part.with_suffix(".IMD").write_text("version = 1;")
+    assert made_of(str(mosaic)) == set(text(parts[:2]))
+    assert set(text([part.with_suffix(".IMD") for part in parts[:2]])) <= set(Scene.open(mosaic).product.files)
 
 
 def test_other_names_of_a_file_are_left_out(tmp_path):

@@ -8,14 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import shapely
+from affine import Affine
+from sights import seen
 
+from geoscan import layers
 from geoscan.model.figures import POINTS
 from geoscan.model.shipped import shipped
+from geoscan.polygons import Detection, Hysteresis, Provenance
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "qgis" / "geoscan_scan.py"
 FAKE = ROOT / "tests" / "fake_geoscan.py"
 GEOSCAN = Path(sys.executable).with_name("geoscan")
+SOURCE = Provenance("scene.tif", "planet", "sha256:00", Hysteresis(0.6, 0.3, 0.9), "0.1.0")
+
+
+def mine(west):
+    return Detection(shapely.box(west, 0, west + 0.01, 0.01), 0.9, 0.9, None, 1, 120.0, {}, "clear", 0.0, SOURCE)
 
 
 def constant(name):
@@ -165,6 +176,36 @@ def test_a_scene_with_a_part_that_cannot_be_read_is_shown_with_a_warning(toolbox
     assert "The layer is written, but a part of the scene is missing: see the warnings above" in job["said"]
     assert all(layer["valid"] for layer in job["layers"])
     assert job["layers"]
+
+
+@pytest.mark.large
+def test_layers_of_an_earlier_scan_into_the_same_file_are_read_anew(toolbox, tmp_path):
+    one, out, figures = mine(0), tmp_path / "found.gpkg", '{"detections": 1, "area_ha": 1, "observed_fraction": 1}'
+    jobs = []
+    for n, found in enumerate(([one], [mine(1), mine(2), one])):
+        layers.write(tmp_path / f"{n}.gpkg", found, [seen(SOURCE)])
+        command = tmp_path / f"geoscan{n}"
+        command.write_text(f"#!/bin/sh\ncp --remove-destination {tmp_path / f'{n}.gpkg'} {out}\necho '{figures}'\n")
+        command.chmod(0o755)
+        parameters = {"PRODUCT": str(tmp_path / "scene.zip"), "OUTPUT": str(out), "COMMAND": str(command)}
+        jobs.append({"parameters": parameters, "goes_on": n > 0})
+    counts = [
+        {layer["count"] for layer in job["layers"] if layer["name"] == "detections"} for job in toolbox(*jobs)["jobs"]
+    ]
+    assert counts == [{1}, {3}]
+
+
+@pytest.mark.large
+def test_of_a_file_of_several_rasters_the_one_that_is_shown_is_scanned(toolbox, tmp_path):
+    path = tmp_path / "scenes of 2026.gpkg"
+    how = {"driver": "GPKG", "dtype": "uint8", "count": 3, "height": 64, "width": 64, "crs": "EPSG:32721"}
+    for name in ("may", "june"):
+        more = {"RASTER_TABLE": name, "APPEND_SUBDATASET": str(path.exists())}
+        with rasterio.open(path, "w", **how, **more, transform=Affine(10, 0, 500_000, 0, -10, 9_200_000)) as target:
+            target.write(np.full((3, 64, 64), 9, np.uint8))
+    parameters = {"OUTPUT": str(tmp_path / "a.gpkg"), "COMMAND": "/bin/false"}
+    (job,) = toolbox({"layer": f"GPKG:{path}:june", "parameters": parameters})["jobs"]
+    assert shlex.split(job["said"][0])[:3] == ["/bin/false", "scan", f"GPKG:{path}:june"]
 
 
 @pytest.mark.large

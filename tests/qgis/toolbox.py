@@ -3,7 +3,8 @@
 usage: toolbox.py SCRIPT JOB...
 
 The script is added to the toolbox. Each job is JSON: `parameters` of the algorithm; `layer`, a raster that is a layer
-of the project (of a `provider`) and the parameter SCENE; `cancel`, percents done from which on it is cancelled.
+of the project (of a `provider`) and the parameter SCENE; `cancel`, percents done from which on it is cancelled;
+`goes_on`, where the layers of the job before stay in the project.
 """
 
 import json
@@ -65,7 +66,8 @@ def loaded(layer):
 
 def done(job):
     project = QgsProject.instance()
-    project.clear()
+    if not job.get("goes_on"):
+        project.clear()
     parameters = job["parameters"]
     if "layer" in job:
         scene = QgsRasterLayer(job["layer"], "a scene", job.get("provider", "gdal"))

@@ -17,6 +17,7 @@ from geoscan.model.figures import DetectionFigures, FalseAlarms, Figures, Flagge
 from geoscan.report.html import _percent, render
 from geoscan.report.page import page_of
 from geoscan.scanning.result import found_in
+from geoscan.states import Review
 
 SHAPE = (5 * CHIP, 7 * CHIP)
 HOSTILE = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}\u202etif.exe'
@@ -183,6 +184,25 @@ def test_what_is_new_is_told_where_an_earlier_layer_was_given(scanned):
     text = Tree(render(replace(page, rows=rows, absent=[gone], statuses={"grown": 2, "gone": 1}))).text()
     assert "Since the earlier layer: 1 gone; 2 grown. Gone means" in " ".join(text.split())
     assert "grown 1.2 2023-08-01" in text
+
+
+def test_what_people_said_is_told(scanned):
+    one, other = found_in([scanned])
+    assert ">review<" not in render(page_of([scanned], [one, other]))
+    text = Tree(render(page_of([scanned], [replace(one, review=Review.NOT_MINE), other]))).text()
+    assert "4.2 hectares. A person has called 1 of them no mine (2.8 ha)." in text
+    assert (text.count("review no mine"), text.count("review not looked at")) == (1, 0), "close up"
+    assert re.search(r"°.* no mine .*°.* not looked at ", text.split("The likeliest first")[-1])
+
+
+def test_of_scenes_that_overlap_no_share_of_the_ground_is_told(scanned):
+    text = Tree(render(page_of([scanned, scanned], found_in([scanned])))).text()
+    summary = scanned.summary
+    assert "km² of ground, some of it more than once." in text
+    assert f"saw {100 * summary.observed_fraction:.1f} % of what they show, and found" in text
+    assert f"{100 * summary.observed_fraction:.1f} % of the scenes observed" in text
+    assert "Of ground that none of the scenes shows well , nothing is known." in text
+    assert "that were not observed" not in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What a report says: the likeliest first, no more than fits, nothing gone counted as found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from reported import CHIP, result
@@ -7,6 +9,7 @@ from reported import CHIP, result
 from geoscan.report import page as pages
 from geoscan.report.page import page_of
 from geoscan.scanning.result import found_in
+from geoscan.states import Review, Status
 
 SHAPE = (5 * CHIP, 7 * CHIP)
 FIRST = {(0, 0): 0.7, (1, 3): 0.95, (3, 1): 0.8, (3, 6): 0.85}
@@ -64,6 +67,25 @@ def test_what_is_gone_is_told_apart(results, monkeypatch):
     assert [row.facts["status"] for row in page.absent] == ["gone", "unseen"]
     assert {row.facts["status"] for row in page.rows} == {"new", "grown"}
     assert len(page.rows) == 3
+
+
+def test_ground_that_scenes_share_counts_once(results):
+    one, beside = results
+    assert not page_of(results, []).overlap
+    both = page_of([one, beside, one], [])
+    assert both.overlap
+    assert both.ground_km2 == pytest.approx(page_of(results, []).ground_km2, rel=1e-6)
+    assert both.shared == pytest.approx(1 / 3, rel=1e-3)
+
+
+def test_what_a_person_called_no_mine_is_counted_but_not_what_is_gone(results):
+    found = found_in(results)
+    assert not page_of(results, found).reviewed
+    no = {"review": Review.NOT_MINE}
+    said = [replace(found[0], **no), replace(found[1], **no, status=Status.GONE), *found[2:]]
+    page = page_of(results, said)
+    assert page.reviewed
+    assert page.refuted == [pytest.approx(found[0].area_ha, abs=1e-4)]
 
 
 def test_many_scenes_have_smaller_pictures(results, monkeypatch):

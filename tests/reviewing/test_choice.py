@@ -1,8 +1,16 @@
 """Which chips a review labels."""
 
+from dataclasses import replace
+
+import geopandas
+import numpy as np
 import pytest
+import rasterio
+import shapely
+from affine import Affine
 from reviewed_layers import CHIP, area, layer, scene
 
+from geoscan.outlines import outlines
 from geoscan.reviewing.choice import choose, of_scene
 from geoscan.reviewing.layer import read_reviewed
 from geoscan.scanning.options import ScanOptions
@@ -64,12 +72,92 @@ def test_no_ground_that_is_not_reviewed_is_called_no_mine(tmp_path, plan, other)
     assert overlapping[1].mixed == 2
 
 
+@pytest.mark.parametrize("west", [190, 179.999, -180.001, -56])
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3832"])  # the latter has its edges at 30 degrees west
+def test_longitudes_of_a_scene_may_go_on_beyond_180(tmp_path, make_package, west, crs):
+    path, step = scene(tmp_path / "scene.tif"), 3e-5
+    with rasterio.open(path, "r+") as file:
+        file.crs, file.transform = "EPSG:4326", Affine(step, 0, west, 0, -step, -17)
+    plan = Plan.of(Scene.open(str(path)), make_package(chip=CHIP), ScanOptions())
+    groups = np.zeros(plan.grid.shape, np.int32)
+    groups[0], groups[2, 3], groups[3, 0] = 1, 2, 3
+    shapes = outlines(groups, plan.grid, plan.scene.transform, plan.scene.crs)
+    shapes += [shapely.box(edge - 1, -18, edge + 1, -16) for edge in (west % 360 - 180, -30)]  # across seams far away
+    frame = geopandas.GeoDataFrame({"review": ["mine", "not_mine", "mine", *[None] * 2]}, geometry=shapes, crs=4326)
+    frame.to_crs(crs).to_file(tmp_path / "layer.gpkg")
+    choice = choose(plan, read_reviewed(tmp_path / "layer.gpkg"), [plan])
+    found = {tile: review.value for tile, (review, _) in choice.chips.items()}
+    assert found == {**dict.fromkeys(range(5), "mine"), 13: "not_mine", 15: "mine"}
+    assert (choice.mixed, choice.late) == (0, 0)
+
+
 def test_polygons_of_other_scenes_are_not_looked_for(tmp_path, plan):
-    scenes = ["other.tif", "folder/scene.tif", "other.tif, scene.tif", None]
-    shapes = [(area(n, n), "mine") for n in range(4)]
+    scenes = ["other.tif", "folder/scene.tif", None]
+    shapes = [(area(n, n), "mine") for n in range(3)]
     found, choice = chosen(tmp_path, plan(), *shapes, scene=scenes)
-    assert found == {6: "mine", 12: "mine", 18: "mine"}
-    assert choice.here == {1, 2, 3}
+    assert found == {6: "mine", 12: "mine"}
+    assert choice.here == {1, 2}
+
+
+MAY, JUNE, UNDATED = "20230501_133012_45_2463_3B_Visual.tif", "20230601_133012_45_2463_3B_Visual.tif", "other.tif"
+EAST = 1.25
+
+
+@pytest.fixture
+def both(tmp_path, make_package):
+    """Plans of two scenes; the second lies a chip and a quarter to the east."""
+
+    def make(*names: str) -> list[Plan]:
+        found = []
+        for n, name in enumerate(names):
+            (tmp_path / str(n)).mkdir()
+            path = scene(tmp_path / str(n) / name)
+            with rasterio.open(path, "r+") as file:
+                file.transform = file.transform @ Affine.translation(EAST * CHIP * n, 0)
+            found.append(Plan.of(Scene.open(str(path)), make_package(chip=CHIP), ScanOptions(), f"{n}/{name}"))
+        return found
+
+    return make
+
+
+@pytest.mark.parametrize("review", ["mine", "not_mine"])
+@pytest.mark.parametrize(
+    ("names", "first", "second"),
+    [
+        ((MAY, JUNE), {5}, {5, 6, 7, 8}),  # what is new in June may not be there in May
+        ((JUNE, MAY), {5, 6, 7, 8, 9}, set()),
+        ((MAY, MAY), {5, 6, 7, 8, 9}, {5, 6, 7, 8}),
+        ((MAY, UNDATED), {5}, set()),
+        ((UNDATED, UNDATED), {5}, set()),
+    ],
+)
+def test_a_polygon_of_several_scenes_labels_the_latest_that_shows_the_ground(
+    tmp_path, both, review, names, first, second
+):
+    plans = both(*names)
+    named = ", ".join(plan.name for plan in plans)
+    reviewed = read_reviewed(layer(tmp_path / "layer.gpkg", (area(1, 0, 1, 5), review), scene=[named]))
+    choices = [choose(plan, reviewed, plans) for plan in plans]
+    assert [set(choice.chips) for choice in choices] == [first, second]
+    assert [choice.late for choice in choices] == [5 - len(first), 4 - len(second)]
+
+
+@pytest.mark.parametrize(
+    ("names", "dates", "found"),
+    [
+        ("c.tif, {}", {"c.tif": "2023-06-02"}, False),
+        ("c.tif, {}", {"c.tif": "2023-06-01T23:00:00Z"}, True),
+        ("a, b.tif, {}", {}, False),
+        ("{}", {}, True),
+        ("", {}, True),
+    ],
+)
+def test_of_scenes_that_are_not_given_the_layer_tells_the_day(tmp_path, both, names, dates, found):
+    (plan,) = both(JUNE)
+    path = layer(tmp_path / "layer.geojson", (area(1, 1), "mine"), scene=[names.format(JUNE)])
+    reviewed = replace(read_reviewed(path), dates=dates)
+    choice = choose(plan, reviewed, [plan])
+    assert (set(choice.chips), choice.late) == (({6}, 0) if found else (set(), 1))
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,12 @@ def test_a_polygon_that_crosses_itself_is_mended(tmp_path):
     bow = Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
     geopandas.GeoDataFrame({"review": ["mine"]}, geometry=[bow], crs=4326).to_parquet(path)
     assert np.isclose(read_reviewed(path).shapes[0].area, 0.5)
+
+
+def test_what_is_missing_is_missing_in_every_dtype(tmp_path):
+    polygons = (area(0, 0), "mine"), (area(1, 1), None)
+    path = layer(tmp_path / "a.parquet", *polygons, scene=[None, "a.tif"], model=[None, None])
+    geopandas.read_parquet(path).assign(score_max=[None, 0.5]).convert_dtypes().to_parquet(path)
+    found = read_reviewed(path)
+    assert (found.scenes, found.models, found.scores) == (("", "a.tif"), ("", ""), (None, 0.5))
+    assert found.reviews == (Review.MINE, Review.UNREVIEWED)

@@ -261,6 +261,7 @@ def test_a_read_only_folder_is_refused_before_the_work(scene, package, mounted, 
 def test_where_no_journal_can_be_it_is_in_the_cache(scene, package, tmp_path, out, undisturbed, detector):
     journal_of(out, scene).mkdir()
     detector.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Third.calls = 0
     detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Third))
     result = invoke(scene, out, package)
     assert result.exit_code == 1
@@ -279,6 +280,7 @@ def test_where_no_journal_can_be_it_is_in_the_cache(scene, package, tmp_path, ou
 def test_what_is_in_the_cache_is_gone_on_with_once_there_is_room(scene, package, tmp_path, out, undisturbed, detector):
     (in_the_way := journal_of(out, scene)).mkdir()
     detector.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Third.calls = 0
     detector.setattr("geoscan.scanning.run.detector", partial(fakes.made, Third))
     assert invoke(scene, out, package).exit_code == 1
     in_the_way.rmdir()

@@ -50,6 +50,16 @@ def test_what_a_directory_happens_to_hold_is_left_out(make_scene, tmp_path, opti
         plan_scenes([tmp_path / "folder"], options)
 
 
+def test_what_is_passed_over_is_said_once(make_scene, tmp_path, options, caplog):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "other.pix").touch()
+        make_scene(pixels=blocks(), name=f"{name}/good.tif")
+    plan_scenes([tmp_path / "one", tmp_path / "two"], options, broken=lambda *_: None)
+    said = [text for text in caplog.messages if text.startswith("passed over")]
+    assert said == [f"passed over in {tmp_path / n}: other.pix; name them to scan them" for n in ("one", "two")]
+
+
 def test_pictures_that_geoscan_made_are_no_scenes(make_scene, tmp_path, options, package, caplog):
     (tmp_path / "folder").mkdir()
     scene = make_scene(pixels=blocks(), name="folder/good.tif")

@@ -558,7 +558,7 @@ def test_imagenet_for_a_densenet(data, cache, tmp_path, monkeypatch, untrained):
     assert package.card.spec == pretrained.scaled(SPEC)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("elsewhere", [False, pytest.param(True, marks=pytest.mark.large)])
 def test_a_teacher_of_the_same_split_teaches(trained, data, cache, tmp_path, elsewhere):
     student = replace(RECIPE, spec=replace(SPEC, growth=3), distill=(str(trained.path),), mixed=3, unlabelled=2)
     if elsewhere:
@@ -599,6 +599,7 @@ def classes(data, tmp_path):
 PRETRAINED = replace(SHORT, pretrain_epochs=2)
 
 
+@pytest.mark.large
 def test_a_network_learns_classes_first_and_leaves_no_checkpoint(classes, cache, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         package, _ = run(PRETRAINED, classes, Job(tmp_path / "out", cache))
@@ -623,6 +624,7 @@ def test_killed_while_it_learns_classes_and_resumed_it_is_the_same(classes, cach
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.large
 def test_each_fold_is_pretrained_from_its_own_beginning(folded, classes, cache, tmp_path, caplog):
     recipe = replace(FOLDS, schedule=SHORT.schedule, init=str(folded[0].path), pretrain_epochs=1)
     with caplog.at_level(logging.INFO):
@@ -713,6 +715,7 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(data, cache, tmp
         run(SHORT, data, Job(tmp_path / "file" / "out", cache))
 
 
+@pytest.mark.large
 def test_a_damaged_fold_is_trained_anew(folded, data, cache, tmp_path, caplog):
     with pytest.raises(Stopped):
         run(FOLDS, data, Job(tmp_path / "mines", cache, advance=Ticks(4, Stopped())))
