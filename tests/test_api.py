@@ -16,7 +16,6 @@ import geopandas.testing
 import numpy as np
 import pytest
 import rasterio.windows
-import tiny_model
 from click.testing import CliRunner
 from scans import CHIP, blocks, break_block, reseal
 
@@ -28,6 +27,7 @@ from geoscan.dehazed_scene import WINDOW
 from geoscan.errors import InputError, PackageError, SceneError
 from geoscan.labels import LABELS, MINE
 from geoscan.model import package as packages
+from geoscan.model import runtime
 from geoscan.polygons import Hysteresis
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
@@ -236,9 +236,10 @@ def test_a_loaded_model_is_the_same_one_from_elsewhere(make_scene, make_package,
     assert found.attrs["geoscan"]["digest"] == model.card.digest
 
 
-def test_a_model_that_was_replaced_since_it_was_loaded_is_not_scanned_with(make_scene, tmp_path):
-    model = geoscan.load_model(tiny_model.package(tmp_path / "tiny", seed=1).path)
-    tiny_model.package(tmp_path / "tiny", seed=2)
+def test_a_model_that_was_replaced_since_it_was_loaded_is_not_scanned_with(make_scene, package, monkeypatch):
+    monkeypatch.setattr("geoscan.scanning.run.detector", runtime.detector)
+    model = geoscan.load_model(package.path)
+    reseal(package.path, tta=True)
     with pytest.raises(PackageError, match=r"was replaced while it was in use .*; run again, or load the model"):
         geoscan.scan(make_scene(pixels=blocks()), model=model, force=True, jobs=0, progress=False)
 

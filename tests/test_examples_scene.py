@@ -55,6 +55,7 @@ def test_the_script_renders_the_committed_file(rendered, committed):
     assert np.abs(means).max() < 1.5
 
 
+@pytest.mark.large
 def test_rendering_twice_gives_the_same_pixels(maker, rendered):
     assert np.array_equal(maker.render(), rendered)
 

@@ -329,7 +329,11 @@ def test_what_is_no_scene_is_refused(package, tmp_path):
         ({"shape": (1, 40, 40)}, "band"),
         ({"shape": (3, 40, 40), "dtype": "complex64"}, "has complex values"),
         ({"crs": MOON}, "Earth"),
-        ({"gsd": 0.5}, "has 0.5 m pixels; the model works at 3.7 m (0.925 to 14.8 m); shipped models: "),
+        (
+            {"gsd": 0.5},
+            "has 0.5 m pixels; the model works at 3.7 m (0.925 to 14.8 m); average them: gdalwarp -tr 3.699 3.699 "
+            "-r average scene.tif coarser.tif; shipped models: ",
+        ),
         ({"gsd": 30}, "has 30 m pixels; the model works at 3.7 m"),
     ],
 )

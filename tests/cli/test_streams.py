@@ -85,6 +85,7 @@ def test_a_reader_that_has_gone_is_no_traceback(words):
     assert len(layer(words)) == 1
 
 
+@pytest.mark.large
 def test_an_error_has_its_status_whether_it_can_be_said_or_not(scene, words):
     for redirection in ("2>/dev/full", "2>&-"):
         assert shell(["scan", "missing.tif", *words[2:]], redirection).returncode == 2

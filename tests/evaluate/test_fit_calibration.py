@@ -65,6 +65,7 @@ def test_finds_a_temperature_that_is_known(weather):
 
 @settings(max_examples=10)
 @given(st.floats(0.5, 2), st.floats(0.5, 2), st.floats(-2, 2))
+@pytest.mark.large
 def test_finds_a_curve_that_is_known(a, b, c):
     rng = np.random.default_rng(0)
     score = rng.beta(0.4, 0.8, 200_000).astype(np.float32)

@@ -426,7 +426,7 @@ def test_what_is_malformed_is_one_clear_line(what, over, tmp_path):
     assert 40 < len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("change", ["assets", "properties", "links"])
+@pytest.mark.parametrize("change", [pytest.param("assets", marks=pytest.mark.large), "properties", "links"])
 def test_whatever_is_missing_or_of_another_type_raises_nothing_else(change, tmp_path):
     path = items.earth_search(tmp_path)
     whole = json.loads(path.read_text())

@@ -7,7 +7,7 @@ import pytest
 from geoscan import gdal, machine
 from geoscan.model.shipped import find
 from geoscan.model.spec import preset
-from geoscan.scanning.cost import _speed, cost_of, multiplications
+from geoscan.scanning.cost import _product_speed, _speed, cost_of, multiplications
 from geoscan.scanning.options import ScanOptions
 from geoscan.scanning.plan import Plan
 from geoscan.scene import Scene
@@ -23,6 +23,15 @@ def test_multiplications_are_those_of_the_papers():
     assert multiplications(preset("lite2-small")) == pytest.approx(899e6 * (144 / 260) ** 2)
 
 
+@pytest.fixture
+def unmeasured():
+    """Let the speed of this machine be measured anew, and again by the next test."""
+    _product_speed.cache_clear()
+    yield
+    _product_speed.cache_clear()
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_a_busy_machine_is_not_taken_for_a_slow_one(monkeypatch):
     ticks = iter(now for n in range(100) for now in (n, n + (0.001 if n == 7 else 0.5)))
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))

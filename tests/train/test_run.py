@@ -316,6 +316,7 @@ def test_a_truncated_chip_is_named_and_training_goes_on(root, tmp_path, caplog, 
     assert package.card.data.training_chips + package.card.data.validation_chips == 59
 
 
+@pytest.mark.large
 def test_mosaics_of_small_chips_are_learned_and_measured(root, cache, tmp_path, untraced):
     recipe = replace(RECIPE, schedule=replace(RECIPE.schedule, epochs=1), batch=24)
     small = small_chips.make(tmp_path / "chips", places=6, side=48)
@@ -326,6 +327,7 @@ def test_mosaics_of_small_chips_are_learned_and_measured(root, cache, tmp_path, 
     assert card.data.training_chips + card.data.validation_chips == 60
 
 
+@pytest.mark.large
 def test_teachers_label_unlabelled_chips(root, cache, trained, tmp_path, monkeypatch, untraced):
     """One that cannot be read is left out, so that no draw fails."""
     folder = small_chips.classes(tmp_path / "elsewhere", side=64)

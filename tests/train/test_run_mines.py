@@ -236,6 +236,7 @@ def fitted(monkeypatch):
 AS_THEY_ARE = Augmentation(symmetries=False, zoom=1, gain=1, haze=0)
 
 
+@pytest.mark.large
 def test_the_last_layer_counts_each_campaign_alike_that_its_network_has_seen(data, cache, tmp_path, untrained, fitted):
     recipe = replace(FOLDS, augmentation=AS_THEY_ARE)
     package, _ = run(recipe, data, Job(tmp_path / "mines", cache, keep_folds=True))
@@ -473,6 +474,7 @@ def test_warns_where_a_set_has_grown_since_the_model_that_a_network_begins_with(
         assert "figures flatter if it holds some of these" in one.card.figures.notes[0]
 
 
+@pytest.mark.large
 def test_each_fold_begins_with_the_network_that_has_not_seen_it(folded, data, cache, tmp_path, caplog, untrained):
     source = folded[0].path
     recipe = replace(FOLDS, schedule=SHORT.schedule, init=str(source))
