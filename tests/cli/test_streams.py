@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +98,14 @@ def test_signals_end_a_scan_in_one_line(words, make_scene, number):
     Path(words[-1]).write_text("old")
     words[1] = make_scene((3, 1500, 1500), name="large.tif")
     words[2:2] = ["--batch", 16]
-    env = {**os.environ, "GEOSCAN_FAKE": "slow"}
-    with subprocess.Popen(command(words), stderr=subprocess.PIPE, text=True, env=env) as process:
+    how = {"env": {**os.environ, "GEOSCAN_FAKE": "slow"}, "stderr": subprocess.PIPE, "text": True}
+    heeded = partial(signal.signal, number, signal.SIG_DFL)  # these tests may run under nohup, which has it ignored
+    with subprocess.Popen(command(words), preexec_fn=heeded, **how) as process:
         process.stderr.readline()  # what was taken for granted, said when the scene is planned
         time.sleep(1)
         process.send_signal(number)
         said = process.stderr.read()
-    assert process.returncode == 1
+    assert process.returncode == 1, said
     begun = re.fullmatch(r"geoscan: interrupted(; [\d,]+ chips are in .*\.journal, and the same command .*)?\n", said)
     assert begun, said
     folder = Path(words[-1]).parent
