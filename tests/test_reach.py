@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from conftest import UTM, write_scene
 from loopback import served
 from products import make_safe
+from rasterio._env import del_gdal_config
 from test_masks import mask_beside
 
 from geoscan import gdal, reach
@@ -126,7 +127,13 @@ def test_an_archive_on_a_network_is_read(tmp_path, name):
     np.testing.assert_array_equal(native, Scene.open(path).read(Window(0, 0, 64, 64))[0])
 
 
-@pytest.mark.parametrize("setting", [("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"), ("GDAL_PAM_ENABLED", "NO")])
+@pytest.fixture(params=[("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR"), ("GDAL_PAM_ENABLED", "NO")])
+def setting(request):
+    """Give a variable of GDAL's and a value. rasterio keeps what the environment said: no later test is to hear it."""
+    yield request.param
+    del_gdal_config(request.param[0])
+
+
 def test_what_lies_beside_a_scene_counts_whatever_the_environment_says(tmp_path, monkeypatch, setting):
     path = mask_beside(tmp_path / "scene.tif")
     nodata = write_scene(tmp_path / "plain.tif", pixels=np.full((3, 64, 64), 9))
