@@ -78,6 +78,7 @@ def test_what_is_asked_for_and_does_not_get_out_is_one_line(asked):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.large
 def test_a_reader_that_has_gone_is_no_traceback(words):
     done = shell(["--help"], "| true")
     assert done.stderr == ""
@@ -93,7 +94,9 @@ def test_an_error_has_its_status_whether_it_can_be_said_or_not(scene, words):
         assert shell(["scan", scene], redirection).returncode == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.large), signal.SIGINT]
+)
 def test_signals_end_a_scan_in_one_line(words, make_scene, number):
     Path(words[-1]).write_text("old")
     words[1] = make_scene((3, 1500, 1500), name="large.tif")

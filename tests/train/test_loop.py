@@ -207,6 +207,7 @@ def test_it_decides_after_a_resumption_too(tmp_path):
     assert len(outcome.history) == 3
 
 
+@pytest.mark.large
 def test_keeping_the_last_epoch_needs_no_validation(tmp_path):
     last = replace(SCHEDULE, keep="last", patience=1)
     network, outcome = train(tmp_path / "validated.npz", last, figures=[0.9, 0.1, 0.5], seen=(seen := []))
@@ -219,6 +220,7 @@ def test_keeping_the_last_epoch_needs_no_validation(tmp_path):
         train(tmp_path / "c.npz", validated=False)
 
 
+@pytest.mark.large
 def test_the_last_epoch_without_validation_can_be_resumed(tmp_path):
     last = replace(SCHEDULE, keep="last")
     with pytest.raises(Stopped):

@@ -128,6 +128,7 @@ def test_thresholds_and_figures_come_from_chips_that_were_not_trained_on(trained
     assert package.card.figures.f2_all.tuned == pytest.approx(wanted.f2_all.tuned, abs=1e-6)
 
 
+@pytest.mark.large
 def test_a_network_that_learned_in_bfloat16_is_judged_as_scans_run_it(root, cache, tmp_path, monkeypatch, untraced):
     monkeypatch.setattr("geoscan.train.start.policy", lambda spec: "mixed_bfloat16")
     recipe = replace(RECIPE, split=Split(folds=2), schedule=replace(RECIPE.schedule, epochs=1))

@@ -295,6 +295,7 @@ def test_mines_that_nobody_has_checked_have_no_part_in_the_last_layer(data, cach
         np.testing.assert_array_equal(campaigns, made.groups[sure])
 
 
+@pytest.mark.large
 def test_each_fold_is_taught_by_what_has_not_seen_it(folded, data, cache, tmp_path, monkeypatch):
     package, _, _, _ = folded
     asked, detector = [], teachers.TensorFlowDetector
@@ -336,6 +337,7 @@ def test_a_teacher_without_networks_of_the_folds_is_refused(folded, data, cache,
         pytest.param(5, 2, 4, False, marks=pytest.mark.large),
     ],
 )
+@pytest.mark.large
 def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(
     folded, data, cache, tmp_path, steps, kept, again, keep
 ):
@@ -357,6 +359,7 @@ def test_killed_in_a_later_fold_and_resumed_the_card_is_the_same(
         equal(load(package.path / name).card, load(folded[0].path / name).card)
 
 
+@pytest.mark.large
 def test_ctrl_c_in_a_fold_ends_the_run_and_resumed_it_is_the_same(folded, data, cache, tmp_path):
     """A network that was not trained to its end says nothing of the recipe."""
     with pytest.raises(KeyboardInterrupt):
@@ -487,6 +490,7 @@ def test_each_fold_begins_with_the_network_that_has_not_seen_it(folded, data, ca
     assert not (stem(load(source / "fold1").network()) == stem(folded[0].network())).all()
 
 
+@pytest.mark.large
 def test_warns_of_folds_that_began_with_what_has_seen_them(folded, data, cache, tmp_path, caplog, untrained):
     """The package itself has learned from all of them, and none of its networks was kept."""
     alone = tmp_path / "alone"
@@ -495,6 +499,7 @@ def test_warns_of_folds_that_began_with_what_has_seen_them(folded, data, cache, 
     assert "will flatter" in caplog.text
 
 
+@pytest.mark.large
 def test_warns_of_folds_that_were_dealt_otherwise(folded, data, cache, tmp_path, caplog, untrained):
     split = replace(FOLDS.split, seed=FOLDS.split.seed + 1)
     run(replace(SHORT, init=str(folded[0].path), split=split), data, Job(tmp_path / "out", cache))

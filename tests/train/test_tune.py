@@ -100,6 +100,7 @@ def round_trip(request, tmp_path_factory, known, reviewed):
     return before, done
 
 
+@pytest.mark.large
 def test_rejected_chips_fall_accepted_ones_rise_and_others_stay(round_trip, known, reviewed):
     before, done = round_trip
     column = before.card.labels.index(MINE)
