@@ -150,9 +150,10 @@ def elsewhere(code, given, **environment):
         [sys.executable, "-c", f"import pickle, sys\ngiven = pickle.load(sys.stdin.buffer)\n{textwrap.dedent(code)}"],
         input=pickle.dumps(given),
         capture_output=True,
-        check=True,
+        check=False,
         env={**os.environ, **environment},
     )
+    assert run.returncode == 0, run.stderr.decode()
     return run.stdout.decode()
 
 
