@@ -159,8 +159,8 @@ class _Range(NamedTuple):
 
 
 def _open(ranges: Iterable[_Range], hidden: Callable[[float], bool]) -> list[_Range]:
-    """Leave out what is known to be fill, each once; a part of a range may be known, as where 0 was declared."""
-    return [one for one in dict.fromkeys(ranges) if not (hidden(one.least) and hidden(one.most))]
+    """Leave out what is known to be fill, each once."""
+    return [one for one in dict.fromkeys(ranges) if not hidden(one.least)]
 
 
 def _of_one_value(patches: Iterable[Pixels]) -> Iterator[_Range]:

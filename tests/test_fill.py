@@ -149,16 +149,6 @@ def test_a_black_collar_that_jpeg_blurred_is_fill(angle, quality, tmp_path, capl
     assert "nearblack -setmask" in caplog.text
 
 
-def test_a_black_collar_that_jpeg_blurred_is_fill_though_0_is_declared(tmp_path):
-    collar, inside = turned(ground(side=LARGE, low=20, high=160), 12)
-    pixels = as_jpeg(collar)
-    scene = Scene.open(write_scene(tmp_path / "scene.tif", pixels=pixels, nodata=0))
-    valid = scene.read(Window(0, 0, scene.rows, scene.cols))[1]
-    assert valid[inside].mean() > 0.995
-    np.testing.assert_array_equal(valid, (pixels > 3).any(axis=0))
-    assert scene.masking.in_words() == "nodata 0 and fill 0 to 3, which the file does not declare"
-
-
 @pytest.mark.parametrize("at", [0, 200])
 def test_a_dark_river_that_reaches_the_border_is_ground(at, tmp_path):
     water = np.random.default_rng(1).integers(0, 4, (3, LARGE, LARGE))
