@@ -20,7 +20,17 @@ GeoscanError            exit status 1: something failed
 Every message is one line: what came, what fits, what to do. The command line catches the root, once.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+_LISTED: Final = 5
+"""Names in a message; the rest is counted."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """List the first of some names for a message, and say how many more there are."""
+    rest = len(names) - _LISTED
+    return ", ".join(map(one_line, names[:_LISTED])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def one_line(error: object) -> str:

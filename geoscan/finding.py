@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from geoscan import gdal, inputs, products
-from geoscan.errors import SceneError, one_line
+from geoscan.errors import SceneError, listed
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,6 @@ _WITH_HEADER: Final = (".dat", ".bil", ".bip", ".bsq", ".raw", ".bin", "")
 
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 """How those end that have a world file beside them; pictures without one are previews."""
-
-_SHOWN: Final = 5
-"""Names in a message."""
 
 _FOLDERS: Final = (".zarr",)
 """How directories end that are one raster."""
@@ -54,7 +51,7 @@ def find_scenes(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         except OSError as error:
             raise SceneError(f"{given} cannot be listed ({error.strerror}); change its permissions") from error
         inside = [str(file) for file, is_scene in taken.items() if is_scene]
-        others = _shown([file.name for file, is_scene in taken.items() if not is_scene and _may_be_scene(file)])
+        others = listed([file.name for file, is_scene in taken.items() if not is_scene and _may_be_scene(file)])
         if not inside:
             todo = f"name these to scan them: {others}" if others else "give a scene, or a directory with some"
             raise SceneError(f"{given} holds no rasters ({', '.join(SUFFIXES)}) or products; {todo}")
@@ -92,9 +89,3 @@ def _may_be_scene(file: Path) -> bool:
         endings = (f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld")
         return any(gdal.exists(str(file.with_suffix(ending))) for ending in endings)
     return suffix in _NOT_TAKEN
-
-
-def _shown(names: Sequence[str]) -> str:
-    """List the first of some names, and say how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(one_line, names[:_SHOWN])) + more

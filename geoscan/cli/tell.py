@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from geoscan.cli import streams
-from geoscan.errors import one_line
+from geoscan.errors import listed, one_line
 
 if TYPE_CHECKING:
     from geoscan.layers.earlier import Earlier
@@ -21,9 +21,6 @@ log = logging.getLogger(__name__)
 
 _CAUSES: Final = 3
 """Chips that could not be read, and are named one by one."""
-
-_NAMED: Final = 5
-"""Scenes that are named one by one."""
 
 _HEAD: Final = ("scene", "chips", "failed", "observed", "detections", "ha", "s")
 
@@ -53,9 +50,7 @@ def changes(
     of_old = {source.scene for source in before}
     again = list(dict.fromkeys(one.scene for one in sources if one.scene in of_old and _may_be_same(one, since)))
     if again:
-        rest = len(again) - _NAMED
-        named = ", ".join(again[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
-        log.warning("%s is of %s too: what such a scene showed first is told as known", since.path, named)
+        log.warning("%s is of %s too: what such a scene showed first is told as known", since.path, listed(again))
     old, new = ([day for name in of if (day := date_of(name, of))] for of in (since.dates, dates))
     if old and new and max(new) < min(old):
         log.warning(
